@@ -1,0 +1,106 @@
+"""Which frames to take: pure index arithmetic over timestamps and frame counts.
+
+    shown at (s)   0.00      0.04      0.08      0.12      0.16 = end
+    frame            |----0----|----1----|----2----|----3----|
+    asked at 15/s    ^ 0.00           ^ 0.067          ^ 0.133
+    gives frame        0                1                3
+
+A frame is on screen from its own timestamp up to the next one's, so the frame for time t is the last whose timestamp
+is not after t. Containers store timestamps rounded to a tick (Matroska: 1 ms), which is why the regular grids carry a
+tolerance: the third frame of a 30 fps Matroska file is stored at 0.067 s and still is the one meant by 2 / 30 s.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+FLOAT_NOISE_SECONDS = 1e-6
+MAX_TOLERANCE_SECONDS = 5e-4
+
+
+def regular_times(duration_seconds: float, *, step_seconds: float, end_tolerance_seconds: float = 1e-6) -> np.ndarray:
+    """Times 0, step, 2 step, ... < duration in seconds, float64 (N,); empty for a duration of zero.
+
+    A grid point that lies before the end by less than `end_tolerance_seconds` is left out: it is the end, rounded.
+    """
+    if not step_seconds > 0 or not math.isfinite(step_seconds):
+        raise ValueError(f"step_seconds is {step_seconds!r}; it must be a finite number above 0")
+    count = max(0, math.ceil((duration_seconds - end_tolerance_seconds) / step_seconds))
+    if count == 0 and duration_seconds > 0:
+        count = 1
+    return np.arange(count, dtype=np.float64) * step_seconds
+
+
+def grid_times(
+    duration_seconds: float,
+    *,
+    every_seconds: float | None = None,
+    fps: float | None = None,
+    tick_seconds: float = 0.0,
+) -> np.ndarray:
+    """Times asked for by `every_seconds` (0, s, 2 s, ...) or `fps` (0, 1/fps, 2/fps, ...) below the duration.
+
+    `tick_seconds` is the container's time base: ends are known no better than that (at most 1 ms is allowed for).
+    Raises ValueError unless exactly one of the two is given and positive.
+    """
+    if (every_seconds is None) == (fps is None):
+        raise ValueError(f"give one of every_seconds ({every_seconds!r}) and fps ({fps!r})")
+    end_tolerance = min(max(tick_seconds, FLOAT_NOISE_SECONDS), 2 * MAX_TOLERANCE_SECONDS)
+    if every_seconds is not None:
+        _check_positive("every_seconds", every_seconds)
+        return regular_times(duration_seconds, step_seconds=every_seconds, end_tolerance_seconds=end_tolerance)
+    _check_positive("fps", fps)
+    steps = regular_times(duration_seconds * fps, step_seconds=1.0, end_tolerance_seconds=end_tolerance * fps)
+    return steps / fps
+
+
+def grid_tolerance(tick_seconds: float) -> float:
+    """How much later than a grid time a stored timestamp may be and still mean it: half a tick, 0.5 ms at most."""
+    return min(max(tick_seconds / 2, FLOAT_NOISE_SECONDS), MAX_TOLERANCE_SECONDS)
+
+
+def frames_at(
+    pts_seconds: np.ndarray, times: Sequence[float] | np.ndarray, *, tolerance_seconds: float = FLOAT_NOISE_SECONDS
+) -> np.ndarray:
+    """Index of the frame on screen at each time, int64: the last with pts <= t (+ tolerance); frame 0 before the first.
+
+    `pts_seconds` float64 (N,), rising, N >= 1.
+    """
+    if len(pts_seconds) == 0:
+        raise ValueError("pts_seconds is empty; at least one frame is needed")
+    after = np.searchsorted(pts_seconds, np.asarray(times, dtype=np.float64) + tolerance_seconds, side="right")
+    return np.maximum(after - 1, 0).astype(np.int64)
+
+
+def snippet_starts(
+    num_frames: int, num_segments: int, snippet_length: int, *, generator: np.random.Generator | None = None
+) -> np.ndarray:
+    """First frame of one snippet in each of `num_segments` nearly equal segments, int64 (num_segments,).
+
+    12 frames, 3 segments, snippets of 2:
+
+        segments   |0 1 2 3|4 5 6 7|8 9 10 11|
+        centred       1 2     5 6     9 10        starts 1, 5, 9
+        random     any of 0-2, 4-6, 8-10, each equally likely
+
+    With `generator` a start is drawn uniformly from those that keep the snippet inside its segment (training);
+    without, the snippet sits in the segment's middle (testing). Segment k is [k n // S, (k + 1) n // S).
+    Where a segment is shorter than the snippet, the snippet starts at the segment's start, moved back as far as it
+    takes to end inside the video; where the video itself is shorter, at 0, and reading past the end is the caller's
+    matter (repeat the last frame). Segmental sampling: Ng & Davis, section 3.4, after Wang et al., TSN, 2016.
+    """
+    for name, value in (("num_frames", num_frames), ("num_segments", num_segments), ("snippet_length", snippet_length)):
+        if value < 1:
+            raise ValueError(f"{name} is {value!r}; it must be at least 1")
+    edges = np.arange(num_segments + 1, dtype=np.int64) * num_frames // num_segments
+    room = np.maximum(np.diff(edges) - snippet_length, 0)  # how far a start can move inside its segment
+    offset = room // 2 if generator is None else generator.integers(0, room + 1)
+    return np.clip(edges[:-1] + offset, 0, max(num_frames - snippet_length, 0))
+
+
+def _check_positive(name: str, value: float) -> None:
+    if not (isinstance(value, (int, float)) and math.isfinite(value) and value > 0):
+        raise ValueError(f"{name} is {value!r}; it must be a finite number above 0")

@@ -1,0 +1,23 @@
+"""Probe, decode and write videos. The only part of the project that imports PyAV."""
+
+from pipeline.sampling import grid_times
+from pipeline.video.container import DEFAULT_MAX_PIXELS, VideoInfo, probe
+from pipeline.video.decode import Frame, FrameBatch, iter_frames, sample_frames
+from pipeline.video.write import write_video
+
+__all__ = [
+    "DEFAULT_MAX_PIXELS",
+    "Frame",
+    "FrameBatch",
+    "VideoInfo",
+    "expected_times",
+    "iter_frames",
+    "probe",
+    "sample_frames",
+    "write_video",
+]
+
+
+def expected_times(info: VideoInfo, *, every_seconds: float | None = None, fps: float | None = None):
+    """Times in seconds, float64 (N,), that a video of the announced duration is sampled at."""
+    return grid_times(info.duration_seconds, every_seconds=every_seconds, fps=fps, tick_seconds=info.tick_seconds)
