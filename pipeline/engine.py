@@ -1,0 +1,336 @@
+"""A whole extraction: plans the shards, runs one Ray task for each that is missing, and closes the folder.
+
+The folder is finished when `dataset.json` is there. It is taken away before the first shard changes and comes back
+last, so a reader sees a finished extraction or none. What an interrupted run leaves are whole shards; the next run makes
+the others.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from pipeline import __version__
+from pipeline.errors import InputError, PipelineError, ShardError
+from pipeline.extract import ShardJob, ShardResult, extract_shard
+from pipeline.manifest import Manifest
+from pipeline.parameters import ExtractParameters
+from pipeline.shards.formats import open_shard
+from pipeline.shards.ledger import (
+    DATASET_NAME,
+    IndexRow,
+    count_by_status,
+    write_dataset,
+    write_index,
+    write_ledger,
+)
+from pipeline.shards.plan import ShardPlan, modality_digest, plan_shards, source_numbers
+from pipeline.shards.schema import PRODUCER, LedgerRow, library_versions, parse_shard_name, shard_name
+from pipeline.storage import Storage
+
+logger = logging.getLogger(__name__)
+
+LOCK_NAME = ".tdn-data.lock"
+TASKS_PER_WORKER = 2  # tasks in flight: enough to keep every worker busy, few enough to stop quickly
+MAX_RETRIES = 3
+POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far an extraction is: videos done and to do in this run, and what was found finished."""
+
+    num_done: int
+    num_total: int
+    num_found: int
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What an extraction ended with: the ledger of all modalities asked for, and this run's share of the work."""
+
+    location: str
+    ledger: tuple[LedgerRow, ...]
+    num_shards: int
+    num_shards_made: int
+    num_reused: int
+    stored_bytes: int
+
+    def failed_share(self) -> float:
+        """Return the share of rows that are not ok."""
+        counts = count_by_status(self.ledger)
+        return (counts["partial"] + counts["failed"]) / max(len(self.ledger), 1)
+
+
+def run_extraction(
+    manifest: Manifest,
+    parameters: ExtractParameters,
+    *,
+    out: str | os.PathLike[str],
+    num_workers: int | None = None,
+    ray_address: str | None = None,
+    replace: bool = False,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Summary:
+    """Extract `manifest` into `out` and return what became of every video; running it again continues.
+
+    Without `ray_address` a Ray of its own is started with `num_workers` (default: all cores). `replace` allows the
+    shards of other parameters to be replaced; without it such a folder raises InputError.
+    """
+    storage = Storage(out)
+    storage.create()
+    with _exclusive(storage):
+        existing = _existing_shards(storage)
+        plans = [plan for modality in parameters.modalities for plan in plan_shards(manifest, parameters, modality)]
+        if not replace:
+            _refuse_other_parameters(storage, existing, parameters)
+        pending = [plan for plan in plans if existing.get(plan.name, {}).get("plan_digest") != plan.digest]
+        if pending:
+            storage.delete(DATASET_NAME)
+        jobs = [_job(plan, manifest, parameters, storage, existing) for plan in pending]
+        num_found = sum(len(plan.records) for plan in plans) - sum(len(plan.records) for plan in pending)
+        results = _run_jobs(jobs, num_workers, ray_address, num_found, on_progress)
+        return _close(storage, manifest, parameters, plans, results)
+
+
+def _existing_shards(storage: Storage) -> dict[str, dict[str, object]]:
+    """Return what each readable shard in the folder says about itself."""
+    found = {}
+    for name in storage.names():
+        if parse_shard_name(name) is not None:
+            with contextlib.suppress(ShardError):
+                shard = open_shard(storage, name)
+                found[name] = shard.about
+                shard.close()
+    return found
+
+
+def _refuse_other_parameters(
+    storage: Storage, existing: dict[str, dict[str, object]], parameters: ExtractParameters
+) -> None:
+    for name, about in existing.items():
+        modality = about["modality"]
+        if modality not in parameters.modalities or about["parameters_digest"] == modality_digest(parameters, modality):
+            continue
+        section = parameters.frames if modality == "rgb" else parameters.flow
+        changes = [
+            f"{key} {about['parameters'].get(key)} -> {value}"
+            for key, value in section.model_dump().items()
+            if about["parameters"].get(key) != value
+        ] or [f"format {name.rpartition('.')[2]} -> {parameters.format}"]
+        raise InputError(
+            f"{storage.location} holds {modality} shards of other parameters ({', '.join(changes)}); choose another "
+            "folder, or give --replace to make them anew.",
+            path=storage.location,
+        )
+
+
+def _job(
+    plan: ShardPlan,
+    manifest: Manifest,
+    parameters: ExtractParameters,
+    storage: Storage,
+    existing: dict[str, dict[str, object]],
+) -> ShardJob:
+    """Return the work for one shard, with the existing shards in which rows of its videos can lie."""
+    counts = {parsed[2] for parsed in map(parse_shard_name, existing) if parsed and parsed[0] == plan.modality}
+    candidates = [
+        shard_name(plan.modality, number, count, plan.extension)
+        for count in sorted(counts)
+        for number in source_numbers(plan.number, plan.count, count)
+    ]
+    sources = tuple(name for name in candidates if name in existing)
+    return ShardJob(plan, parameters, manifest.dataset, manifest.root, storage, sources)
+
+
+def _run_jobs(
+    jobs: list[ShardJob],
+    num_workers: int | None,
+    ray_address: str | None,
+    num_found: int,
+    on_progress: Callable[[Progress], None] | None,
+) -> list[ShardResult]:
+    """Run every job on Ray with a bounded number in flight; return the results in any order."""
+    if not jobs:
+        return []
+    num_total = sum(len(job.plan.records) for job in jobs)
+    with _cluster(num_workers, ray_address) as ray:
+        counter = ray.remote(num_cpus=0)(_Counter).remote()
+        task = ray.remote(num_cpus=1, max_retries=MAX_RETRIES)(_extract_counted)
+        in_flight_limit = TASKS_PER_WORKER * int(ray.cluster_resources().get("CPU", 1))
+        waiting, in_flight, results = list(reversed(jobs)), [], []
+        while waiting or in_flight:
+            while waiting and len(in_flight) < in_flight_limit:
+                in_flight.append(task.remote(waiting.pop(), counter))
+            done, in_flight = ray.wait(in_flight, timeout=POLL_SECONDS)
+            results.extend(_result(ray, reference) for reference in done)
+            if on_progress is not None:
+                on_progress(Progress(ray.get(counter.value.remote()), num_total, num_found))
+        return results
+
+
+class _Counter:
+    """Counts videos over all tasks; a Ray actor."""
+
+    def __init__(self) -> None:
+        self._value = 0
+
+    def add(self, count: int) -> None:
+        self._value += count
+
+    def value(self) -> int:
+        return self._value
+
+
+def _extract_counted(job: ShardJob, counter) -> ShardResult:
+    """The Ray task: one shard, each video reported to the counter."""
+    return extract_shard(job, on_video=lambda count: counter.add.remote(count))
+
+
+def _result(ray, reference) -> ShardResult:
+    """Return a task's result; raise what it raised as a PipelineError where it was one."""
+    try:
+        return ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        cause = error.cause
+        if isinstance(cause, PipelineError):
+            raise cause from error
+        raise PipelineError(f"a shard could not be made: {type(cause).__name__}: {cause}") from error
+    except ray.exceptions.RayError as error:
+        raise PipelineError(f"a worker was lost {MAX_RETRIES + 1} times over one shard: {error}") from error
+
+
+@contextlib.contextmanager
+def _cluster(num_workers: int | None, ray_address: str | None) -> Iterator:
+    """Give the ray module, connected to an existing cluster or to a local one that ends with the block."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    import ray
+
+    quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
+    try:
+        if ray_address is not None:
+            ray.init(address=ray_address, **quiet)
+        else:
+            ray.init(
+                address="local",
+                num_cpus=num_workers or os.cpu_count(),
+                include_dashboard=False,
+                object_store_memory=256 << 20,
+                **quiet,
+            )
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise InputError(f"no Ray could be reached at {ray_address or 'this machine'}: {error}", key=ray_address) from error
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+@contextlib.contextmanager
+def _exclusive(storage: Storage) -> Iterator[None]:
+    """Hold the folder's lock; raise InputError when another extraction runs into it. Object stores have no lock:
+    there two runs do the same work twice and end with the same bytes."""
+    if not storage.is_local:
+        yield
+        return
+    with storage.faults(LOCK_NAME):
+        lock = (storage.local_root / LOCK_NAME).open("w")
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(
+                f"another extraction is writing into {storage.location}; wait for it or choose another folder.",
+                path=storage.location,
+            ) from error
+        yield
+
+
+def _close(
+    storage: Storage,
+    manifest: Manifest,
+    parameters: ExtractParameters,
+    plans: list[ShardPlan],
+    results: list[ShardResult],
+) -> Summary:
+    """Remove outdated shards, gather index and ledger from the shards, check the counts and write dataset.json last."""
+    wanted = {plan.name for plan in plans}
+    for name in storage.names():
+        parsed = parse_shard_name(name)
+        if parsed and parsed[0] in parameters.modalities and name not in wanted:
+            storage.delete(name)
+    gathered = _gather(storage)
+    _check_handover(manifest, parameters, gathered.ledger)
+    write_index(storage, gathered.index)
+    write_ledger(storage, gathered.ledger)
+    sizes = storage.sizes()
+    write_dataset(storage, _dataset_content(manifest, gathered, sizes))
+    asked = tuple(row for row in gathered.ledger if row.modality in parameters.modalities)
+    return Summary(
+        location=storage.location,
+        ledger=asked,
+        num_shards=len(wanted),
+        num_shards_made=len(results),
+        num_reused=sum(result.num_reused for result in results),
+        stored_bytes=sum(sizes[name] for name in wanted),
+    )
+
+
+@dataclass(frozen=True)
+class _Gathered:
+    index: list[IndexRow]
+    ledger: list[LedgerRow]
+    parameters: dict[str, dict[str, object]]
+
+
+def _gather(storage: Storage) -> _Gathered:
+    """Read index rows, ledger rows and parameters back from every shard in the folder."""
+    index, ledger, parameters = [], [], {}
+    for name in storage.names():
+        parsed = parse_shard_name(name)
+        if parsed is None:
+            continue
+        shard = open_shard(storage, name)
+        modality = parsed[0]
+        parameters[modality] = shard.about["parameters"]
+        ledger.extend(shard.ledger)
+        index.extend(
+            IndexRow(entry.video_id, modality, entry.split, entry.labels, name, entry.row_group, entry.num_rows)
+            for entry in shard.entries()
+        )
+        shard.close()
+    return _Gathered(index, ledger, parameters)
+
+
+def _check_handover(manifest: Manifest, parameters: ExtractParameters, ledger: list[LedgerRow]) -> None:
+    """Raise ShardError unless every listed video has exactly one ledger row in each modality asked for."""
+    listed = {record.video_id for record in manifest}
+    for modality in parameters.modalities:
+        found = [row.video_id for row in ledger if row.modality == modality]
+        if len(found) != len(listed) or set(found) != listed:
+            strays = sorted(listed.symmetric_difference(found))[:3]
+            raise ShardError(
+                f"{len(listed)} videos are listed and {len(found)} are in the {modality} ledger, e.g. {strays}."
+            )
+
+
+def _dataset_content(manifest: Manifest, gathered: _Gathered, sizes: dict[str, int]) -> dict[str, object]:
+    shards = {name: size for name, size in sizes.items() if parse_shard_name(name)}
+    return {
+        "name": manifest.dataset,
+        "class_names": list(manifest.class_names),
+        "multi_label": manifest.multi_label,
+        "producer": f"{PRODUCER} {__version__}",
+        "libraries": library_versions(),
+        "parameters": gathered.parameters,
+        "num_videos": len(manifest),
+        "status": {
+            modality: count_by_status([row for row in gathered.ledger if row.modality == modality])
+            for modality in gathered.parameters
+        },
+        "shard_bytes": shards,
+    }

@@ -1,0 +1,323 @@
+"""One shard's work, from its videos to its file: ordinary functions, testable without Ray.
+
+`extract_video` runs in a guarded process and turns one video into encoded rows; `extract_shard` runs it over a shard's
+videos, takes over rows that an earlier shard already holds, and writes the file and its ledger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from pipeline import __version__
+from pipeline.errors import ShardError, StorageError, VideoError
+from pipeline.images import encode_image
+from pipeline.guard import GuardedProcess
+from pipeline.manifest import VideoRecord
+from pipeline.parameters import ExtractParameters, FlowParameters, FrameParameters
+from pipeline.sampling import grid_times
+from pipeline.shards.formats import Shard, open_shard, shard_writer
+from pipeline.shards.parquet import StoredEntry
+from pipeline.shards.plan import ShardPlan
+from pipeline.shards.schema import PRODUCER, SCHEMA_VERSION, LedgerRow, VideoRows, library_versions
+from pipeline.storage import Storage
+
+
+@dataclass(frozen=True)
+class VideoJob:
+    """What the guarded process is asked for: one video, one modality."""
+
+    path: str
+    modality: str
+    section: FrameParameters | FlowParameters
+    max_pixels: int
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """What came out of a video: its rows and, when it broke half-way, why and how many were expected."""
+
+    rows: VideoRows
+    num_expected: int
+    problem: VideoError | None = None
+
+
+@dataclass(frozen=True)
+class ShardJob:
+    """One shard to make: its plan, where the videos are, where it goes, and older shards that may hold its rows."""
+
+    plan: ShardPlan
+    parameters: ExtractParameters
+    dataset: str
+    root: str
+    storage: Storage
+    sources: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ShardResult:
+    """A finished shard: its name, its videos' fates and how many of them were taken over without decoding."""
+
+    name: str
+    ledger: tuple[LedgerRow, ...]
+    num_reused: int
+
+
+def extract_video(job: VideoJob) -> Extraction:
+    """Decode, convert and encode one video; raise VideoError when nothing at all comes out."""
+    return _extract_flow(job) if job.modality == "flow" else _extract_frames(job)
+
+
+def _extract_frames(job: VideoJob) -> Extraction:
+    frames = _GoodFrames(job, "rgb24")
+    index, pts, images, shape = [], [], [], (0, 0)
+    for frame in frames:
+        images.append(encode_image(frame.data, codec=job.section.codec, quality=job.section.quality))
+        index.append(frame.frame_index)
+        pts.append(frame.pts_seconds)
+        shape = frame.data.shape[:2]
+    rows = VideoRows("rgb", np.asarray(index, np.int64), np.asarray(pts), *shape, {"image": images})
+    return frames.extraction(rows, num_expected=frames.num_expected(len(images)))
+
+
+def _extract_flow(job: VideoJob) -> Extraction:
+    from pipeline.flow import flow_statistics, iter_flow, quantize
+
+    section, frames = job.section, _GoodFrames(job, "gray")
+    shown: list[tuple[int, float]] = []
+    planes: dict[str, list[bytes]] = {"flow_x": [], "flow_y": []}
+    statistics, shape = [], (0, 0)
+    for flow in iter_flow(_grey_frames(frames, shown), method=section.method, device="auto"):
+        statistics.append(flow_statistics(flow, section.bound))
+        stored = quantize(flow, section.bound)
+        for axis, name in enumerate(planes):
+            plane = np.ascontiguousarray(stored[..., axis])
+            planes[name].append(encode_image(plane, codec=section.codec, quality=section.quality))
+        shape = flow.shape[:2]
+    count = len(planes["flow_x"])
+    pts = np.asarray([seconds for _, seconds in shown])
+    rows = VideoRows(
+        modality="flow",
+        frame_index=np.asarray([index for index, _ in shown[:count]], np.int64),
+        pts_seconds=pts[:count],
+        height=shape[0],
+        width=shape[1],
+        payloads=planes,
+        next_pts_seconds=pts[1 : count + 1],
+        bound=section.bound,
+        statistics=_mean_statistics(statistics),
+    )
+    return frames.extraction(rows, num_expected=max(frames.num_expected(count + 1) - 1, 0))
+
+
+def _grey_frames(frames: _GoodFrames, shown: list[tuple[int, float]]) -> Iterator[np.ndarray]:
+    """Yield the grey images, noting in `shown` each one's index and time."""
+    for frame in frames:
+        shown.append((frame.frame_index, frame.pts_seconds))
+        yield frame.data
+
+
+def _mean_statistics(statistics: list) -> dict[str, float]:
+    """Return the mean over a video's pairs of each number that `flow_statistics` gives."""
+    if not statistics:
+        return {}
+    return {name: float(np.mean([getattr(one, name) for one in statistics])) for name in ("clipped_share", "mean_magnitude")}
+
+
+class _GoodFrames:
+    """Iterates over a video's frames up to where it breaks; `problem` then says why."""
+
+    def __init__(self, job: VideoJob, pixel_format: str) -> None:
+        self._job, self._pixel_format = job, pixel_format
+        self.problem: VideoError | None = None
+
+    def __iter__(self):
+        from pipeline.video import iter_frames
+
+        section, count = self._job.section, 0
+        try:
+            for frame in iter_frames(
+                self._job.path,
+                every_seconds=section.every_seconds,
+                fps=section.fps,
+                size=section.size,
+                pixel_format=self._pixel_format,
+                max_pixels=self._job.max_pixels,
+            ):
+                count += 1
+                yield frame
+        except VideoError as error:
+            if not count:
+                raise
+            self.problem = error
+
+    def num_expected(self, num_good: int) -> int:
+        """Return how many frames the whole video was to give: the good ones, or what its header announces if broken."""
+        if self.problem is None:
+            return num_good
+        from pipeline.video import probe
+
+        info, section = probe(self._job.path), self._job.section
+        if section.every_seconds is None and section.fps is None:
+            return max(num_good, info.num_frames or round(info.duration_seconds * info.fps))
+        times = grid_times(info.duration_seconds, every_seconds=section.every_seconds, fps=section.fps)
+        return max(num_good, len(times))
+
+    def extraction(self, rows: VideoRows, *, num_expected: int) -> Extraction:
+        """Return the rows with what is known of the break."""
+        return Extraction(rows, num_expected, self.problem)
+
+
+def extract_shard(job: ShardJob, *, on_video: Callable[[int], None] | None = None) -> ShardResult:
+    """Make one shard and publish it; `on_video` is called with 1 after each video.
+
+    Raises StorageError when the shard cannot be written; what went wrong with a video is in the ledger instead.
+    """
+    earlier = _EarlierRows(job)
+    ledger, num_reused = [], 0
+    with job.storage.publish(job.plan.name) as scratch:
+        writer = shard_writer(scratch, modality=job.plan.modality, extension=job.plan.extension)
+        try:
+            for record in job.plan.records:
+                taken = earlier.take(record)
+                num_reused += taken is not None
+                row, rows = taken or _make_rows(job, record)
+                if rows is not None:
+                    writer.add(rows, video_id=record.video_id, split=record.split, labels=record.labels)
+                ledger.append(row)
+                if on_video is not None:
+                    on_video(1)
+        except BaseException:
+            writer.abort()
+            raise
+        writer.close(shard_about(job), ledger)
+        _check_written(scratch, job, ledger)
+    earlier.close()
+    return ShardResult(job.plan.name, tuple(ledger), num_reused)
+
+
+def shard_about(job: ShardJob) -> dict[str, object]:
+    """Return what a shard says about itself: versions, parameters and digests."""
+    section = job.parameters.frames if job.plan.modality == "rgb" else job.parameters.flow
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "producer": f"{PRODUCER} {__version__}",
+        "libraries": library_versions(),
+        "dataset": job.dataset,
+        "modality": job.plan.modality,
+        "parameters": section.model_dump(),
+        "parameters_digest": job.plan.parameters_digest,
+        "plan_digest": job.plan.digest,
+    }
+
+
+def _make_rows(job: ShardJob, record: VideoRecord) -> tuple[LedgerRow, VideoRows | None]:
+    """Decode one video in the guarded process; return its ledger row and its rows, None for a failed video."""
+    limits = job.parameters.limits
+    section = job.parameters.frames if job.plan.modality == "rgb" else job.parameters.flow
+    path = Path(job.root) / record.path
+    try:
+        if not path.exists():
+            raise VideoError("missing", f"{path} does not exist.", path=path)
+        extraction = _guarded_process(limits.memory_bytes).call(
+            VideoJob(str(path), job.plan.modality, section, limits.max_pixels),
+            timeout_seconds=limits.seconds_per_video,
+        )
+    except VideoError as error:
+        return _ledger_row(job, record, status="failed", problem=error), None
+    if not len(extraction.rows):
+        problem = extraction.problem or VideoError("no_frames", "has one frame; flow needs two.")
+        return _ledger_row(job, record, status="failed", problem=problem, num_expected=extraction.num_expected), None
+    status = "partial" if extraction.problem else "ok"
+    row = _ledger_row(job, record, status=status, problem=extraction.problem, num_expected=extraction.num_expected)
+    rows = extraction.rows
+    return replace(row, num_stored=len(rows), stored_bytes=rows.num_bytes(), **rows.statistics), rows
+
+
+@lru_cache(maxsize=1)
+def _guarded_process(memory_bytes: int) -> GuardedProcess:
+    """Return this process's decoding child; it is kept from shard to shard."""
+    return GuardedProcess("pipeline.extract:extract_video", memory_bytes=memory_bytes)
+
+
+def _ledger_row(
+    job: ShardJob, record: VideoRecord, *, status: str, problem: VideoError | None, num_expected: int | None = None
+) -> LedgerRow:
+    return LedgerRow(
+        video_id=record.video_id,
+        modality=job.plan.modality,
+        path=record.path,
+        split=record.split,
+        labels=record.labels,
+        status=status,
+        reason=problem.reason if problem else None,
+        message=_without_root(problem.message, job.root) if problem else None,
+        num_expected=num_expected,
+        source_bytes=record.size_bytes,
+        fingerprint=record.fingerprint,
+        shard=job.plan.name,
+    )
+
+
+def _without_root(message: str, root: str) -> str:
+    """Return the message with paths relative to the data set: a shard's bytes do not depend on where it lies."""
+    return message.replace(str(Path(root)) + "/", "")
+
+
+class _EarlierRows:
+    """Rows of this shard's videos that older shards, made with the same parameters, already hold."""
+
+    def __init__(self, job: ShardJob) -> None:
+        self._job = job
+        self._shards: list[Shard] = []
+        self._found: dict[str, tuple[Shard, StoredEntry, LedgerRow]] = {}
+        for name in job.sources:
+            self._open(name)
+
+    def _open(self, name: str) -> None:
+        try:
+            shard = open_shard(self._job.storage, name)
+            entries = {entry.video_id: entry for entry in shard.entries()}
+            same = shard.about["parameters_digest"] == self._job.plan.parameters_digest
+        except ShardError:
+            return  # damaged: its videos are simply decoded again
+        self._shards.append(shard)
+        if same:
+            for row in shard.ledger:
+                if row.video_id in entries:
+                    self._found[row.video_id] = (shard, entries[row.video_id], row)
+
+    def take(self, record: VideoRecord) -> tuple[LedgerRow, VideoRows] | None:
+        """Return the video's ledger row, with today's labels, and its rows; None when they are not there."""
+        shard, entry, row = self._found.get(record.video_id, (None, None, None))
+        if shard is None or record.fingerprint is None or row.fingerprint != record.fingerprint:
+            return None
+        try:
+            rows = shard.read(entry)
+        except ShardError:
+            return None  # damaged: decoded again
+        row = replace(row, path=record.path, split=record.split, labels=record.labels, shard=self._job.plan.name)
+        return row, rows
+
+    def close(self) -> None:
+        """Release the older shards."""
+        for shard in self._shards:
+            shard.close()
+
+
+def _check_written(scratch: Path, job: ShardJob, ledger: list[LedgerRow]) -> None:
+    """Read the finished file's index back; raise StorageError unless it holds what the ledger says."""
+    extension = job.plan.extension
+    local = Storage(scratch.parent)
+    from pipeline.shards.formats import READERS
+
+    shard = READERS[extension](local, scratch.name, job.plan.modality)
+    stored = sum(entry.num_rows for entry in shard.entries())
+    shard.close()
+    expected = sum(row.num_stored for row in ledger)
+    if stored != expected:
+        raise StorageError(f"{job.plan.name} holds {stored} rows after writing; expected {expected}.", key=job.plan.name)

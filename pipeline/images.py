@@ -1,0 +1,49 @@
+"""Frames and flow planes as bytes: JPEG, PNG or raw.
+
+JPEG and PNG go through OpenCV's bundled libraries, whose encoders give the same bytes on every processor. A raw image
+is its pixels in C order and needs its shape to be read back.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from pipeline.errors import ShardError
+
+CODECS = ("jpeg", "png", "raw")
+
+
+def encode_image(image: np.ndarray, *, codec: str, quality: int = 95) -> bytes:
+    """Return `image`, uint8 (H, W, 3) RGB or (H, W) grey, as bytes; `quality` 1 to 100 counts for JPEG only."""
+    if codec not in CODECS:
+        raise ValueError(f"codec is {codec!r}; known codecs: {', '.join(CODECS)}")
+    if image.dtype != np.uint8 or image.ndim not in (2, 3):
+        raise ValueError(f"image is {image.dtype} {image.shape}; expected uint8 (H, W) or (H, W, 3)")
+    if codec == "raw":
+        return np.ascontiguousarray(image).tobytes()
+    pixels = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality] if codec == "jpeg" else [cv2.IMWRITE_PNG_COMPRESSION, 3]
+    _, encoded = cv2.imencode(".jpg" if codec == "jpeg" else ".png", pixels, options)
+    return encoded.tobytes()
+
+
+def decode_image(data: bytes, *, codec: str, height: int, width: int, channels: int) -> np.ndarray:
+    """Return the uint8 image (H, W, 3) RGB for 3 channels, (H, W) for 1; raise ShardError when it does not decode."""
+    if codec == "raw":
+        if len(data) != height * width * channels:
+            raise ShardError(f"a raw image has {len(data)} bytes; expected {height} x {width} x {channels}.")
+        return np.frombuffer(data, np.uint8).reshape((height, width, channels) if channels == 3 else (height, width))
+    image = _imdecode(data, channels)
+    if image is None or image.shape[:2] != (height, width):
+        found = "nothing" if image is None else f"{image.shape[0]} x {image.shape[1]}"
+        raise ShardError(f"an image of {len(data)} bytes decodes to {found}; expected {height} x {width}.")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if channels == 3 else image
+
+
+def _imdecode(data: bytes, channels: int) -> np.ndarray | None:
+    flag = cv2.IMREAD_COLOR if channels == 3 else cv2.IMREAD_GRAYSCALE
+    try:
+        return cv2.imdecode(np.frombuffer(data, np.uint8), flag)
+    except cv2.error:
+        return None

@@ -1,0 +1,88 @@
+"""From a data set's own lists to a manifest: read them, fingerprint every file, and probe it on request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+from pipeline.datasets import dataset_spec
+from pipeline.errors import InputError, VideoError
+from pipeline.guard import GuardedProcess
+from pipeline.manifest import Manifest, VideoRecord, fingerprint_file
+from pipeline.parameters import Limits
+
+PROBE_SECONDS = 30.0
+THREADS = 8  # fingerprinting waits for the disk or the network, not for the processor
+
+
+def index_dataset(
+    name: str,
+    root: Path,
+    *,
+    limit: int | None = None,
+    probe: bool = False,
+    on_video: Callable[[int], None] | None = None,
+) -> Manifest:
+    """Return the manifest of the data set `name` under `root`: its first `limit` videos, or all.
+
+    Every record gets size and fingerprint; with `probe` also codec, size, rate and duration, read in a process that a
+    hostile file can only hang for `PROBE_SECONDS`. A file that is missing or does not open keeps its row, with `problem`.
+    Raises InputError for a wrong data set name, root, list or label.
+    """
+    manifest = dataset_spec(name).read(root.absolute()).limited(limit)
+    if not manifest.records:
+        raise InputError(f"a limit of {limit} leaves no video; give at least 1.", key="limit")
+    records = []
+    for record in _fingerprinted(manifest):
+        records.append(record)
+        if on_video is not None and not probe:
+            on_video(1)
+    if probe:
+        records = list(_probed(records, root.absolute(), on_video))
+    return replace(manifest, records=tuple(records))
+
+
+def _fingerprinted(manifest: Manifest) -> Iterator[VideoRecord]:
+    root = Path(manifest.root)
+    with ThreadPoolExecutor(THREADS) as pool:
+        yield from pool.map(lambda record: _fingerprint(record, root), manifest.records)
+
+
+def _fingerprint(record: VideoRecord, root: Path) -> VideoRecord:
+    try:
+        size, fingerprint = fingerprint_file(root / record.path)
+    except FileNotFoundError:
+        return replace(record, problem="missing")
+    except OSError:
+        return replace(record, problem="unreadable")
+    return replace(record, size_bytes=size, fingerprint=fingerprint)
+
+
+def _probed(
+    records: list[VideoRecord], root: Path, on_video: Callable[[int], None] | None
+) -> Iterator[VideoRecord]:
+    guarded = GuardedProcess("pipeline.video:probe", memory_bytes=Limits().memory_bytes)
+    try:
+        for record in records:
+            yield record if record.problem else _probe(record, root, guarded)
+            if on_video is not None:
+                on_video(1)
+    finally:
+        guarded.stop()
+
+
+def _probe(record: VideoRecord, root: Path, guarded: GuardedProcess) -> VideoRecord:
+    try:
+        info = guarded.call(str(root / record.path), timeout_seconds=PROBE_SECONDS)
+    except VideoError as error:
+        return replace(record, problem=error.reason)
+    return replace(
+        record,
+        codec=info.codec,
+        width=info.width,
+        height=info.height,
+        fps=info.fps,
+        duration_seconds=info.duration_seconds,
+    )

@@ -1,0 +1,156 @@
+"""What is to be extracted: one record per listed video, and the Parquet file that keeps them."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.errors import InputError
+
+MANIFEST_VERSION = 1
+
+MANIFEST_SCHEMA = pa.schema(
+    [
+        ("video_id", pa.string()),
+        ("path", pa.string()),
+        ("split", pa.string()),
+        ("labels", pa.list_(pa.int32())),
+        ("size_bytes", pa.int64()),
+        ("fingerprint", pa.string()),
+        ("codec", pa.string()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("fps", pa.float64()),
+        ("duration_seconds", pa.float64()),
+        ("problem", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class VideoRecord:
+    """One listed video. `path` is relative to the data set's root; the rest is what probing found, None where nothing."""
+
+    video_id: str
+    path: str
+    split: str
+    labels: tuple[int, ...]
+    size_bytes: int | None = None
+    fingerprint: str | None = None
+    codec: str | None = None
+    width: int | None = None
+    height: int | None = None
+    fps: float | None = None
+    duration_seconds: float | None = None
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A data set as listed: its classes and its videos, in the order of the official list."""
+
+    dataset: str
+    root: str
+    class_names: tuple[str, ...]
+    multi_label: bool
+    records: tuple[VideoRecord, ...]
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __iter__(self) -> Iterator[VideoRecord]:
+        return iter(self.records)
+
+    def limited(self, num_videos: int | None) -> Manifest:
+        """Return the manifest of the first `num_videos` videos (all of them for None)."""
+        return self if num_videos is None else dataclasses.replace(self, records=self.records[:num_videos])
+
+    def splits(self) -> dict[str, int]:
+        """Return the number of videos in each split, in order of appearance."""
+        counts: dict[str, int] = {}
+        for record in self.records:
+            counts[record.split] = counts.get(record.split, 0) + 1
+        return counts
+
+
+def video_id_of(path: str) -> str:
+    """Return the identifier of a listed path: the path without its file extension, with forward slashes."""
+    return str(Path(path.replace("\\", "/")).with_suffix(""))
+
+
+def check_records(records: Iterable[VideoRecord], num_classes: int, *, source: object) -> None:
+    """Raise InputError for an empty list, an identifier that comes twice or a label outside the class list."""
+    seen: dict[str, str] = {}
+    for record in records:
+        if record.video_id in seen:
+            raise InputError(
+                f"{source} lists {record.video_id!r} twice (as {seen[record.video_id]!r} and {record.path!r}); "
+                "keep one of the two rows.",
+                path=source,
+            )
+        seen[record.video_id] = record.path
+        for label in record.labels:
+            if not 0 <= label < num_classes:
+                raise InputError(
+                    f"{source}: {record.path!r} has label {label}, but the class list has {num_classes} classes "
+                    f"(0 to {num_classes - 1}).",
+                    path=source,
+                )
+    if not seen:
+        raise InputError(f"{source} lists no video; it needs one row per video.", path=source)
+
+
+def fingerprint_file(path: Path, *, sample_bytes: int = 1 << 16) -> tuple[int, str]:
+    """Return the size in bytes and a 128-bit digest of the size and of the first, middle and last `sample_bytes`.
+
+    Cheap on files of any size: at most three short reads. Two versions of one video differ in one of these places.
+    """
+    size = path.stat().st_size
+    digest = hashlib.blake2b(str(size).encode(), digest_size=16)
+    with path.open("rb") as file:
+        for start in sorted({0, max(0, (size - sample_bytes) // 2), max(0, size - sample_bytes)}):
+            file.seek(start)
+            digest.update(file.read(sample_bytes))
+    return size, digest.hexdigest()
+
+
+def write_manifest(manifest: Manifest, path: Path) -> None:
+    """Write `manifest` as Parquet, by a temporary name first."""
+    columns = {name: [getattr(record, name) for record in manifest] for name in MANIFEST_SCHEMA.names}
+    columns["labels"] = [list(labels) for labels in columns["labels"]]
+    about = {
+        "version": MANIFEST_VERSION,
+        "dataset": manifest.dataset,
+        "root": manifest.root,
+        "class_names": list(manifest.class_names),
+        "multi_label": manifest.multi_label,
+    }
+    table = pa.table(columns, schema=MANIFEST_SCHEMA).replace_schema_metadata({"tdn_manifest": json.dumps(about)})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    pq.write_table(table, temporary)
+    temporary.replace(path)
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read a manifest; raise InputError when it is missing or is not one of ours."""
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise InputError(f"{path} is no readable manifest ({error}); run `tdn-data index` first.", path=path) from error
+    about = json.loads((table.schema.metadata or {}).get(b"tdn_manifest", b"{}"))
+    if about.get("version") != MANIFEST_VERSION:
+        raise InputError(
+            f"{path} is a manifest of version {about.get('version')}, this program reads version {MANIFEST_VERSION}; "
+            "run `tdn-data index` again.",
+            path=path,
+        )
+    records = tuple(VideoRecord(**(row | {"labels": tuple(row["labels"])})) for row in table.to_pylist())
+    return Manifest(about["dataset"], about["root"], tuple(about["class_names"]), about["multi_label"], records)

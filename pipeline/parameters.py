@@ -1,0 +1,82 @@
+"""What an extraction may be told, checked when it is loaded. Defaults live here and nowhere else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Method = Literal["tvl1", "opencv-tvl1", "opencv-cuda-tvl1", "farneback", "dis"]
+
+
+class Strict(BaseModel):
+    """A section of parameters: unknown keys are refused, values do not change once loaded."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FrameParameters(Strict):
+    """Which frames are stored, and how. Neither `every_seconds` nor `fps`: every frame. No size: the video's own."""
+
+    every_seconds: float | None = Field(None, gt=0)
+    fps: float | None = Field(None, gt=0)
+    height: int | None = Field(None, ge=16, le=4096)
+    width: int | None = Field(None, ge=16, le=4096)
+    codec: Literal["jpeg", "png", "raw"] = "jpeg"
+    quality: int = Field(95, ge=1, le=100)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> FrameParameters:
+        if self.every_seconds is not None and self.fps is not None:
+            raise ValueError("every_seconds and fps exclude each other; set one of them to null")
+        if (self.height is None) != (self.width is None):
+            raise ValueError("height and width go together; set both or neither")
+        return self
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """(height, width), or None for the video's own."""
+        return None if self.height is None or self.width is None else (self.height, self.width)
+
+
+class FlowParameters(FrameParameters):
+    """Optical flow between neighbours of the frames taken at `fps` (native rate for None), discretised to [0, 255]."""
+
+    method: Method = "tvl1"
+    bound: float = Field(20.0, gt=0, le=1000)
+
+
+class Limits(Strict):
+    """What one video may cost before it is given up and entered in the ledger."""
+
+    seconds_per_video: float = Field(600.0, gt=0)
+    memory_bytes: int = Field(6 << 30, ge=256 << 20)
+    max_pixels: int = Field(8192 * 8192, ge=256)
+
+
+class ExtractParameters(Strict):
+    """Everything that decides the bytes of an extraction."""
+
+    frames: FrameParameters | None = None
+    flow: FlowParameters | None = None
+    format: Literal["parquet", "lmdb"] = "parquet"
+    videos_per_shard: int = Field(64, ge=1, le=100_000)
+    limits: Limits = Limits()
+
+    @model_validator(mode="after")
+    def _something(self) -> ExtractParameters:
+        if self.frames is None and self.flow is None:
+            raise ValueError("neither frames nor flow is asked for")
+        return self
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """The kinds of shards that are written: `rgb`, `flow` or both."""
+        return tuple(name for name, section in (("rgb", self.frames), ("flow", self.flow)) if section is not None)
+
+    def digest(self) -> str:
+        """Return a digest of everything that decides a stored row's bytes (limits and shard size do not)."""
+        relevant = self.model_dump(include={"frames", "flow", "format"})
+        return hashlib.blake2b(json.dumps(relevant, sort_keys=True).encode(), digest_size=16).hexdigest()

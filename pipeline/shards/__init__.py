@@ -1,0 +1,1 @@
+"""Shards: what extraction writes and training reads, in Parquet or LMDB."""

@@ -1,0 +1,114 @@
+"""Index, ledger and dataset.json: what a folder of shards says as a whole, gathered from the shards themselves."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.errors import InputError, StorageError
+from pipeline.shards.parquet import StoredEntry
+from pipeline.shards.schema import INDEX_SCHEMA, LEDGER_SCHEMA, LedgerRow
+from pipeline.storage import Storage
+
+INDEX_NAME = "index.parquet"
+LEDGER_NAME = "ledger.parquet"
+DATASET_NAME = "dataset.json"
+
+
+@dataclass(frozen=True)
+class IndexRow:
+    """Where a stored video lies."""
+
+    video_id: str
+    modality: str
+    split: str
+    labels: tuple[int, ...]
+    shard: str
+    row_group: int
+    num_rows: int
+
+    @property
+    def entry(self) -> StoredEntry:
+        """The place inside the shard."""
+        return StoredEntry(self.video_id, self.split, self.labels, self.row_group, self.num_rows)
+
+
+def write_index(storage: Storage, rows: Iterable[IndexRow]) -> None:
+    """Publish index.parquet, sorted by modality and identifier."""
+    ordered = sorted(rows, key=lambda row: (row.modality, row.video_id))
+    _publish_table(storage, INDEX_NAME, [asdict(row) for row in ordered], INDEX_SCHEMA)
+
+
+def write_ledger(storage: Storage, rows: Iterable[LedgerRow]) -> None:
+    """Publish ledger.parquet, sorted by modality and identifier."""
+    ordered = sorted(rows, key=lambda row: (row.modality, row.video_id))
+    _publish_table(storage, LEDGER_NAME, [asdict(row) for row in ordered], LEDGER_SCHEMA)
+
+
+def read_index(storage: Storage) -> list[IndexRow]:
+    """Return the rows of index.parquet; raise InputError when the folder has none."""
+    return [IndexRow(**(row | {"labels": tuple(row["labels"])})) for row in _read_table(storage, INDEX_NAME)]
+
+
+def read_ledger(storage: Storage) -> list[LedgerRow]:
+    """Return the rows of ledger.parquet; raise InputError when the folder has none."""
+    return [LedgerRow(**(row | {"labels": tuple(row["labels"])})) for row in _read_table(storage, LEDGER_NAME)]
+
+
+def write_dataset(storage: Storage, content: dict[str, object]) -> None:
+    """Publish dataset.json."""
+    storage.write_bytes(DATASET_NAME, (json.dumps(content, indent=2, sort_keys=True) + "\n").encode())
+
+
+def read_dataset(storage: Storage) -> dict[str, object]:
+    """Return the content of dataset.json; raise InputError when the folder has none."""
+    if DATASET_NAME not in storage.names():
+        raise InputError(
+            f"{storage.location} holds no finished extraction ({DATASET_NAME} is missing); run `tdn-data extract` "
+            "into it, or again if it was interrupted.",
+            path=storage.location,
+        )
+    return json.loads(storage.read_bytes(DATASET_NAME))
+
+
+def count_by_status(rows: Sequence[LedgerRow]) -> dict[str, int]:
+    """Return how many rows are ok, partial and failed."""
+    counts = Counter(row.status for row in rows)
+    return {status: counts.get(status, 0) for status in ("ok", "partial", "failed")}
+
+
+def count_by_reason(rows: Sequence[LedgerRow]) -> dict[str, int]:
+    """Return how many rows have each reason, most frequent first."""
+    return dict(Counter(row.reason for row in rows if row.reason).most_common())
+
+
+def _publish_table(storage: Storage, name: str, rows: list[dict[str, object]], schema: pa.Schema) -> None:
+    columns = {column: [_plain(row[column]) for row in rows] for column in schema.names}
+    with storage.publish(name) as scratch:
+        _write(pa.table(columns, schema=schema), scratch)
+
+
+def _write(table: pa.Table, path: Path) -> None:
+    pq.write_table(table, path, compression="zstd", write_page_checksum=True)
+
+
+def _plain(value: object) -> object:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _read_table(storage: Storage, name: str) -> list[dict[str, object]]:
+    if name not in storage.names():
+        raise InputError(
+            f"{storage.location} holds no finished extraction ({name} is missing); run `tdn-data extract` into it.",
+            path=storage.location,
+        )
+    try:
+        return pq.read_table(pa.BufferReader(storage.read_bytes(name))).to_pylist()
+    except pa.ArrowException as error:
+        raise StorageError(f"{storage.location}: {name} cannot be read ({error}).", path=storage.location) from error

@@ -1,0 +1,97 @@
+"""Which video goes into which shard: pure arithmetic over the manifest.
+
+A video's shard is its identifier's hash modulo the number of shards, and that number is a power of two:
+
+    4 shards:   0    1    2    3
+    8 shards:  0 4  1 5  2 6  3 7      shard n of 8 came out of shard n % 4 of 4
+
+So adding, changing or removing a video touches its own shard alone, and when a data set outgrows its number of shards
+each shard splits into two whose rows are copied and not computed again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+
+from pipeline.manifest import Manifest, VideoRecord
+from pipeline.parameters import ExtractParameters
+from pipeline.shards.schema import SCHEMA_VERSION, shard_name
+
+MIN_SHARDS = 8  # a small data set, too, keeps several workers busy
+
+
+@dataclass(frozen=True)
+class ShardPlan:
+    """One shard to be: its place among `count`, its videos in order of identifier, and the digest of all that."""
+
+    modality: str
+    number: int
+    count: int
+    records: tuple[VideoRecord, ...]
+    extension: str
+    parameters_digest: str
+    digest: str
+
+    @property
+    def name(self) -> str:
+        """The shard's file name."""
+        return shard_name(self.modality, self.number, self.count, self.extension)
+
+
+def num_shards(num_videos: int, videos_per_shard: int) -> int:
+    """Return the smallest power of two, at least `MIN_SHARDS`, that leaves at most `videos_per_shard` on average."""
+    count = MIN_SHARDS
+    while count * videos_per_shard < num_videos:
+        count *= 2
+    return count
+
+
+def shard_number(video_id: str, count: int) -> int:
+    """Return the shard of a video among `count`."""
+    digest = hashlib.blake2b(video_id.encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") % count
+
+
+def modality_digest(parameters: ExtractParameters, modality: str) -> str:
+    """Return a digest of all that decides the bytes of one modality's rows."""
+    section = parameters.frames if modality == "rgb" else parameters.flow
+    content = {"section": section.model_dump(), "format": parameters.format, "schema": SCHEMA_VERSION}
+    return _digest(content)
+
+
+def plan_shards(manifest: Manifest, parameters: ExtractParameters, modality: str) -> list[ShardPlan]:
+    """Return every shard of one modality, in order of number; a shard that no video falls into is planned, too."""
+    count = num_shards(len(manifest), parameters.videos_per_shard)
+    groups: list[list[VideoRecord]] = [[] for _ in range(count)]
+    for record in manifest:
+        groups[shard_number(record.video_id, count)].append(record)
+    digest = modality_digest(parameters, modality)
+    return [_plan_one(modality, number, count, group, parameters.format, digest) for number, group in enumerate(groups)]
+
+
+def _plan_one(
+    modality: str, number: int, count: int, group: list[VideoRecord], extension: str, parameters_digest: str
+) -> ShardPlan:
+    records = tuple(sorted(group, key=lambda record: record.video_id))
+    content = [(record.video_id, record.path, record.split, record.labels, record.fingerprint) for record in records]
+    digest = _digest({"parameters": parameters_digest, "count": count, "videos": content})
+    return ShardPlan(modality, number, count, records, extension, parameters_digest, digest)
+
+
+def source_numbers(number: int, count: int, old_count: int) -> list[int]:
+    """Return the old shards, of `old_count`, in which videos of shard `number` of `count` can lie.
+
+    >>> source_numbers(5, 8, 4), source_numbers(1, 4, 8)
+    ([1], [1, 5])
+    """
+    if old_count <= count:
+        return [number % old_count]
+    return list(range(number, old_count, count))
+
+
+def _digest(content: object) -> str:
+    text = json.dumps(content, sort_keys=True, default=dataclasses.asdict)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

@@ -1,0 +1,115 @@
+"""Reading a finished extraction: random access to frames and flow by video and row.
+
+    reader = ShardReader("data/shards/frames", modality="rgb")
+    reader.videos[0].video_id, reader.videos[0].num_rows
+    reader.read("soccer/abc", rows=[0, 3]).data         # uint8 (2, H, W, 3)
+"""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.errors import InputError
+from pipeline.images import decode_image
+from pipeline.shards.formats import Shard, open_shard
+from pipeline.shards.ledger import IndexRow, read_dataset, read_index
+from pipeline.shards.schema import VideoRows
+from pipeline.storage import Storage
+
+OPEN_SHARDS = 32  # files kept open per process; the one unused for longest is closed first
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What the extraction says of its data set; `parameters` are those of the modality that is read."""
+
+    name: str
+    class_names: tuple[str, ...]
+    multi_label: bool
+    parameters: dict[str, object]
+
+
+@dataclass(frozen=True)
+class StoredVideo:
+    """One video that can be read, with the number of its stored rows."""
+
+    video_id: str
+    split: str
+    labels: tuple[int, ...]
+    num_rows: int
+
+
+@dataclass(frozen=True)
+class StoredFrames:
+    """Decoded rows: `data` uint8 (N, H, W, 3) RGB, or (N, H, W, 2) discretised flow with its `bound`; pts in seconds."""
+
+    data: np.ndarray
+    pts_seconds: np.ndarray
+    bound: float | None = None
+
+
+class ShardReader:
+    """A finished extraction, one modality. Picklable; shards are opened lazily in each process."""
+
+    def __init__(self, path: str | os.PathLike[str], *, modality: str = "rgb") -> None:
+        self._storage = Storage(path)
+        self.modality = modality
+        about = read_dataset(self._storage)
+        if modality not in about["parameters"]:
+            raise InputError(
+                f"{path} holds {', '.join(about['parameters'])}, not {modality}; run `tdn-data extract --modality "
+                f"{modality}` into it.",
+                path=path,
+            )
+        self.info = DatasetInfo(
+            about["name"], tuple(about["class_names"]), about["multi_label"], about["parameters"][modality]
+        )
+        self._rows = {row.video_id: row for row in read_index(self._storage) if row.modality == modality}
+        self.videos = tuple(
+            StoredVideo(row.video_id, row.split, row.labels, row.num_rows) for row in self._rows.values()
+        )
+        self._open: OrderedDict[str, Shard] = OrderedDict()
+        self._process = os.getpid()
+
+    def __getstate__(self) -> dict[str, object]:
+        return self.__dict__ | {"_open": OrderedDict()}
+
+    def read(self, video_id: str, rows: Sequence[int] | None = None) -> StoredFrames:
+        """Return the decoded rows of one video, or those at the positions `rows`; raise InputError if it is unknown."""
+        return decode_rows(self.read_encoded(video_id, rows), str(self.info.parameters["codec"]))
+
+    def read_encoded(self, video_id: str, rows: Sequence[int] | None = None) -> VideoRows:
+        """Return the rows as stored, images undecoded."""
+        if video_id not in self._rows:
+            raise InputError(f"{video_id!r} is not stored in {self._storage.location}; see its ledger.", key=video_id)
+        row = self._rows[video_id]
+        return self._shard(row).read(row.entry, rows)
+
+    def _shard(self, row: IndexRow) -> Shard:
+        if self._process != os.getpid():  # after a fork: file handles are not shared with the parent
+            self._open, self._process = OrderedDict(), os.getpid()
+        if row.shard not in self._open:
+            self._open[row.shard] = open_shard(self._storage, row.shard)
+        self._open.move_to_end(row.shard)
+        while len(self._open) > OPEN_SHARDS:
+            self._open.popitem(last=False)[1].close()
+        return self._open[row.shard]
+
+
+def decode_rows(rows: VideoRows, codec: str) -> StoredFrames:
+    """Decode a video's stored images: frames to (N, H, W, 3), flow planes to (N, H, W, 2), uint8."""
+    size = {"codec": codec, "height": rows.height, "width": rows.width}
+    if rows.modality == "rgb":
+        images = [decode_image(data, channels=3, **size) for data in rows.payloads["image"]]
+        shape = (0, rows.height, rows.width, 3)
+    else:
+        planes = zip(rows.payloads["flow_x"], rows.payloads["flow_y"], strict=True)
+        images = [np.stack([decode_image(plane, channels=1, **size) for plane in pair], axis=-1) for pair in planes]
+        shape = (0, rows.height, rows.width, 2)
+    data = np.stack(images) if images else np.zeros(shape, np.uint8)
+    return StoredFrames(data, rows.pts_seconds, rows.bound)

@@ -1,0 +1,192 @@
+"""The rows of a shard, its names, and what every shard says about itself.
+
+    frames-00007-of-00120.parquet   one row per frame
+    flow-00007-of-00120.parquet     one row per flow pair
+    index.parquet                   video -> shard, rows
+    ledger.parquet                  every video's fate
+    dataset.json                    classes, parameters, versions, counts
+
+A shard carries the ledger rows of its own videos in its metadata, so that a folder of shards is complete in itself: index
+and ledger are gathered from there, and an interrupted run continues from what it finds.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from importlib import metadata
+
+import numpy as np
+import pyarrow as pa
+
+SCHEMA_VERSION = 1
+PRODUCER = "tdn-data"
+LIBRARIES = ("av", "numpy", "opencv-contrib-python-headless", "pyarrow", "numba")
+
+_COMMON = [
+    ("video_id", pa.string()),
+    ("split", pa.string()),
+    ("labels", pa.list_(pa.int32())),
+    ("frame_index", pa.int64()),
+    ("pts_seconds", pa.float64()),
+]
+_SIZE = [("height", pa.int32()), ("width", pa.int32())]
+
+FRAMES_SCHEMA = pa.schema([*_COMMON, *_SIZE, ("image", pa.binary())])
+FLOW_SCHEMA = pa.schema(
+    [
+        *_COMMON,
+        ("next_pts_seconds", pa.float64()),
+        *_SIZE,
+        ("flow_x", pa.binary()),
+        ("flow_y", pa.binary()),
+        ("bound", pa.float32()),
+    ]
+)
+SCHEMAS = {"rgb": FRAMES_SCHEMA, "flow": FLOW_SCHEMA}
+PREFIXES = {"rgb": "frames", "flow": "flow"}
+PAYLOADS = {"rgb": ("image",), "flow": ("flow_x", "flow_y")}
+
+INDEX_SCHEMA = pa.schema(
+    [
+        ("video_id", pa.string()),
+        ("modality", pa.string()),
+        ("split", pa.string()),
+        ("labels", pa.list_(pa.int32())),
+        ("shard", pa.string()),
+        ("row_group", pa.int32()),
+        ("num_rows", pa.int64()),
+    ]
+)
+
+LEDGER_SCHEMA = pa.schema(
+    [
+        ("video_id", pa.string()),
+        ("modality", pa.string()),
+        ("path", pa.string()),
+        ("split", pa.string()),
+        ("labels", pa.list_(pa.int32())),
+        ("status", pa.string()),
+        ("reason", pa.string()),
+        ("message", pa.string()),
+        ("num_expected", pa.int64()),
+        ("num_stored", pa.int64()),
+        ("stored_bytes", pa.int64()),
+        ("source_bytes", pa.int64()),
+        ("fingerprint", pa.string()),
+        ("clipped_share", pa.float64()),
+        ("mean_magnitude", pa.float64()),
+        ("shard", pa.string()),
+    ]
+)
+
+STATUSES = ("ok", "partial", "failed")
+
+
+@dataclass(frozen=True)
+class LedgerRow:
+    """One video's fate in one modality. `status` is ok, partial or failed; `reason` one of VideoError.REASONS."""
+
+    video_id: str
+    modality: str
+    path: str
+    split: str
+    labels: tuple[int, ...]
+    status: str
+    reason: str | None = None
+    message: str | None = None
+    num_expected: int | None = None
+    num_stored: int = 0
+    stored_bytes: int = 0
+    source_bytes: int | None = None
+    fingerprint: str | None = None
+    clipped_share: float | None = None
+    mean_magnitude: float | None = None
+    shard: str | None = None
+
+
+@dataclass(frozen=True)
+class VideoRows:
+    """One video's rows in one modality: parallel columns, payloads encoded.
+
+    frame_index int64 (N,), pts_seconds and next_pts_seconds float64 (N,) (the latter None for frames), payloads one
+    list of N bytes for each name in PAYLOADS[modality].
+    """
+
+    modality: str
+    frame_index: np.ndarray
+    pts_seconds: np.ndarray
+    height: int
+    width: int
+    payloads: dict[str, list[bytes]]
+    next_pts_seconds: np.ndarray | None = None
+    bound: float | None = None
+    statistics: dict[str, float] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.frame_index)
+
+    def num_bytes(self) -> int:
+        """Return the bytes of all payloads."""
+        return sum(len(data) for column in self.payloads.values() for data in column)
+
+
+def shard_name(modality: str, number: int, count: int, extension: str) -> str:
+    """Return a shard's file name; `number` counts from 0 to `count` - 1."""
+    return f"{PREFIXES[modality]}-{number:05d}-of-{count:05d}.{extension}"
+
+
+_SHARD_NAME = re.compile(r"^(frames|flow)-(\d{5,})-of-(\d{5,})\.(parquet|lmdb)$")
+
+
+def parse_shard_name(name: str) -> tuple[str, int, int, str] | None:
+    """Return (modality, number, count, extension) of a shard's file name, None for any other name."""
+    match = _SHARD_NAME.match(name)
+    if match is None:
+        return None
+    modality = next(key for key, prefix in PREFIXES.items() if prefix == match[1])
+    return modality, int(match[2]), int(match[3]), match[4]
+
+
+def library_versions() -> dict[str, str]:
+    """Return the installed versions of the libraries that decide a shard's bytes."""
+    found = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def rows_table(rows: VideoRows, *, video_id: str, split: str, labels: tuple[int, ...]) -> pa.Table:
+    """Return one video's rows as a table of the modality's schema."""
+    count = len(rows)
+    columns: dict[str, object] = {
+        "video_id": [video_id] * count,
+        "split": [split] * count,
+        "labels": [list(labels)] * count,
+        "frame_index": rows.frame_index,
+        "pts_seconds": rows.pts_seconds,
+        "next_pts_seconds": rows.next_pts_seconds,
+        "height": [rows.height] * count,
+        "width": [rows.width] * count,
+        "bound": [rows.bound] * count,
+        **rows.payloads,
+    }
+    schema = SCHEMAS[rows.modality]
+    return pa.table({name: columns[name] for name in schema.names}, schema=schema)
+
+
+def rows_from_table(table: pa.Table, modality: str) -> VideoRows:
+    """Return the rows of one video's table; the inverse of `rows_table`."""
+    return VideoRows(
+        modality=modality,
+        frame_index=table["frame_index"].to_numpy(),
+        pts_seconds=table["pts_seconds"].to_numpy(),
+        height=table["height"][0].as_py(),
+        width=table["width"][0].as_py(),
+        payloads={name: table[name].to_pylist() for name in PAYLOADS[modality]},
+        next_pts_seconds=table["next_pts_seconds"].to_numpy() if modality == "flow" else None,
+        bound=table["bound"][0].as_py() if modality == "flow" else None,
+    )
