@@ -13,6 +13,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from pipeline import __version__
 from pipeline.errors import InputError, PipelineError, ShardError
@@ -34,7 +35,6 @@ from pipeline.storage import Storage
 
 logger = logging.getLogger(__name__)
 
-LOCK_NAME = ".tdn-data.lock"
 TASKS_PER_WORKER = 2  # tasks in flight: enough to keep every worker busy, few enough to stop quickly
 MAX_RETRIES = 3
 POLL_SECONDS = 0.5
@@ -144,7 +144,7 @@ def _job(
         for number in source_numbers(plan.number, plan.count, count)
     ]
     sources = tuple(name for name in candidates if name in existing)
-    return ShardJob(plan, parameters, manifest.dataset, manifest.root, storage, sources)
+    return ShardJob(plan, parameters, manifest.dataset, str(Path(manifest.root).absolute()), storage, sources)
 
 
 def _run_jobs(
@@ -232,22 +232,24 @@ def _cluster(num_workers: int | None, ray_address: str | None) -> Iterator:
 
 @contextlib.contextmanager
 def _exclusive(storage: Storage) -> Iterator[None]:
-    """Hold the folder's lock; raise InputError when another extraction runs into it. Object stores have no lock:
-    there two runs do the same work twice and end with the same bytes."""
+    """Hold the folder's own lock; raise InputError when another extraction runs into it.
+
+    Object stores have no lock: there two runs do the same work twice and end with the same bytes.
+    """
     if not storage.is_local:
         yield
         return
-    with storage.faults(LOCK_NAME):
-        lock = (storage.local_root / LOCK_NAME).open("w")
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(
-                f"another extraction is writing into {storage.location}; wait for it or choose another folder.",
-                path=storage.location,
-            ) from error
+    descriptor = os.open(storage.local_root, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
+    except BlockingIOError as error:
+        raise InputError(
+            f"another extraction is writing into {storage.location}; wait for it or choose another folder.",
+            path=storage.location,
+        ) from error
+    finally:
+        os.close(descriptor)
 
 
 def _close(

@@ -6,6 +6,8 @@ is its pixels in C order and needs its shape to be read back.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 
@@ -47,3 +49,9 @@ def _imdecode(data: bytes, channels: int) -> np.ndarray | None:
         return cv2.imdecode(np.frombuffer(data, np.uint8), flag)
     except cv2.error:
         return None
+
+
+def write_png(path: Path, image: np.ndarray) -> None:
+    """Write uint8 (H, W, 3) RGB or (H, W) grey as a PNG file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(encode_image(image, codec="png"))

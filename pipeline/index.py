@@ -31,7 +31,7 @@ def index_dataset(
     hostile file can only hang for `PROBE_SECONDS`. A file that is missing or does not open keeps its row, with `problem`.
     Raises InputError for a wrong data set name, root, list or label.
     """
-    manifest = dataset_spec(name).read(root.absolute()).limited(limit)
+    manifest = dataset_spec(name).read(root).limited(limit)
     if not manifest.records:
         raise InputError(f"a limit of {limit} leaves no video; give at least 1.", key="limit")
     records = []
@@ -40,7 +40,7 @@ def index_dataset(
         if on_video is not None and not probe:
             on_video(1)
     if probe:
-        records = list(_probed(records, root.absolute(), on_video))
+        records = list(_probed(records, root, on_video))
     return replace(manifest, records=tuple(records))
 
 

@@ -25,6 +25,8 @@ class Storage:
     def __init__(self, location: str | os.PathLike[str]) -> None:
         self.location = os.fspath(location).rstrip("/") or "/"
         self.is_local = "://" not in self.location or self.location.startswith("file://")
+        if self.is_local:
+            self.location = str(Path(self.location.removeprefix("file://")).absolute())
         self._filesystem: fs.FileSystem | None = None
         self._root = self.location
 
@@ -44,7 +46,7 @@ class Storage:
     @property
     def local_root(self) -> Path:
         """The folder as a local path; only meaningful when `is_local`."""
-        return Path(self.location.removeprefix("file://"))
+        return Path(self.location)
 
     def path(self, name: str) -> str:
         """Return the full path of `name` inside the filesystem."""
@@ -121,7 +123,7 @@ class Storage:
 
 def _open_filesystem(location: str) -> tuple[fs.FileSystem, str]:
     if "://" not in location:
-        return fs.LocalFileSystem(), str(Path(location).absolute())
+        return fs.LocalFileSystem(), location
     try:
         return fs.FileSystem.from_uri(location)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:

@@ -1,0 +1,35 @@
+# make repro   install, run the whole pipeline on the built-in data set, print the results
+# make test    install, run the test-suite
+# make fuzz    1,000 damaged videos through extraction (needs ../shared/data)
+PYTHON ?= python3
+VENV := .venv
+BIN := $(CURDIR)/$(VENV)/bin
+STAMP := $(VENV)/.installed
+
+export PATH := $(BIN):$(PATH)
+export DVC_NO_ANALYTICS := 1
+export RAY_USAGE_STATS_ENABLED := 0
+
+.PHONY: install repro test lint clean
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tdn-data needs Python 3.11 or newer: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+repro: install
+	dvc repro
+	@python -m stages.results
+
+test: install
+	python -m pytest
+
+lint: install
+	ruff check .
+	ruff format --check .
+
+clean:
+	rm -rf $(VENV) data runs

@@ -1,0 +1,172 @@
+"""What lies in a folder of shards, for people: a summary in numbers and a contact sheet in pictures."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from pipeline.errors import InputError
+from pipeline.flow import dequantize, flow_to_color
+from pipeline.shards.ledger import count_by_reason, count_by_status, read_dataset, read_ledger
+from pipeline.shards.reader import ShardReader, StoredVideo
+from pipeline.shards.schema import PREFIXES, LedgerRow
+from pipeline.storage import Storage
+
+CAPTION_HEIGHT = 34
+MARGIN = 8
+INK, PALE, PAPER = (30, 34, 40), (110, 118, 128), (255, 255, 255)
+
+
+@dataclass(frozen=True)
+class ModalitySummary:
+    """One modality of an extraction in numbers; sizes are (height, width) -> number of videos' first rows."""
+
+    modality: str
+    num_shards: int
+    shard_bytes: int
+    num_videos: int
+    num_rows: int
+    status: dict[str, int]
+    reasons: dict[str, int]
+    splits: dict[str, int]
+    parameters: dict[str, object]
+    clipped_share: float | None
+    mean_magnitude: float | None
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """A finished extraction: its data set, its modalities and the rows of the ledger that are not ok."""
+
+    location: str
+    dataset: str
+    num_classes: int
+    multi_label: bool
+    producer: str
+    libraries: dict[str, str]
+    modalities: tuple[ModalitySummary, ...]
+    failures: tuple[LedgerRow, ...]
+
+
+def inspect_shards(path: str | os.PathLike[str]) -> Inspection:
+    """Return what is in a finished extraction; raise InputError when there is none at `path`."""
+    storage = Storage(path)
+    about, ledger = read_dataset(storage), read_ledger(storage)
+    return Inspection(
+        location=storage.location,
+        dataset=about["name"],
+        num_classes=len(about["class_names"]),
+        multi_label=about["multi_label"],
+        producer=about["producer"],
+        libraries=about["libraries"],
+        modalities=tuple(_summary(modality, about, ledger) for modality in about["parameters"]),
+        failures=tuple(row for row in ledger if row.status != "ok"),
+    )
+
+
+def _summary(modality: str, about: dict, ledger: list[LedgerRow]) -> ModalitySummary:
+    rows = [row for row in ledger if row.modality == modality]
+    sizes = [size for name, size in about["shard_bytes"].items() if name.startswith(f"{PREFIXES[modality]}-")]
+    splits: dict[str, int] = {}
+    for row in rows:
+        splits[row.split] = splits.get(row.split, 0) + bool(row.num_stored)
+    return ModalitySummary(
+        modality=modality,
+        num_shards=len(sizes),
+        shard_bytes=sum(sizes),
+        num_videos=sum(bool(row.num_stored) for row in rows),
+        num_rows=sum(row.num_stored for row in rows),
+        status=count_by_status(rows),
+        reasons=count_by_reason(rows),
+        splits=splits,
+        parameters=about["parameters"][modality],
+        clipped_share=_weighted_mean(rows, "clipped_share"),
+        mean_magnitude=_weighted_mean(rows, "mean_magnitude"),
+    )
+
+
+def _weighted_mean(rows: list[LedgerRow], name: str) -> float | None:
+    """Return the mean of a per-video number over all stored rows, None where no video has it."""
+    known = [(getattr(row, name), row.num_stored) for row in rows if getattr(row, name) is not None]
+    return float(np.average(*zip(*known, strict=True))) if known else None
+
+
+def contact_sheet(
+    path: str | os.PathLike[str], *, num_videos: int = 12, num_columns: int = 5, thumbnail: int = 144
+) -> np.ndarray:
+    """Return a picture of an extraction, uint8 (H, W, 3) RGB: a row per video, captioned with its labels.
+
+    Videos are spread evenly over the list. Each row shows `num_columns` frames spread evenly over the video, and under
+    them, where flow is stored, the flow that starts nearest to each frame, in the colour-wheel coding.
+    """
+    readers = {modality: ShardReader(path, modality=modality) for modality in read_dataset(Storage(path))["parameters"]}
+    main = readers.get("rgb") or readers["flow"]
+    if not main.videos:
+        raise InputError(f"{path} holds no stored video to draw; see its ledger for the reasons.", path=path)
+    chosen = np.unique(np.linspace(0, len(main.videos) - 1, min(num_videos, len(main.videos))).round().astype(int))
+    bands = [_video_band(main.videos[index], readers, num_columns, thumbnail) for index in chosen]
+    width = max(band.shape[1] for band in bands)
+    return np.concatenate([_pad_right(band, width) for band in bands])
+
+
+def _video_band(video: StoredVideo, readers: dict[str, ShardReader], num_columns: int, thumbnail: int) -> np.ndarray:
+    """Return one video's rows of thumbnails under its caption."""
+    strips, times = [], None
+    for reader in readers.values():
+        strip, times = _strip(reader, video, num_columns, thumbnail, times)
+        if strip is not None:
+            strips.append(strip)
+    width = max(strip.shape[1] for strip in strips)
+    class_names = next(iter(readers.values())).info.class_names
+    labels = ", ".join(class_names[label] for label in video.labels) or "no label"
+    caption = _caption(f"{video.video_id}   [{labels}]   {video.split}, {video.num_rows} stored", width)
+    return np.concatenate([caption, *(_pad_right(strip, width) for strip in strips)])
+
+
+def _strip(
+    reader: ShardReader, video: StoredVideo, num_columns: int, thumbnail: int, times: np.ndarray | None
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Return one modality's thumbnails side by side with their times in seconds; nearest to `times` where given."""
+    stored = {one.video_id: one for one in reader.videos}.get(video.video_id)
+    if stored is None:
+        return None, times
+    if times is None:
+        rows = np.unique(np.linspace(0, stored.num_rows - 1, min(num_columns, stored.num_rows)).round().astype(int))
+    else:
+        all_times = reader.read_encoded(video.video_id).pts_seconds
+        rows = np.abs(all_times[None, :] - times[:, None]).argmin(axis=1)
+    frames = reader.read(video.video_id, rows.tolist())
+    images = frames.data
+    if reader.modality == "flow":
+        flow = dequantize(frames.data, frames.bound)
+        largest = max(float(np.linalg.norm(flow, axis=-1).max()), 1e-3)
+        images = [flow_to_color(one, max_magnitude=largest) for one in flow]
+    thumbnails = [
+        _thumbnail(image, thumbnail, f"{seconds:.2f} s")
+        for image, seconds in zip(images, frames.pts_seconds, strict=True)
+    ]
+    return np.concatenate(thumbnails, axis=1), frames.pts_seconds
+
+
+def _thumbnail(image: np.ndarray, height: int, text: str) -> np.ndarray:
+    """Return `image` at the given height with its time in a corner and a margin around."""
+    width = max(1, round(image.shape[1] * height / image.shape[0]))
+    shrinks = height < image.shape[0]
+    small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
+    for colour, thickness in (((0, 0, 0), 3), ((255, 255, 255), 1)):
+        cv2.putText(small, text, (6, height - 8), cv2.FONT_HERSHEY_SIMPLEX, 0.4, colour, thickness, cv2.LINE_AA)
+    return cv2.copyMakeBorder(small, 0, MARGIN, MARGIN, 0, cv2.BORDER_CONSTANT, value=PAPER)
+
+
+def _caption(text: str, width: int) -> np.ndarray:
+    strip = np.full((CAPTION_HEIGHT, width, 3), PAPER, np.uint8)
+    cv2.putText(strip, text, (MARGIN, 23), cv2.FONT_HERSHEY_SIMPLEX, 0.5, INK, 1, cv2.LINE_AA)
+    cv2.line(strip, (MARGIN, 2), (width - MARGIN, 2), PALE, 1)
+    return strip
+
+
+def _pad_right(image: np.ndarray, width: int) -> np.ndarray:
+    return cv2.copyMakeBorder(image, 0, 0, 0, width - image.shape[1], cv2.BORDER_CONSTANT, value=PAPER)

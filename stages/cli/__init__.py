@@ -1,0 +1,25 @@
+"""The command line: `tdn-data`. Each command parses, calls one function of the library and prints."""
+
+from __future__ import annotations
+
+import click
+
+from pipeline import __version__
+from stages.cli import data, look
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="tdn-data")
+def main() -> None:
+    """From videos to training data for action recognition: frames, optical flow, shards.
+
+    \b
+    Try it:
+      tdn-data demo --out clips
+      tdn-data extract --dataset demo --root clips --out shards --modality both
+      tdn-data inspect shards --sheet sheet.png
+    """
+
+
+for command in (*data.COMMANDS, *look.COMMANDS):
+    main.add_command(command)

@@ -1,0 +1,185 @@
+"""Commands that make data: demo, datasets, index, extract."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+from rich.markup import escape
+from rich.table import Table
+
+from pipeline.datasets import DATASETS, DatasetSpec, dataset_spec
+from pipeline.errors import InputError
+from pipeline.parameters import ExtractParameters, FlowParameters, FrameParameters, Limits
+from stages import edge
+from stages.cli.options import Size, json_option
+from stages.extraction import extract_with_progress, print_summary, summary_record
+
+
+@click.command()
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write the videos and lists to.")
+@click.option("--seed", default=0, show_default=True, help="Same seed, same bytes.")
+@click.option("--train-per-class", default=60, show_default=True, type=click.IntRange(1))
+@click.option("--test-per-class", default=25, show_default=True, type=click.IntRange(1))
+@json_option
+def demo(out: Path, seed: int, train_per_class: int, test_per_class: int, as_json: bool) -> None:
+    """Render the built-in data set: labelled H.264 clips of eight motions.
+
+    \b
+    Example: tdn-data demo --out clips
+    """
+    from pipeline.datasets.demo import render_demo
+
+    with edge.messages(), edge.progress("rendering") as update:
+        num_videos = render_demo(
+            out, seed=seed, train_per_class=train_per_class, test_per_class=test_per_class, on_progress=update
+        )
+    if as_json:
+        edge.print_json({"out": str(out), "num_videos": num_videos, "seed": seed})
+    else:
+        edge.out.print(f"{num_videos} clips in {out}", soft_wrap=True)
+
+
+@click.command()
+@json_option
+def datasets(as_json: bool) -> None:
+    """List the data sets that can be read, and how their folders must look.
+
+    \b
+    Example: tdn-data datasets
+    """
+    if as_json:
+        edge.print_json([_spec_record(spec) for spec in DATASETS.values()])
+        return
+    table = Table("name", "what", "folder", "frames", "metric", show_lines=True)
+    for spec in DATASETS.values():
+        table.add_row(spec.name, spec.title, escape(spec.layout), _sampling_words(spec), spec.metric)
+    edge.out.print(table)
+
+
+def _spec_record(spec: DatasetSpec) -> dict[str, object]:
+    return {name: value for name, value in vars(spec).items() if name != "read"}
+
+
+def _sampling_words(spec: DatasetSpec) -> str:
+    if spec.frame_every_seconds is not None:
+        rate = f"one per {spec.frame_every_seconds:g} s"
+    else:
+        rate = "every frame" if spec.frame_fps is None else f"{spec.frame_fps:g} per s"
+    return rate if spec.size is None else f"{rate}, {spec.size[0]}x{spec.size[1]}"
+
+
+@click.command()
+@click.option("--dataset", required=True, help="A name from `tdn-data datasets`.")
+@click.option("--root", type=click.Path(path_type=Path), required=True, help="Folder that holds the data set.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Manifest to write, e.g. manifest.parquet.")
+@click.option("--limit", type=click.IntRange(1), help="Only the first N videos of the list.")
+@json_option
+def index(dataset: str, root: Path, out: Path, limit: int | None, as_json: bool) -> None:
+    """Read a data set's own lists, probe every file and write the manifest.
+
+    \b
+    Example: tdn-data index --dataset fcvid --root /data/fcvid --out manifest.parquet
+    """
+    from stages.index import write_index
+
+    with edge.messages():
+        record = write_index(dataset, root, out, limit=limit)
+    if as_json:
+        edge.print_json(record)
+    else:
+        problems = ", ".join(f"{count} {reason}" for reason, count in record["problems"].items()) or "none"
+        splits = ", ".join(f"{count} {split}" for split, count in record["splits"].items())
+        edge.out.print(f"{out}: {record['num_videos']} videos ({splits}); problems: {problems}", soft_wrap=True)
+
+
+@click.command()
+@click.option("--dataset", required=True, help="A name from `tdn-data datasets`.")
+@click.option("--root", type=click.Path(path_type=Path), required=True, help="Folder that holds the data set.")
+@click.option("--out", required=True, help="Folder for the shards; running again continues there.")
+@click.option("--modality", type=click.Choice(["rgb", "flow", "both"]), default="rgb", show_default=True)
+@click.option("--format", "shard_format", type=click.Choice(["parquet", "lmdb"]), default="parquet", show_default=True)
+@click.option("--every-seconds", type=float, help="One frame per so many seconds [default: the data set's].")
+@click.option("--fps", type=float, help="Frames per second [default: the data set's].")
+@click.option("--size", type=Size(), help="HEIGHTxWIDTH, or 'native' [default: the data set's].")
+@click.option("--codec", type=click.Choice(["jpeg", "png", "raw"]), default="jpeg", show_default=True)
+@click.option("--quality", type=click.IntRange(1, 100), default=95, show_default=True, help="JPEG quality.")
+@click.option("--method", default="tvl1", show_default=True, help="Optical flow method.")
+@click.option("--bound", type=float, help="Flow in [-bound, bound] becomes 0 to 255 [default: the data set's].")
+@click.option("--flow-fps", type=float, help="Rate whose neighbours give flow; 0 for native [default: the data set's].")
+@click.option("--limit", type=click.IntRange(1), help="Only the first N videos of the list.")
+@click.option("--workers", type=click.IntRange(1), help="Processes on this machine [default: all cores].")
+@click.option("--ray-address", help="Use this Ray cluster instead of a local one.")
+@click.option("--videos-per-shard", type=click.IntRange(1), default=64, show_default=True)
+@click.option("--timeout", type=float, default=600, show_default=True, help="Seconds one video may take.")
+@click.option("--fail-above", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Share of videos "
+              "that may be partial or failed before the exit code is 1.")
+@click.option("--replace", is_flag=True, help="Replace shards of other parameters in --out.")
+@json_option
+def extract(dataset: str, root: Path, out: str, limit: int | None, workers: int | None, ray_address: str | None,
+            fail_above: float, replace: bool, as_json: bool, **options: object) -> None:  # fmt: skip
+    """Decode videos, sample frames, compute flow, and write shards and a ledger. Running it again continues.
+
+    \b
+    Examples:
+      tdn-data extract --dataset fcvid --root /data/fcvid --out shards
+      tdn-data extract --dataset folder --root my_videos --out shards --modality both --size 256x256
+    """
+    with edge.messages():
+        summary = extract_with_progress(
+            dataset,
+            root,
+            parameters_from_options(dataset_spec(dataset), **options),
+            out=out,
+            limit=limit,
+            num_workers=workers,
+            ray_address=ray_address,
+            replace=replace,
+        )
+    if as_json:
+        edge.print_json(summary_record(summary))
+    else:
+        print_summary(summary)
+    if summary.failed_share() > fail_above:
+        edge.fail(
+            f"{summary.failed_share():.1%} of the videos are partial or failed, more than --fail-above {fail_above:g}.",
+            edge.EXIT_FAILED,
+        )
+
+
+def parameters_from_options(
+    spec: DatasetSpec,
+    *,
+    modality: str,
+    shard_format: str,
+    every_seconds: float | None,
+    fps: float | None,
+    size: tuple[int, int] | str | None,
+    codec: str,
+    quality: int,
+    method: str,
+    bound: float | None,
+    flow_fps: float | None,
+    videos_per_shard: int,
+    timeout: float,
+) -> ExtractParameters:
+    """Return the parameters that the options and the data set's own defaults make together."""
+    height, width = (None, None) if size == "native" else (size or spec.size or (None, None))
+    if every_seconds is None and fps is None:
+        every_seconds, fps = spec.frame_every_seconds, spec.frame_fps
+    common = {"height": height, "width": width, "codec": codec, "quality": quality}
+    flow_rate = spec.flow_fps if flow_fps is None else flow_fps or None
+    with edge.checked("options"):
+        frames = FrameParameters(every_seconds=every_seconds, fps=fps, **common)
+        flow = FlowParameters(fps=flow_rate, method=method, bound=spec.flow_bound if bound is None else bound, **common)
+        return ExtractParameters(
+            frames=frames if modality != "flow" else None,
+            flow=flow if modality != "rgb" else None,
+            format=shard_format,
+            videos_per_shard=videos_per_shard,
+            limits=Limits(seconds_per_video=timeout),
+        )
+
+
+COMMANDS = (demo, datasets, index, extract)

@@ -1,0 +1,70 @@
+"""Commands that show what is there: inspect, status."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.markup import escape
+from rich.table import Table
+
+from stages import edge
+from stages.cli.options import json_option
+from stages.extraction import print_failures
+
+
+@click.command()
+@click.argument("path")
+@click.option("--sheet", type=click.Path(path_type=Path), help="Also draw labelled thumbnails into this PNG.")
+@click.option("--videos", default=12, show_default=True, type=click.IntRange(1), help="Videos on the sheet.")
+@json_option
+def inspect(path: str, sheet: Path | None, videos: int, as_json: bool) -> None:
+    """Show what a folder of shards holds: videos, frames, sizes, parameters, failures, and pictures.
+
+    \b
+    Example: tdn-data inspect shards --sheet sheet.png
+    """
+    from pipeline.images import write_png
+    from pipeline.inspect import contact_sheet, inspect_shards
+
+    with edge.messages():
+        inspection = inspect_shards(path)
+        if sheet is not None:
+            write_png(sheet, contact_sheet(path, num_videos=videos))
+    if as_json:
+        edge.print_json(inspection)
+        return
+    labels = "several labels a video" if inspection.multi_label else "one label a video"
+    edge.out.print(f"[bold]{escape(inspection.dataset)}[/]: {inspection.num_classes} classes, {labels}", highlight=False)
+    edge.out.print(_modality_table(inspection.modalities))
+    if inspection.failures:
+        print_failures(list(inspection.failures))
+    if sheet is not None:
+        edge.out.print(f"sheet: {sheet}", soft_wrap=True)
+
+
+def _modality_table(modalities) -> Table:
+    """Return one column of facts per modality."""
+    table = Table("", *(one.modality for one in modalities))
+    table.add_row("shards", *(f"{one.num_shards}, {edge.human_bytes(one.shard_bytes)}" for one in modalities))
+    table.add_row("videos stored", *(str(one.num_videos) for one in modalities))
+    table.add_row("rows", *(str(one.num_rows) for one in modalities))
+    table.add_row("splits", *(", ".join(f"{n} {split}" for split, n in one.splits.items()) for one in modalities))
+    table.add_row("fates", *(", ".join(f"{n} {status}" for status, n in one.status.items()) for one in modalities))
+    table.add_row("parameters", *(_parameter_words(one.parameters) for one in modalities))
+    if any(one.mean_magnitude is not None for one in modalities):
+        table.add_row("mean flow", *(_flow_words(one) for one in modalities))
+    return table
+
+
+def _parameter_words(parameters: dict[str, object]) -> str:
+    return "\n".join(f"{key} {value}" for key, value in parameters.items() if value is not None)
+
+
+def _flow_words(one) -> str:
+    if one.mean_magnitude is None:
+        return ""
+    return f"{one.mean_magnitude:.2f} px, {one.clipped_share:.2%} clipped"
+
+
+COMMANDS = (inspect,)

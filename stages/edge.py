@@ -1,0 +1,125 @@
+"""Where the program meets a person: messages instead of tracebacks, log lines, progress bars, tables."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from pydantic import ValidationError
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from pipeline.errors import InputError, PipelineError
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+
+out = Console()
+err = Console(stderr=True)
+
+
+@contextlib.contextmanager
+def messages() -> Iterator[None]:
+    """Turn what the pipeline understands into one sentence on stderr and an exit code; let the rest be seen."""
+    try:
+        yield
+    except InputError as error:
+        fail(error.message, EXIT_USAGE)
+    except PipelineError as error:
+        fail(error.message, EXIT_FAILED)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
+            raise
+        fail(f"{error.filename or 'the output'}: {os.strerror(error.errno).lower()}; what is written stays.", EXIT_FAILED)
+    except KeyboardInterrupt:
+        fail("stopped; what is finished stays, and the same command continues.", 130)
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """Print `message` on stderr and leave with `code`."""
+    err.print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True)
+    sys.exit(code)
+
+
+def log_to_console() -> None:
+    """Send the libraries' log lines to stderr."""
+    handler = RichHandler(console=err, show_path=False, show_time=False)
+    logging.basicConfig(level=logging.INFO, handlers=[handler], format="%(message)s")
+    for noisy in ("numba", "fsspec", "asyncio", "matplotlib", "PIL"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+class _Rate(ProgressColumn):
+    """Things per second."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:.1f}/s", style="progress.data.speed")
+
+
+@contextlib.contextmanager
+def progress(description: str, *, total: int | None = None) -> Iterator[Callable[[int, int | None], None]]:
+    """Show a bar with count, rate and time left on stderr; give a function (number done, new total or None)."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
+    with Progress(*columns, console=err) as bars:
+        task = bars.add_task(description, total=total)
+
+        def update(done: int, new_total: int | None = None) -> None:
+            bars.update(task, completed=done, **({} if new_total is None else {"total": new_total}))
+
+        yield update
+
+
+def print_json(content: object) -> None:
+    """Print a record or a dict as JSON on stdout."""
+    plain = asdict(content) if is_dataclass(content) and not isinstance(content, type) else content
+    sys.stdout.write(json.dumps(plain, indent=2, default=_plain) + "\n")
+
+
+def _plain(value: object) -> object:
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    return str(value) if isinstance(value, Path) else repr(value)
+
+
+def human_bytes(count: float) -> str:
+    """Return a number of bytes with a unit a person reads, e.g. 1.4 MB."""
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if abs(count) < 1000 or unit == "TB":
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    raise AssertionError("unreachable")
+
+
+@contextlib.contextmanager
+def checked(source: str) -> Iterator[None]:
+    """Turn pydantic's complaint about parameters into one InputError that names the key, the value and what is allowed."""
+    try:
+        yield
+    except ValidationError as error:
+        raise InputError(f"{source}: {'; '.join(map(_complaint, error.errors()))}.", key=source) from error
+
+
+def _complaint(fault: dict) -> str:
+    """Return one of pydantic's faults as words, e.g. `train.epochs: input should be greater than 0 (is -1)`."""
+    key = ".".join(str(part) for part in fault["loc"]) or "the section"
+    if fault["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        return f"{key}: unknown key"
+    if fault["type"] in ("missing", "missing_argument"):
+        return f"{key}: missing"
+    message = fault["msg"].removeprefix("Value error, ")
+    given = "" if isinstance(fault["input"], (dict, list)) or "Value error" in fault["msg"] else f" (is {fault['input']!r})"
+    return f"{key}: {message[:1].lower()}{message[1:]}{given}"

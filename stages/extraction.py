@@ -1,0 +1,107 @@
+"""Extraction as the command and the DVC stages run it: index, extract with a progress bar, one summary."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.markup import escape
+from rich.table import Table
+
+from pipeline.engine import Progress, Summary, run_extraction
+from pipeline.index import index_dataset
+from pipeline.manifest import Manifest
+from pipeline.parameters import ExtractParameters
+from pipeline.shards.ledger import count_by_status
+from stages import edge
+
+ROWS_SHOWN = 20
+
+
+def extract_with_progress(
+    dataset: str,
+    root: Path,
+    parameters: ExtractParameters,
+    *,
+    out: str,
+    limit: int | None = None,
+    num_workers: int | None = None,
+    ray_address: str | None = None,
+    replace: bool = False,
+) -> Summary:
+    """Index the data set and extract it, each with its progress bar."""
+    manifest = index_dataset(dataset, root, limit=limit)
+    return extract_manifest(
+        manifest, parameters, out=out, num_workers=num_workers, ray_address=ray_address, replace=replace
+    )
+
+
+def extract_manifest(
+    manifest: Manifest,
+    parameters: ExtractParameters,
+    *,
+    out: str,
+    num_workers: int | None = None,
+    ray_address: str | None = None,
+    replace: bool = False,
+) -> Summary:
+    """Extract a manifest under a progress bar that starts with what an earlier run had finished."""
+    total = len(manifest) * len(parameters.modalities)
+    with edge.progress(" + ".join(parameters.modalities), total=total) as update:
+
+        def on_progress(progress: Progress) -> None:
+            update(progress.num_found + progress.num_done)
+
+        summary = run_extraction(
+            manifest,
+            parameters,
+            out=out,
+            num_workers=num_workers,
+            ray_address=ray_address,
+            replace=replace,
+            on_progress=on_progress,
+        )
+        update(total)
+    return summary
+
+
+def summary_record(summary: Summary) -> dict[str, object]:
+    """Return the summary as plain data: counts, and the ledger rows that are not ok."""
+    return {
+        "location": summary.location,
+        "status": count_by_status(summary.ledger),
+        "num_rows": sum(row.num_stored for row in summary.ledger),
+        "num_shards": summary.num_shards,
+        "num_shards_made": summary.num_shards_made,
+        "stored_bytes": summary.stored_bytes,
+        "not_ok": [asdict(row) for row in summary.ledger if row.status != "ok"],
+    }
+
+
+def print_summary(summary: Summary) -> None:
+    """Print the rows that are not ok, then one line that says how it ended."""
+    not_ok = [row for row in summary.ledger if row.status != "ok"]
+    if not_ok:
+        print_failures(not_ok)
+    counts = count_by_status(summary.ledger)
+    rows = sum(row.num_stored for row in summary.ledger)
+    words = ", ".join(f"{count} {status}" for status, count in counts.items())
+    made = f"{summary.num_shards_made} of {summary.num_shards} shards made now"
+    edge.out.print(
+        f"{len(summary.ledger)} videos: {words}; {rows} rows, {edge.human_bytes(summary.stored_bytes)}; {made}; "
+        f"{summary.location}",
+        soft_wrap=True,
+        highlight=False,
+    )
+
+
+def print_failures(rows: list) -> None:
+    """Print ledger rows that are not ok as a table, the first `ROWS_SHOWN` of them."""
+    table = Table("video", "kind", "status", "reason", "stored", "what happened")
+    for row in rows[:ROWS_SHOWN]:
+        expected = "?" if row.num_expected is None else row.num_expected
+        stored = f"{row.num_stored}/{expected}"
+        table.add_row(escape(row.video_id), row.modality, row.status, row.reason, stored, escape(row.message or ""))
+    edge.out.print(table)
+    if len(rows) > ROWS_SHOWN:
+        edge.out.print(f"and {len(rows) - ROWS_SHOWN} more; ledger.parquet has them all.")

@@ -1,0 +1,77 @@
+"""params.yaml, section by section, checked when it is loaded; and where the stages put things."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import Field
+
+from models.train import TrainConfig
+from models.evaluate import EvaluateConfig
+from pipeline.errors import InputError
+from pipeline.parameters import ExtractParameters, FlowParameters, FrameParameters, Limits, Strict
+from stages import edge
+
+PARAMS = Path("params.yaml")
+MANIFEST = Path("data/manifest.parquet")
+SHARDS = {"rgb": Path("data/shards/rgb"), "flow": Path("data/shards/flow")}
+RUNS = Path("runs")
+
+
+class DatasetSection(Strict):
+    """Which data set the pipeline runs on: a name of `tdn-data datasets` and the folder where it lies."""
+
+    name: str
+    root: str
+
+
+class DemoSection(Strict):
+    """How the built-in data set is rendered."""
+
+    seed: int = Field(0, ge=0)
+    train_per_class: int = Field(60, ge=1)
+    test_per_class: int = Field(25, ge=1)
+
+
+class ExtractSection(Strict):
+    """What frames and flow extraction share. More than `fail_above` of the videos not ok: the stage fails."""
+
+    format: Literal["parquet", "lmdb"] = "parquet"
+    videos_per_shard: int = Field(64, ge=1, le=100_000)
+    fail_above: float = Field(0.05, ge=0, le=1)
+    workers: int | None = Field(None, ge=1)
+    limits: Limits = Limits()
+
+
+class Params(Strict):
+    """The whole of params.yaml."""
+
+    dataset: DatasetSection
+    demo: DemoSection
+    extract: ExtractSection
+    frames: FrameParameters
+    flow: FlowParameters
+    train: TrainConfig
+    evaluate: EvaluateConfig
+
+    def extract_parameters(self, modality: str) -> ExtractParameters:
+        """Return what the extraction of one modality is told."""
+        return ExtractParameters(
+            frames=self.frames if modality == "rgb" else None,
+            flow=self.flow if modality == "flow" else None,
+            **self.extract.model_dump(include={"format", "videos_per_shard", "limits"}),
+        )
+
+
+def load_params(path: Path = PARAMS) -> Params:
+    """Read and check params.yaml; raise InputError that names the key, the value and what is allowed."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"{path} is missing; run the stages from the project's folder.", path=path) from error
+    except yaml.YAMLError as error:
+        raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}", path=path) from error
+    with edge.checked(str(path)):
+        return Params.model_validate(content or {})

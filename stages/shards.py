@@ -1,0 +1,35 @@
+"""DVC stages `frames` and `flow`: manifest -> shards of one modality. `python -m stages.shards rgb|flow`."""
+
+from __future__ import annotations
+
+import sys
+
+from pipeline.manifest import read_manifest
+from stages import edge
+from stages.extraction import extract_manifest, print_summary
+from stages.params import MANIFEST, SHARDS, load_params
+
+
+def main(modality: str) -> None:
+    """Run the stage; continue where an interrupted one stopped, replace what other parameters made."""
+    edge.log_to_console()
+    with edge.messages():
+        params = load_params()
+        summary = extract_manifest(
+            read_manifest(MANIFEST),
+            params.extract_parameters(modality),
+            out=str(SHARDS[modality]),
+            num_workers=params.extract.workers,
+            replace=True,
+        )
+    print_summary(summary)
+    if summary.failed_share() > params.extract.fail_above:
+        edge.fail(
+            f"{summary.failed_share():.1%} of the videos are partial or failed, more than extract.fail_above "
+            f"({params.extract.fail_above:g}).",
+            edge.EXIT_FAILED,
+        )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
