@@ -1,0 +1,62 @@
+"""Flow as bytes: the two-stream convention of clipping to +-bound and scaling to [0, 255]."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class FlowStatistics:
+    """What discretisation does to a flow field: recorded per video, so that a bound too small shows."""
+
+    clipped_share: float  # of the pixels, in [0, 1]: |u| or |v| above the bound
+    mean_magnitude: float  # of the unclipped vectors, pixels per step
+
+
+def quantize(flow: np.ndarray, bound: float) -> np.ndarray:
+    """Discretise flow: round((clip(f, -bound, bound) + bound) * 255 / (2 bound)), halves to even.
+
+    `flow`: real, any shape, pixels per step. Returns uint8 of the same shape; no motion is 128 (127.5 rounded to even).
+    Raises ValueError for a bound that is not positive or for flow that is not finite.
+    """
+    _check_bound(bound)
+    flow = np.asarray(flow, np.float32)
+    scale = np.float32(255.0 / (2.0 * bound))
+    levels = np.rint((np.clip(flow, -bound, bound) + np.float32(bound)) * scale)
+    if not np.isfinite(levels.sum(dtype=np.float32)):
+        raise ValueError("flow holds values that are not numbers; only finite flow can be discretised")
+    return levels.astype(np.uint8)
+
+
+def dequantize(levels: np.ndarray, bound: float) -> np.ndarray:
+    """Return the flow that stored bytes stand for: float32, at most bound / 255 from what was discretised.
+
+    128, which stands for no motion, comes back as bound / 255: the code has no level at zero.
+    Raises TypeError for anything but uint8, ValueError for a bound that is not positive.
+    """
+    _check_bound(bound)
+    levels = np.asarray(levels)
+    if levels.dtype != np.uint8:
+        raise TypeError(f"levels has dtype {levels.dtype}; stored flow is uint8")
+    return levels.astype(np.float32) * np.float32(2.0 * bound / 255.0) - np.float32(bound)
+
+
+def flow_statistics(flow: np.ndarray, bound: float) -> FlowStatistics:
+    """Measure one flow field (..., 2) against a bound."""
+    _check_bound(bound)
+    flow = np.asarray(flow, np.float32)
+    if flow.size == 0 or flow.shape[-1] != 2:
+        raise ValueError(f"flow has shape {flow.shape}; at least one vector is expected, (..., 2)")
+    x, y = flow[..., 0], flow[..., 1]
+    clipped = (np.abs(x) > bound) | (np.abs(y) > bound)
+    return FlowStatistics(
+        clipped_share=float(np.count_nonzero(clipped) / clipped.size),
+        mean_magnitude=float(np.sqrt(x * x + y * y).mean(dtype=np.float64)),
+    )
+
+
+def _check_bound(bound: float) -> None:
+    if not (bound > 0 and np.isfinite(bound)):
+        raise ValueError(f"bound is {bound!r}; it must be a positive number of pixels")
