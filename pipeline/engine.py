@@ -1,8 +1,8 @@
 """A whole extraction: plans the shards, runs one Ray task for each that is missing, and closes the folder.
 
 The folder is finished when `dataset.json` is there. It is taken away before the first shard changes and comes back
-last, so a reader sees a finished extraction or none. What an interrupted run leaves are whole shards; the next run makes
-the others.
+last, so a reader sees a finished extraction or none. What an interrupted run leaves are whole shards; the next run
+makes the others.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import logging
 import os
+import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,13 +32,14 @@ from pipeline.shards.ledger import (
 )
 from pipeline.shards.plan import ShardPlan, modality_digest, plan_shards, source_numbers
 from pipeline.shards.schema import PRODUCER, LedgerRow, library_versions, parse_shard_name, shard_name
-from pipeline.storage import Storage
+from pipeline.storage import Storage, is_scratch
 
 logger = logging.getLogger(__name__)
 
 TASKS_PER_WORKER = 2  # tasks in flight: enough to keep every worker busy, few enough to stop quickly
 MAX_RETRIES = 3
 POLL_SECONDS = 0.5
+KNOCK_SECONDS = 10
 
 
 @dataclass(frozen=True)
@@ -213,6 +215,7 @@ def _cluster(num_workers: int | None, ray_address: str | None) -> Iterator:
     quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
     try:
         if ray_address is not None:
+            _knock(ray_address)
             ray.init(address=ray_address, **quiet)
         else:
             ray.init(
@@ -222,12 +225,21 @@ def _cluster(num_workers: int | None, ray_address: str | None) -> Iterator:
                 object_store_memory=256 << 20,
                 **quiet,
             )
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise InputError(f"no Ray could be reached at {ray_address or 'this machine'}: {error}", key=ray_address) from error
+    except (OSError, ValueError, RuntimeError) as error:
+        raise InputError(
+            f"no Ray could be reached at {ray_address or 'this machine'}: {error}", key=ray_address
+        ) from error
     try:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Raise OSError when nothing listens at HOST:PORT, which Ray itself would wait minutes for."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if port.isdigit():
+        socket.create_connection((host, int(port)), timeout=KNOCK_SECONDS).close()
 
 
 @contextlib.contextmanager
@@ -259,11 +271,12 @@ def _close(
     plans: list[ShardPlan],
     results: list[ShardResult],
 ) -> Summary:
-    """Remove outdated shards, gather index and ledger from the shards, check the counts and write dataset.json last."""
+    """Remove what is outdated, gather index and ledger from the shards, check the counts, write dataset.json last."""
     wanted = {plan.name for plan in plans}
     for name in storage.names():
         parsed = parse_shard_name(name)
-        if parsed and parsed[0] in parameters.modalities and name not in wanted:
+        outdated = parsed is not None and parsed[0] in parameters.modalities and name not in wanted
+        if outdated or is_scratch(name):
             storage.delete(name)
     gathered = _gather(storage)
     _check_handover(manifest, parameters, gathered.ledger)

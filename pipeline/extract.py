@@ -15,8 +15,8 @@ import numpy as np
 
 from pipeline import __version__
 from pipeline.errors import ShardError, StorageError, VideoError
-from pipeline.images import encode_image
 from pipeline.guard import GuardedProcess
+from pipeline.images import encode_image
 from pipeline.manifest import VideoRecord
 from pipeline.parameters import ExtractParameters, FlowParameters, FrameParameters
 from pipeline.sampling import grid_times
@@ -125,7 +125,9 @@ def _mean_statistics(statistics: list) -> dict[str, float]:
     """Return the mean over a video's pairs of each number that `flow_statistics` gives."""
     if not statistics:
         return {}
-    return {name: float(np.mean([getattr(one, name) for one in statistics])) for name in ("clipped_share", "mean_magnitude")}
+    return {
+        name: float(np.mean([getattr(one, name) for one in statistics])) for name in ("clipped_share", "mean_magnitude")
+    }
 
 
 class _GoodFrames:
@@ -320,4 +322,6 @@ def _check_written(scratch: Path, job: ShardJob, ledger: list[LedgerRow]) -> Non
     shard.close()
     expected = sum(row.num_stored for row in ledger)
     if stored != expected:
-        raise StorageError(f"{job.plan.name} holds {stored} rows after writing; expected {expected}.", key=job.plan.name)
+        raise StorageError(
+            f"{job.plan.name} holds {stored} rows after writing; expected {expected}.", key=job.plan.name
+        )

@@ -115,7 +115,9 @@ def _answer(work, argument: object) -> tuple[bool, object]:
     except MemoryError:
         return False, VideoError("too_large", "needs more memory than --memory-limit allows.")
     except Exception as error:  # noqa: BLE001 - the one place where an unforeseen fault becomes a ledger row
-        return False, VideoError("crashed", f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
+        return False, VideoError(
+            "crashed", f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        )
 
 
 def _die_with_parent() -> None:

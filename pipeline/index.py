@@ -27,8 +27,9 @@ def index_dataset(
 ) -> Manifest:
     """Return the manifest of the data set `name` under `root`: its first `limit` videos, or all.
 
-    Every record gets size and fingerprint; with `probe` also codec, size, rate and duration, read in a process that a
-    hostile file can only hang for `PROBE_SECONDS`. A file that is missing or does not open keeps its row, with `problem`.
+    Every record gets size and fingerprint; with `probe` also codec, size, rate and duration, read in a process that
+    a hostile file can only hang for `PROBE_SECONDS`. A file that is missing or does not open keeps its row, with its
+    `problem`.
     Raises InputError for a wrong data set name, root, list or label.
     """
     manifest = dataset_spec(name).read(root).limited(limit)
@@ -60,9 +61,7 @@ def _fingerprint(record: VideoRecord, root: Path) -> VideoRecord:
     return replace(record, size_bytes=size, fingerprint=fingerprint)
 
 
-def _probed(
-    records: list[VideoRecord], root: Path, on_video: Callable[[int], None] | None
-) -> Iterator[VideoRecord]:
+def _probed(records: list[VideoRecord], root: Path, on_video: Callable[[int], None] | None) -> Iterator[VideoRecord]:
     guarded = GuardedProcess("pipeline.video:probe", memory_bytes=Limits().memory_bytes)
     try:
         for record in records:

@@ -36,7 +36,7 @@ MANIFEST_SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class VideoRecord:
-    """One listed video. `path` is relative to the data set's root; the rest is what probing found, None where nothing."""
+    """One listed video. `path` is relative to the data set's root; the rest is what probing found, if it did."""
 
     video_id: str
     path: str

@@ -21,19 +21,6 @@ FLOAT_NOISE_SECONDS = 1e-6
 MAX_TOLERANCE_SECONDS = 5e-4
 
 
-def regular_times(duration_seconds: float, *, step_seconds: float, end_tolerance_seconds: float = 1e-6) -> np.ndarray:
-    """Times 0, step, 2 step, ... < duration in seconds, float64 (N,); empty for a duration of zero.
-
-    A grid point that lies before the end by less than `end_tolerance_seconds` is left out: it is the end, rounded.
-    """
-    if not step_seconds > 0 or not math.isfinite(step_seconds):
-        raise ValueError(f"step_seconds is {step_seconds!r}; it must be a finite number above 0")
-    count = max(0, math.ceil((duration_seconds - end_tolerance_seconds) / step_seconds))
-    if count == 0 and duration_seconds > 0:
-        count = 1
-    return np.arange(count, dtype=np.float64) * step_seconds
-
-
 def grid_times(
     duration_seconds: float,
     *,
@@ -41,20 +28,34 @@ def grid_times(
     fps: float | None = None,
     tick_seconds: float = 0.0,
 ) -> np.ndarray:
-    """Times asked for by `every_seconds` (0, s, 2 s, ...) or `fps` (0, 1/fps, 2/fps, ...) below the duration.
+    """Times 0, s, 2 s, ... (`every_seconds`) or 0, 1/fps, 2/fps, ... (`fps`) below the duration, float64 (N,).
 
-    `tick_seconds` is the container's time base: ends are known no better than that (at most 1 ms is allowed for).
-    Raises ValueError unless exactly one of the two is given and positive.
+    `tick_seconds` is the container's time base; the end is known no better than that (at most 1 ms is allowed for),
+    so ten seconds at 30 fps give 300 times even where the end was rounded up. Raises ValueError unless exactly one of
+    the two steps is given, finite and above 0.
     """
+    count = grid_count(duration_seconds, every_seconds=every_seconds, fps=fps, tick_seconds=tick_seconds)
+    steps = np.arange(count, dtype=np.float64)
+    return steps * every_seconds if fps is None else steps / fps
+
+
+def grid_count(
+    duration_seconds: float,
+    *,
+    every_seconds: float | None = None,
+    fps: float | None = None,
+    tick_seconds: float = 0.0,
+) -> int:
+    """How many times `grid_times` gives; at least one for any duration above zero."""
     if (every_seconds is None) == (fps is None):
-        raise ValueError(f"give one of every_seconds ({every_seconds!r}) and fps ({fps!r})")
-    end_tolerance = min(max(tick_seconds, FLOAT_NOISE_SECONDS), 2 * MAX_TOLERANCE_SECONDS)
-    if every_seconds is not None:
-        _check_positive("every_seconds", every_seconds)
-        return regular_times(duration_seconds, step_seconds=every_seconds, end_tolerance_seconds=end_tolerance)
-    _check_positive("fps", fps)
-    steps = regular_times(duration_seconds * fps, step_seconds=1.0, end_tolerance_seconds=end_tolerance * fps)
-    return steps / fps
+        raise ValueError(f"every_seconds is {every_seconds!r} and fps is {fps!r}; exactly one must be given")
+    name, value = ("fps", fps) if every_seconds is None else ("every_seconds", every_seconds)
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError(f"{name} is {value!r}; it must be a finite number above 0")
+    if not duration_seconds > 0:
+        return 0
+    end_seconds = duration_seconds - min(max(tick_seconds, FLOAT_NOISE_SECONDS), 2 * MAX_TOLERANCE_SECONDS)
+    return max(1, math.ceil(end_seconds / every_seconds if fps is None else end_seconds * fps))
 
 
 def grid_tolerance(tick_seconds: float) -> float:
@@ -99,8 +100,3 @@ def snippet_starts(
     room = np.maximum(np.diff(edges) - snippet_length, 0)  # how far a start can move inside its segment
     offset = room // 2 if generator is None else generator.integers(0, room + 1)
     return np.clip(edges[:-1] + offset, 0, max(num_frames - snippet_length, 0))
-
-
-def _check_positive(name: str, value: float) -> None:
-    if not (isinstance(value, (int, float)) and math.isfinite(value) and value > 0):
-        raise ValueError(f"{name} is {value!r}; it must be a finite number above 0")

@@ -121,6 +121,11 @@ class Storage:
             ) from error
 
 
+def is_scratch(name: str) -> bool:
+    """Return whether a file name is one that `publish` writes to before the rename."""
+    return name.startswith(".") and name.endswith(".tmp")
+
+
 def _open_filesystem(location: str) -> tuple[fs.FileSystem, str]:
     if "://" not in location:
         return fs.LocalFileSystem(), location

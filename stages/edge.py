@@ -41,7 +41,9 @@ def messages() -> Iterator[None]:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
             raise
-        fail(f"{error.filename or 'the output'}: {os.strerror(error.errno).lower()}; what is written stays.", EXIT_FAILED)
+        fail(
+            f"{error.filename or 'the output'}: {os.strerror(error.errno).lower()}; what is written stays.", EXIT_FAILED
+        )
     except KeyboardInterrupt:
         fail("stopped; what is finished stays, and the same command continues.", 130)
 
@@ -106,7 +108,7 @@ def human_bytes(count: float) -> str:
 
 @contextlib.contextmanager
 def checked(source: str) -> Iterator[None]:
-    """Turn pydantic's complaint about parameters into one InputError that names the key, the value and what is allowed."""
+    """Turn pydantic's complaint into one InputError that names the key, the value and what is allowed."""
     try:
         yield
     except ValidationError as error:
@@ -121,5 +123,7 @@ def _complaint(fault: dict) -> str:
     if fault["type"] in ("missing", "missing_argument"):
         return f"{key}: missing"
     message = fault["msg"].removeprefix("Value error, ")
-    given = "" if isinstance(fault["input"], (dict, list)) or "Value error" in fault["msg"] else f" (is {fault['input']!r})"
+    given = (
+        "" if isinstance(fault["input"], (dict, list)) or "Value error" in fault["msg"] else f" (is {fault['input']!r})"
+    )
     return f"{key}: {message[:1].lower()}{message[1:]}{given}"

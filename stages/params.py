@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Literal
 
 import yaml
+from models.evaluate import EvaluateConfig
+from models.train import TrainConfig
 from pydantic import Field
 
-from models.train import TrainConfig
-from models.evaluate import EvaluateConfig
 from pipeline.errors import InputError
 from pipeline.parameters import ExtractParameters, FlowParameters, FrameParameters, Limits, Strict
 from stages import edge

@@ -55,7 +55,8 @@ def _read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
     missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
     if missing:
         raise InputError(
-            f"{path} has no column {missing[0]!r}; its first line must name the columns {', '.join(COLUMNS)}.", path=path
+            f"{path} has no column {missing[0]!r}; its first line must name the columns {', '.join(COLUMNS)}.",
+            path=path,
         )
     rows = [(reader.line_num, row) for row in reader]
     for line, row in rows:

@@ -101,6 +101,7 @@ class LmdbShard:
             )
         except lmdb.Error as error:
             raise ShardError(f"{name} cannot be opened ({error}).", path=storage.location, key=name) from error
+        self._refuse_truncated(path)
         self._about, self._ledger = self._get(b".about"), self._get(b".ledger")
 
     @property
@@ -139,6 +140,13 @@ class LmdbShard:
     def close(self) -> None:
         """Release the file."""
         self._environment.close()
+
+    def _refuse_truncated(self, path: Path) -> None:
+        """Raise ShardError when the file ends before its last page: the memory map would kill the process there."""
+        needed = (self._environment.info()["last_pgno"] + 1) * self._environment.stat()["psize"]
+        if path.stat().st_size < needed:
+            self._environment.close()
+            raise ShardError(f"{self.name} has {path.stat().st_size} bytes; expected {needed}.", path=path)
 
     def _get(self, key: bytes) -> bytes:
         with self._environment.begin() as transaction:

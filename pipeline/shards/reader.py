@@ -1,8 +1,8 @@
 """Reading a finished extraction: random access to frames and flow by video and row.
 
-    reader = ShardReader("data/shards/frames", modality="rgb")
-    reader.videos[0].video_id, reader.videos[0].num_rows
-    reader.read("soccer/abc", rows=[0, 3]).data         # uint8 (2, H, W, 3)
+reader = ShardReader("data/shards/frames", modality="rgb")
+reader.videos[0].video_id, reader.videos[0].num_rows
+reader.read("soccer/abc", rows=[0, 3]).data         # uint8 (2, H, W, 3)
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class StoredVideo:
 
 @dataclass(frozen=True)
 class StoredFrames:
-    """Decoded rows: `data` uint8 (N, H, W, 3) RGB, or (N, H, W, 2) discretised flow with its `bound`; pts in seconds."""
+    """Decoded rows: `data` uint8 (N, H, W, 3) RGB, or (N, H, W, 2) discretised flow and its `bound`; pts in seconds."""
 
     data: np.ndarray
     pts_seconds: np.ndarray

@@ -6,8 +6,8 @@
     ledger.parquet                  every video's fate
     dataset.json                    classes, parameters, versions, counts
 
-A shard carries the ledger rows of its own videos in its metadata, so that a folder of shards is complete in itself: index
-and ledger are gathered from there, and an interrupted run continues from what it finds.
+A shard carries the ledger rows of its own videos in its metadata, so that a folder of shards is complete in itself:
+index and ledger are gathered from there, and an interrupted run continues from what it finds.
 """
 
 from __future__ import annotations

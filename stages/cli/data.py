@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -10,7 +9,6 @@ from rich.markup import escape
 from rich.table import Table
 
 from pipeline.datasets import DATASETS, DatasetSpec, dataset_spec
-from pipeline.errors import InputError
 from pipeline.parameters import ExtractParameters, FlowParameters, FrameParameters, Limits
 from stages import edge
 from stages.cli.options import Size, json_option
@@ -113,8 +111,13 @@ def index(dataset: str, root: Path, out: Path, limit: int | None, as_json: bool)
 @click.option("--ray-address", help="Use this Ray cluster instead of a local one.")
 @click.option("--videos-per-shard", type=click.IntRange(1), default=64, show_default=True)
 @click.option("--timeout", type=float, default=600, show_default=True, help="Seconds one video may take.")
-@click.option("--fail-above", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Share of videos "
-              "that may be partial or failed before the exit code is 1.")
+@click.option(
+    "--fail-above",
+    type=click.FloatRange(0, 1),
+    default=0.5,
+    show_default=True,
+    help="Share of videos that may be partial or failed before the exit code is 1.",
+)
 @click.option("--replace", is_flag=True, help="Replace shards of other parameters in --out.")
 @json_option
 def extract(dataset: str, root: Path, out: str, limit: int | None, workers: int | None, ray_address: str | None,

@@ -35,7 +35,9 @@ def inspect(path: str, sheet: Path | None, videos: int, as_json: bool) -> None:
         edge.print_json(inspection)
         return
     labels = "several labels a video" if inspection.multi_label else "one label a video"
-    edge.out.print(f"[bold]{escape(inspection.dataset)}[/]: {inspection.num_classes} classes, {labels}", highlight=False)
+    edge.out.print(
+        f"[bold]{escape(inspection.dataset)}[/]: {inspection.num_classes} classes, {labels}", highlight=False
+    )
     edge.out.print(_modality_table(inspection.modalities))
     if inspection.failures:
         print_failures(list(inspection.failures))

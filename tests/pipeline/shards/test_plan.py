@@ -1,0 +1,58 @@
+from collections import Counter
+
+import pytest
+
+from pipeline.manifest import Manifest, VideoRecord
+from pipeline.parameters import ExtractParameters, FrameParameters
+from pipeline.shards.plan import MIN_SHARDS, num_shards, plan_shards, shard_number, source_numbers
+
+PARAMETERS = ExtractParameters(frames=FrameParameters(height=32, width=32), videos_per_shard=4)
+
+
+def manifest_of(names):
+    return Manifest("folder", "r", ("c",), False, tuple(VideoRecord(n, n, "train", (0,), 1, n) for n in names))
+
+
+@pytest.mark.parametrize(("num_videos", "expected"), [(1, 8), (32, 8), (33, 16), (64, 16), (65, 32), (91_223, 32768)])
+def test_the_number_of_shards_is_a_power_of_two_that_holds_the_videos(num_videos, expected):
+    assert num_shards(num_videos, 4) == expected
+
+
+def test_every_video_is_in_exactly_one_shard():
+    names = [f"v{i}" for i in range(100)]
+    plans = plan_shards(manifest_of(names), PARAMETERS, "rgb")
+    assert Counter(record.video_id for plan in plans for record in plan.records) == Counter(names)
+    assert [plan.number for plan in plans] == list(range(32))
+    assert len({plan.name for plan in plans}) == 32
+
+
+def test_the_plan_does_not_depend_on_the_lists_order():
+    names = [f"v{i}" for i in range(40)]
+    assert plan_shards(manifest_of(names), PARAMETERS, "rgb") == plan_shards(
+        manifest_of(names[::-1]), PARAMETERS, "rgb"
+    )
+
+
+def test_removing_a_video_changes_its_shard_alone():
+    names = [f"v{i}" for i in range(30)]
+    before = plan_shards(manifest_of(names), PARAMETERS, "rgb")
+    after = plan_shards(manifest_of(names[1:]), PARAMETERS, "rgb")
+    changed = [old.number for old, new in zip(before, after, strict=True) if old.digest != new.digest]
+    assert changed == [shard_number("v0", MIN_SHARDS)]
+
+
+def test_parameters_labels_and_fingerprints_are_in_the_digest():
+    names = ["v0"]
+    base = plan_shards(manifest_of(names), PARAMETERS, "rgb")[shard_number("v0", 8)].digest
+    other = PARAMETERS.model_copy(update={"frames": FrameParameters(height=32, width=33)})
+    assert plan_shards(manifest_of(names), other, "rgb")[shard_number("v0", 8)].digest != base
+    for change in ({"labels": ()}, {"fingerprint": "new"}, {"split": "test"}):
+        record = VideoRecord(**{**vars(manifest_of(names).records[0]), **change})
+        changed = Manifest("folder", "r", ("c",), False, (record,))
+        assert plan_shards(changed, PARAMETERS, "rgb")[shard_number("v0", 8)].digest != base
+
+
+@pytest.mark.parametrize(("count", "old_count"), [(8, 8), (16, 8), (8, 16), (32, 8), (8, 32)])
+def test_a_videos_old_shard_is_among_the_sources_of_its_new_one(count, old_count):
+    for name in (f"v{i}" for i in range(200)):
+        assert shard_number(name, old_count) in source_numbers(shard_number(name, count), count, old_count)

@@ -1,0 +1,128 @@
+"""Whole extractions on a real Ray: complete, continued, refused, independent of the number of workers."""
+
+import fcntl
+import hashlib
+import os
+
+import pytest
+
+from pipeline.engine import run_extraction
+from pipeline.errors import InputError
+from pipeline.index import index_dataset
+from pipeline.parameters import ExtractParameters, FlowParameters, FrameParameters
+from pipeline.shards.ledger import DATASET_NAME, read_dataset, read_ledger
+from pipeline.shards.reader import ShardReader
+from pipeline.storage import Storage
+
+SIZE = {"height": 48, "width": 64}
+PARAMETERS = ExtractParameters(frames=FrameParameters(**SIZE), flow=FlowParameters(**SIZE))
+
+
+def run(root, out, parameters=PARAMETERS, *, workers=2, **options):
+    return run_extraction(index_dataset("folder", root), parameters, out=out, num_workers=workers, **options)
+
+
+def hashes(folder):
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
+
+
+@pytest.fixture(scope="module")
+def extracted(clip_folder, tmp_path_factory):
+    """The undisturbed extraction of the clip folder, with its summary and the progress it reported."""
+    out, progress = tmp_path_factory.mktemp("engine") / "out", []
+    return out, run(clip_folder, out, on_progress=progress.append), progress
+
+
+def test_every_listed_video_has_a_fate_in_each_modality(extracted):
+    out, summary, progress = extracted
+    assert len(summary.ledger) == 24 and summary.failed_share() == pytest.approx(4 / 24)
+    assert read_dataset(Storage(out))["status"]["flow"] == {"ok": 10, "partial": 0, "failed": 2}
+    assert {(row.modality, row.video_id) for row in read_ledger(Storage(out))} == {
+        (row.modality, row.video_id) for row in summary.ledger
+    }
+    assert progress[-1].num_done == progress[-1].num_total == 24
+
+
+def test_a_reader_finds_frames_and_flow(extracted):
+    out, _, _ = extracted
+    frames, flow = ShardReader(out, modality="rgb"), ShardReader(out, modality="flow")
+    assert frames.info.class_names == ("left", "right") and len(frames.videos) == len(flow.videos) == 10
+    video = frames.videos[4]
+    assert frames.read(video.video_id, [2, 0]).data.shape == (2, 48, 64, 3)
+    stored = flow.read(video.video_id)
+    assert stored.data.shape == (video.num_rows - 1, 48, 64, 2) and stored.bound == 20
+    with pytest.raises(InputError, match="'videos/missing' is not stored"):
+        frames.read("videos/missing")
+
+
+def test_running_again_changes_nothing(clip_folder, extracted):
+    out, _, _ = extracted
+    before = hashes(out)
+    summary = run(clip_folder, out)
+    assert summary.num_shards_made == 0 and hashes(out) == before
+
+
+def test_one_worker_and_an_interrupted_run_give_the_same_bytes(clip_folder, extracted, tmp_path):
+    out, _, _ = extracted
+    run(clip_folder, tmp_path / "one", workers=1)
+    assert hashes(tmp_path / "one") == hashes(out)
+    shards = sorted((tmp_path / "one").glob("*-of-*"))
+    (tmp_path / "one" / DATASET_NAME).unlink()
+    shards[0].unlink()
+    shards[1].write_bytes(shards[1].read_bytes()[:100])
+    (tmp_path / "one" / f".{shards[2].name}.99.tmp").write_bytes(b"half")
+    with pytest.raises(InputError, match="holds no finished extraction"):
+        ShardReader(tmp_path / "one")
+    summary = run(clip_folder, tmp_path / "one")
+    assert summary.num_shards_made == 2
+    assert hashes(tmp_path / "one") == hashes(out)
+
+
+def test_an_added_video_is_decoded_alone_and_a_removed_one_touches_its_shard_alone(
+    clip_folder_copy, extracted, tmp_path
+):
+    out = tmp_path / "grown"
+    listed = (clip_folder_copy / "videos.csv").read_text()
+    shorter = "\n".join(line for line in listed.splitlines() if "clip 05" not in line)
+    (clip_folder_copy / "videos.csv").write_text(shorter)
+    rgb = ExtractParameters(frames=FrameParameters(**SIZE))
+    run(clip_folder_copy, out, rgb)
+    before = hashes(out)
+    (clip_folder_copy / "videos.csv").write_text(listed)
+    summary = run(clip_folder_copy, out, rgb)
+    assert summary.num_shards_made == 1
+    reference = {name: digest for name, digest in hashes(extracted[0]).items() if name.startswith("frames-")}
+    assert {name: digest for name, digest in hashes(out).items() if name.startswith("frames-")} == reference
+    (clip_folder_copy / "videos.csv").write_text(shorter)
+    assert run(clip_folder_copy, out, rgb).num_shards_made == 1
+    assert hashes(out) == before
+
+
+def test_more_shards_are_copied_not_decoded(clip_folder, extracted, tmp_path):
+    rgb = ExtractParameters(frames=FrameParameters(**SIZE))
+    run(clip_folder, tmp_path / "out", rgb)
+    split = run(clip_folder, tmp_path / "out", rgb.model_copy(update={"videos_per_shard": 1}))
+    assert (split.num_shards, split.num_reused) == (16, 10)
+    assert len(list((tmp_path / "out").glob("frames-*"))) == 16
+    with pytest.raises(InputError, match=r"holds rgb shards of other parameters \(quality 95 -> 50\)"):
+        run(clip_folder, tmp_path / "out", ExtractParameters(frames=FrameParameters(**SIZE, quality=50)))
+    assert len(ShardReader(tmp_path / "out").videos) == 10
+    replaced = run(
+        clip_folder, tmp_path / "out", ExtractParameters(frames=FrameParameters(**SIZE), format="lmdb"), replace=True
+    )
+    assert replaced.num_reused == 0 and len(list((tmp_path / "out").glob("frames-*.lmdb"))) == 8
+    expected = ShardReader(extracted[0]).read("videos/clip 07")
+    assert (ShardReader(tmp_path / "out").read("videos/clip 07").data == expected.data).all()
+
+
+def test_two_extractions_into_one_folder_at_once_are_refused(clip_folder, tmp_path):
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with pytest.raises(InputError, match="another extraction is writing into"):
+        run(clip_folder, tmp_path)
+    os.close(descriptor)
+
+
+def test_a_cluster_that_is_not_there_is_named(clip_folder, tmp_path):
+    with pytest.raises(InputError, match="no Ray could be reached at 127.0.0.1:1"):
+        run(clip_folder, tmp_path, ray_address="127.0.0.1:1")

@@ -1,0 +1,109 @@
+"""One shard's work without Ray: fates, take-over of earlier rows, bytes."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from pipeline.errors import VideoError
+from pipeline.extract import ShardJob, VideoJob, extract_shard, extract_video
+from pipeline.flow import dequantize
+from pipeline.images import decode_image
+from pipeline.index import index_dataset
+from pipeline.parameters import ExtractParameters, FlowParameters, FrameParameters
+from pipeline.shards.formats import open_shard
+from pipeline.shards.plan import plan_shards
+from pipeline.storage import Storage
+from pipeline.video import sample_frames
+
+FRAMES = FrameParameters(fps=5, height=48, width=64, codec="png")
+MAX_PIXELS = 1 << 20
+
+
+def jobs_for(root, out, *, modality="rgb", **parameters):
+    section = {"rgb": {"frames": FRAMES}, "flow": {"flow": FlowParameters(height=48, width=64, bound=20)}}[modality]
+    chosen = ExtractParameters(**section, **parameters)
+    manifest = index_dataset("folder", root)
+    storage = Storage(out)
+    storage.create()
+    plans = plan_shards(manifest, chosen, modality)
+    return [ShardJob(plan, chosen, "folder", str(root), storage) for plan in plans if plan.records]
+
+
+def test_stored_frames_are_the_decoded_ones(clip_folder):
+    path = str(clip_folder / "videos/clip 03.mp4")
+    rows = extract_video(VideoJob(path, "rgb", FRAMES, MAX_PIXELS)).rows
+    batch = sample_frames(path, fps=5, size=(48, 64))
+    images = [decode_image(data, codec="png", height=48, width=64, channels=3) for data in rows.payloads["image"]]
+    np.testing.assert_array_equal(np.stack(images), batch.data)
+    np.testing.assert_array_equal(rows.pts_seconds, batch.pts_seconds)
+
+
+def test_stored_flow_is_the_motion_of_the_texture(clip_folder):
+    section = FlowParameters(codec="png", bound=20)
+    rows = extract_video(VideoJob(str(clip_folder / "videos/clip 03.mp4"), "flow", section, MAX_PIXELS)).rows
+    assert len(rows) == 10 and rows.bound == 20
+    np.testing.assert_allclose(rows.next_pts_seconds - rows.pts_seconds, 0.1, atol=1e-6)
+    x = decode_image(rows.payloads["flow_x"][4], codec="png", height=48, width=64, channels=1)
+    assert np.median(dequantize(x, 20.0)) == pytest.approx(-1, abs=0.15)  # the texture moves one pixel to the left
+    assert 0 <= rows.statistics["clipped_share"] < 0.01 and 0.5 < rows.statistics["mean_magnitude"] < 2
+
+
+def test_a_video_that_does_not_open_raises_with_its_reason(clip_folder):
+    with pytest.raises(VideoError) as caught:
+        extract_video(VideoJob(str(clip_folder / "videos/garbage.mp4"), "rgb", FRAMES, MAX_PIXELS))
+    assert caught.value.reason == "unreadable"
+    with pytest.raises(VideoError) as caught:
+        extract_video(VideoJob(str(clip_folder / "videos/clip 03.mp4"), "rgb", FRAMES, 1000))
+    assert caught.value.reason == "too_large"
+
+
+def test_every_video_of_a_shard_is_in_its_ledger(clip_folder, tmp_path):
+    ledger = [row for job in jobs_for(clip_folder, tmp_path) for row in extract_shard(job).ledger]
+    fates = {row.video_id: (row.status, row.reason) for row in ledger}
+    assert len(fates) == 12
+    assert fates["videos/garbage"] == ("failed", "unreadable")
+    assert fates["videos/missing"] == ("failed", "missing")
+    assert sum(fate == ("ok", None) for fate in fates.values()) == 10
+    assert all(row.num_stored == row.num_expected for row in ledger if row.status == "ok")
+    assert not any(str(clip_folder) in (row.message or "") for row in ledger)
+
+
+def test_a_video_cut_in_half_keeps_its_good_frames(shared_data, tmp_path):
+    (tmp_path / "cut.mkv").write_bytes((shared_data / "clips/flipping_a_pancake.mkv").read_bytes()[:200_000])
+    (tmp_path / "videos.csv").write_text("path,split,labels\ncut.mkv,train,x\n")
+    (job,) = jobs_for(tmp_path, tmp_path / "out")
+    (row,) = extract_shard(job).ledger
+    assert (row.status, row.reason) == ("partial", "truncated")
+    assert 0 < row.num_stored < row.num_expected
+
+
+def test_rows_of_an_earlier_shard_are_taken_over_and_the_bytes_are_the_same(clip_folder_copy, tmp_path):
+    jobs = jobs_for(clip_folder_copy, tmp_path / "out")
+    before = {job.plan.name: extract_shard(job) and (tmp_path / "out" / job.plan.name).read_bytes() for job in jobs}
+    num_ok = 0
+    for job in jobs:
+        again = extract_shard(ShardJob(**{**vars(job), "sources": (job.plan.name,)}))
+        assert (tmp_path / "out" / job.plan.name).read_bytes() == before[job.plan.name]
+        num_ok += again.num_reused
+    assert num_ok == 10
+
+
+def test_a_changed_file_is_decoded_again(clip_folder_copy, tmp_path):
+    for job in jobs_for(clip_folder_copy, tmp_path / "out"):
+        extract_shard(job)
+    shutil.copy(clip_folder_copy / "videos/clip 09.mp4", clip_folder_copy / "videos/clip 00.mp4")
+    changed = jobs_for(clip_folder_copy, tmp_path / "out")
+    results = [extract_shard(ShardJob(**{**vars(job), "sources": (job.plan.name,)})) for job in changed]
+    assert sum(result.num_reused for result in results) == 9
+    rows = {row.video_id: row for result in results for row in result.ledger}
+    assert rows["videos/clip 00"].num_stored == rows["videos/clip 09"].num_stored
+
+
+def test_a_timeout_is_a_ledger_row(clip_folder, tmp_path):
+    job = jobs_for(clip_folder, tmp_path)[0]
+    limits = job.parameters.limits.model_copy(update={"seconds_per_video": 1e-6})
+    hurried = job.parameters.model_copy(update={"limits": limits})
+    result = extract_shard(ShardJob(**{**vars(job), "parameters": hurried}))
+    assert {row.reason for row in result.ledger} <= {"timeout", "missing"}
+    assert open_shard(job.storage, result.name).entries() == []

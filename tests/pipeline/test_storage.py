@@ -1,0 +1,53 @@
+import errno
+import os
+import pickle
+import subprocess
+
+import pytest
+
+from pipeline.errors import InputError, StorageError
+from pipeline.storage import Storage
+
+
+def test_a_published_file_is_whole_and_a_failed_one_leaves_nothing(tmp_path):
+    storage = Storage(tmp_path / "out")
+    storage.create()
+    storage.write_bytes("a", b"first")
+    with pytest.raises(RuntimeError), storage.publish("a") as scratch:
+        scratch.write_bytes(b"sec")
+        raise RuntimeError("interrupted")
+    assert storage.read_bytes("a") == b"first"
+    assert os.listdir(tmp_path / "out") == ["a"]
+    assert storage.sizes() == {"a": 5}
+
+
+def test_deleting_what_is_not_there_does_nothing(tmp_path):
+    storage = Storage(tmp_path)
+    storage.delete("absent")
+    assert storage.names() == []
+    assert Storage(tmp_path / "absent").names() == []
+
+
+def test_it_travels_between_processes(tmp_path):
+    storage = Storage(tmp_path)
+    storage.write_bytes("a", b"x")
+    assert pickle.loads(pickle.dumps(storage)).read_bytes("a") == b"x"
+
+
+def test_a_location_that_nothing_opens_is_named():
+    with pytest.raises(InputError, match="nosuch://bucket/x is no place that can be opened"):
+        Storage("nosuch://bucket/x").names()
+
+
+def test_a_full_disk_is_said_and_what_is_written_stays(tmp_path):
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", tmp_path], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("a small tmpfs cannot be mounted here")
+    try:
+        storage = Storage(tmp_path)
+        storage.write_bytes("a", b"x" * 1000)
+        with pytest.raises(StorageError, match=f"b: {os.strerror(errno.ENOSPC).lower()}; what is written stays"):
+            storage.write_bytes("b", b"y" * 100_000)
+        assert storage.names() == ["a"] and os.listdir(tmp_path) == ["a"]
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
