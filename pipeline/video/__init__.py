@@ -1,8 +1,9 @@
 """Probe, decode and write videos. The only part of the project that imports PyAV."""
 
 from pipeline.sampling import grid_times
-from pipeline.video.container import DEFAULT_MAX_PIXELS, VideoInfo, probe
-from pipeline.video.decode import Frame, FrameBatch, iter_frames, sample_frames
+from pipeline.video.container import DEFAULT_MAX_PIXELS
+from pipeline.video.frames import Frame, FrameBatch, iter_frames, sample_frames
+from pipeline.video.probe import VideoInfo, probe
 from pipeline.video.write import write_video
 
 __all__ = [

@@ -3,44 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 import av
 from av.container import InputContainer
+from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from pipeline.errors import VideoError
-from pipeline.video.convert import shown_geometry
 
 DEFAULT_MAX_PIXELS = 1 << 26  # 67 million: twice an 8K picture
-
-
-@dataclass(frozen=True)
-class VideoInfo:
-    """What a file says about its video stream, and what its first picture shows.
-
-    `num_frames` and `duration_seconds` are announcements; what can be decoded may be less. `num_frames` is None
-    where the container does not count.
-    """
-
-    path: str
-    container: str  # demuxer's name, such as "mov,mp4,m4a,3gp,3g2,mj2"
-    codec: str
-    pixel_format: str
-    width: int  # as shown: square pixels, turned upright
-    height: int
-    coded_width: int
-    coded_height: int
-    rotation: int  # degrees clockwise already applied in width and height: 0, 90, 180, 270
-    pixel_aspect: float  # width of a coded pixel over its height
-    fps: float  # mean frame rate; 0.0 where nothing tells
-    duration_seconds: float
-    num_frames: int | None
-    tick_seconds: float  # the container's time base: timestamps are known no better
+_ANNOUNCING = {"avi", "matroska", "webm", "flv", "asf"}  # their durations are written, not estimated
 
 
 @contextmanager
@@ -49,8 +26,8 @@ def open_video(
 ) -> Iterator[tuple[InputContainer, VideoStream]]:
     """The opened container and the video stream that players take, decoding in one thread.
 
-    Raises VideoError: `missing`, `unreadable`, `truncated` (an MP4 cut off before its index), `no_video_stream`,
-    `too_large`. FFmpeg's errors inside the block become `corrupt`.
+    Cover pictures of sound files do not count. Raises VideoError: `missing`, `unreadable`, `truncated` (an MP4 cut
+    off before its index), `no_video_stream`, `too_large` (the decoder itself refuses pictures that grow later on).
     """
     path = Path(path)
     if not path.is_file():
@@ -65,32 +42,8 @@ def open_video(
         context = stream.codec_context
         check_pixels(context.width * context.height, max_pixels=max_pixels, path=path)
         context.thread_count = 1
+        context.options = {"max_pixels": str(max_pixels)}
         yield container, stream
-
-
-def probe(path: str | os.PathLike, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> VideoInfo:
-    """Read the header and decode the first picture. Raises VideoError where no picture comes out."""
-    with open_video(path, max_pixels=max_pixels) as (container, stream):
-        frame = _first_frame(container, stream, path)
-        aspect = pixel_aspect(stream)
-        geometry = shown_geometry(frame, pixel_aspect=aspect)
-        height, width = geometry.shown_size
-        return VideoInfo(
-            path=str(path),
-            container=container.format.name,
-            codec=stream.codec_context.codec.canonical_name,
-            pixel_format=frame.format.name,
-            width=width,
-            height=height,
-            coded_width=frame.width,
-            coded_height=frame.height,
-            rotation=geometry.rotation,
-            pixel_aspect=float(aspect),
-            fps=float(stream.average_rate or stream.guessed_rate or 0),
-            duration_seconds=announced_seconds(container, stream),
-            num_frames=stream.frames or None,
-            tick_seconds=float(stream.time_base),
-        )
 
 
 def pixel_aspect(stream: VideoStream) -> Fraction:
@@ -100,9 +53,7 @@ def pixel_aspect(stream: VideoStream) -> Fraction:
 
 def announced_seconds(container: InputContainer, stream: VideoStream) -> float:
     """Duration from the stream's header, else the container's, else 0."""
-    if stream.duration and stream.time_base:
-        return float(stream.duration * stream.time_base)
-    return (container.duration or 0) / av.time_base
+    return _stream_seconds(stream) or (container.duration or 0) / av.time_base
 
 
 def check_pixels(num_pixels: int, *, max_pixels: int, path: object) -> None:
@@ -111,21 +62,76 @@ def check_pixels(num_pixels: int, *, max_pixels: int, path: object) -> None:
         raise VideoError("too_large", f"{path}: a picture has {num_pixels:,} pixels, {max_pixels:,} allowed", path=path)
 
 
-def _first_frame(container: InputContainer, stream: VideoStream, path: object) -> av.VideoFrame:
-    try:
-        frame = next(container.decode(stream), None)
-    except av.FFmpegError as error:
-        raise VideoError(
-            "corrupt", f"{path}: the first picture does not decode ({error.strerror})", path=path
-        ) from error
-    if frame is None:
-        raise VideoError("no_frames", f"{path}: the video stream holds no picture", path=path)
-    return frame
+def read_packets(container: InputContainer, stream: VideoStream) -> Iterator[av.Packet]:
+    """The stream's packets in file order. Empty ones, which mean "as before" in AVI, are left out."""
+    return (packet for packet in container.demux(stream) if packet.size)
+
+
+def is_incomplete(container: InputContainer, packet: av.Packet) -> bool:
+    """Whether bytes of the packet are missing. MPEG-TS only counts its cells and cries wolf where files were joined."""
+    return packet.is_corrupt and "mpegts" not in container.format.name.split(",")
+
+
+def is_cut_off(
+    path: str | os.PathLike, container: InputContainer, stream: VideoStream, *, num_packets: int, end_seconds: float
+) -> bool:
+    """Whether a file, read to its end, holds less than its header announces: by more than 0.5 s and 2 %.
+
+    MP4 and MOV list every packet, which settles it. Elsewhere only durations that a muxer wrote down count; FFmpeg's
+    own estimates, as for MPEG streams, do not.
+    """
+    if _lists_packets(container):
+        return num_packets < len(stream.index_entries)
+    if not announces_duration(container):
+        return False
+    announced = _stream_seconds(stream)
+    if announced is None:  # the container's duration may be that of the sound
+        announced = (container.duration or 0) / av.time_base
+        if end_seconds < announced - _slack(announced):
+            end_seconds = _last_moment(path)
+    return end_seconds < announced - _slack(announced)
+
+
+def announces_duration(container: InputContainer) -> bool:
+    """Whether the container's header states a duration of its own, as opposed to FFmpeg's guess from sizes."""
+    return _lists_packets(container) or not _ANNOUNCING.isdisjoint(container.format.name.split(","))
+
+
+def _lists_packets(container: InputContainer) -> bool:
+    return "mov" in container.format.name.split(",")
+
+
+def _slack(announced_seconds: float) -> float:
+    return max(0.5, 0.02 * announced_seconds)
+
+
+def _stream_seconds(stream: VideoStream) -> float | None:
+    """What the header says about this stream alone; Matroska keeps it in a tag such as 00:01:02.500000000."""
+    if stream.duration:
+        return float(stream.duration * stream.time_base)
+    match = re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)", stream.metadata.get("DURATION", ""))
+    if match is None:
+        return None
+    hours, minutes, seconds = match.groups()
+    return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+
+
+def _last_moment(path: str | os.PathLike) -> float:
+    """End of the last packet of any stream, in seconds."""
+    end = 0.0
+    with open_video(path) as (container, _):
+        try:
+            for packet in container.demux():
+                if packet.pts is not None:
+                    end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+        except av.FFmpegError:
+            return end
+    return end
 
 
 def _best_stream(container: InputContainer, path: Path) -> VideoStream:
     stream = container.streams.best("video")
-    if stream is None:
+    if stream is None or Disposition.attached_pic in stream.disposition:
         raise VideoError("no_video_stream", f"{path} has no video stream", path=path)
     if stream.codec_context is None:
         raise VideoError("unreadable", f"{path}: no decoder for its video codec", path=path)

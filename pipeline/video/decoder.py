@@ -1,0 +1,167 @@
+"""Packets to pictures: everything, or the few runs of packets that some chosen frames depend on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from itertools import islice, pairwise
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+from pipeline.errors import VideoError
+from pipeline.video.container import announces_duration, is_incomplete, open_video, read_packets
+from pipeline.video.plan import needed_packets, plan_runs
+from pipeline.video.timeline import (
+    FALLBACK_FRAME_SECONDS,
+    MAX_REORDER,
+    PacketRows,
+    Timeline,
+    make_timeline,
+    packet_timeline,
+    read_rows,
+)
+
+
+class TimelineMismatchError(Exception):
+    """Decoding gave other pictures than the packets announced; only a full decode tells what is on screen."""
+
+
+def read_timeline(path: str | os.PathLike, *, max_pixels: int) -> Timeline:
+    """When each frame is on screen: from the packets where they can be believed, else from a full decode."""
+    with open_video(path, max_pixels=max_pixels) as (container, stream):
+        rows = read_rows(path, container, stream)
+        timeline = packet_timeline(path, container, stream, rows)
+    return timeline or decode_timeline(path, rows, max_pixels=max_pixels)
+
+
+def decode_timeline(path: str | os.PathLike, rows: PacketRows, *, max_pixels: int) -> Timeline:
+    """When each frame is on screen, from a full decode without conversion: right for any file.
+
+    Times are the pictures' own, or if these do not rise those of their packets, or else follow the mean frame rate.
+    Raises VideoError where not one picture decodes.
+    """
+    stamps: list[tuple[int | None, int | None]] = []
+    gaps: set[int] = set()
+    with open_video(path, max_pixels=max_pixels) as (container, stream):
+        for frame in decode_all(container, stream):
+            if frame is None:
+                gaps.add(len(stamps) - 1)
+            else:
+                stamps.append((frame.pts, frame.dts))
+        if not stamps:
+            raise _nothing_decodes(path, failed=bool(gaps), cut_off=rows.cut_off)
+        gap_before = -1 in gaps and stream.start_time is not None and announces_duration(container)
+        ticks, tick = _rising_ticks(stamps, stream, zero=stream.start_time if gap_before else None)
+        gap_after = np.isin(np.arange(len(stamps)), list(gaps))
+        gap = {"gap_before": gap_before, "gap_after": gap_after}
+        return make_timeline(ticks, container, stream, rows, tick=tick, **gap)
+
+
+def decode_all(container: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame | None]:
+    """Every picture in the order shown; None where some do not decode, after which it goes on at the next keyframe."""
+    context, waiting = stream.codec_context, False
+    try:
+        for packet in read_packets(container, stream):
+            if waiting and not packet.is_keyframe:
+                continue
+            frames, waiting = _decode_or_reset(context, packet, incomplete=is_incomplete(container, packet))
+            yield from (None if frame.is_corrupt else frame for frame in frames)
+            if waiting:
+                yield None
+    except av.FFmpegError:
+        yield None
+    yield from (None if frame.is_corrupt else frame for frame in _drain(context))
+
+
+def decode_runs(
+    context: av.VideoCodecContext, packets: Iterable[av.Packet], timeline: Timeline, frames: np.ndarray
+) -> Iterator[tuple[int, av.VideoFrame]]:
+    """(frame index, picture) for each of `frames` (rising), decoding only what they depend on.
+
+    `packets` are those of `timeline.table`, in order. Raises TimelineMismatchError as soon as the pictures that come
+    out of a run are not exactly those whose packets went in.
+    """
+    table = timeline.table
+    wanted = np.sort(timeline.frame_packets[frames])
+    index_of = dict(zip(table.pts[timeline.frame_packets[frames]].tolist(), frames.tolist(), strict=True))
+    packets, position = iter(packets), 0
+    for run in plan_runs(table, wanted):
+        needed = needed_packets(table, wanted, run)
+        chunk = islice(packets, run[0] - position, run[1] - position)
+        position = run[1]
+        given = []
+        for picture in _decode_strictly(context, chunk, needed.tolist()):
+            given.append(picture.pts)
+            if picture.pts in index_of:
+                yield index_of[picture.pts], picture
+        expected = table.pts[run[0] : run[1]][needed & table.shown[run[0] : run[1]]]
+        if sorted(given) != sorted(expected.tolist()):
+            raise TimelineMismatchError(f"run {run} of packets gave {len(given)} of {len(expected)} pictures")
+
+
+def _decode_strictly(
+    context: av.VideoCodecContext, packets: Iterable[av.Packet], needed: list[bool]
+) -> Iterator[av.VideoFrame]:
+    try:
+        for packet, send in zip(packets, needed, strict=True):
+            if send:
+                yield from _sound(context.decode(packet))
+        yield from _sound(context.decode(None))
+    except av.FFmpegError as error:
+        raise TimelineMismatchError(f"a packet does not decode ({error.strerror})") from error
+    context.flush_buffers()
+
+
+def _sound(frames: list[av.VideoFrame]) -> list[av.VideoFrame]:
+    if any(frame.is_corrupt or frame.pts is None for frame in frames):
+        raise TimelineMismatchError("a picture is damaged or has no timestamp")
+    return frames
+
+
+def _decode_or_reset(
+    context: av.VideoCodecContext, packet: av.Packet, *, incomplete: bool
+) -> tuple[list[av.VideoFrame], bool]:
+    """Pictures that came out, and whether the packet failed; then those held back come too and the decoder is reset."""
+    if not incomplete:
+        try:
+            return context.decode(packet), False
+        except av.FFmpegError:
+            pass  # told to the caller by the flag
+    frames = _drain(context)
+    context.flush_buffers()
+    return frames, True
+
+
+def _drain(context: av.VideoCodecContext) -> list[av.VideoFrame]:
+    try:
+        return context.decode(None)
+    except av.FFmpegError:
+        return []
+
+
+def _rising_ticks(
+    stamps: list[tuple[int | None, int | None]], stream: VideoStream, *, zero: int | None
+) -> tuple[np.ndarray, Fraction]:
+    """int64 ticks from `zero` (None: from the first), and the seconds per tick."""
+    rate = stream.average_rate or stream.guessed_rate
+    for times in zip(*stamps, strict=True):
+        known = [time for time in times if time is not None]
+        if len(times) - len(known) > MAX_REORDER or times[: len(known)] != tuple(known):
+            continue  # only the last few may lack a time, those that the decoder still held when the packets ended
+        if known and all(later > earlier for earlier, later in pairwise(known)):
+            step = round(1 / (rate * stream.time_base)) if rate else 1
+            tail = known[-1] + max(step, 1) * np.arange(1, len(times) - len(known) + 1)
+            return np.append(known, tail).astype(np.int64) - (known[0] if zero is None else zero), stream.time_base
+    return np.arange(len(stamps)), 1 / rate if rate else Fraction(FALLBACK_FRAME_SECONDS).limit_denominator(1000)
+
+
+def _nothing_decodes(path: object, *, failed: bool, cut_off: bool) -> VideoError:
+    if failed:
+        return VideoError("corrupt", f"{path}: not one picture decodes", path=path)
+    if cut_off:
+        return VideoError("truncated", f"{path} ends before its first picture", path=path)
+    return VideoError("no_frames", f"{path}: the video stream holds no picture", path=path)

@@ -1,0 +1,278 @@
+"""Frames of a video at chosen times, identical to those of a full decode."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+
+import av
+import numpy as np
+
+from pipeline.errors import VideoError
+from pipeline.sampling import FLOAT_NOISE_SECONDS, frames_at, grid_count, grid_times, grid_tolerance
+from pipeline.video.container import DEFAULT_MAX_PIXELS, check_pixels, open_video, pixel_aspect, read_packets
+from pipeline.video.convert import PIXEL_FORMATS, Converter, PixelFormat, shown_geometry
+from pipeline.video.decoder import TimelineMismatchError, decode_all, decode_runs, decode_timeline
+from pipeline.video.timeline import PacketRows, Timeline, packet_timeline, read_rows
+
+MAX_FRAMES = 10_000_000  # asked of one video; a hostile header can announce centuries
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One shown picture: uint8 (H, W, 3) RGB or (H, W) grey; time zero and index 0 are the first shown frame's."""
+
+    data: np.ndarray
+    pts_seconds: float
+    frame_index: int
+
+
+@dataclass(frozen=True)
+class FrameBatch:
+    """The frames that came out, of `num_expected` asked for; `problem` says why some are missing."""
+
+    data: np.ndarray  # uint8 (N, H, W, 3)
+    pts_seconds: np.ndarray  # float64 (N,), of the frames themselves, not of the times asked for
+    frame_index: np.ndarray  # int64 (N,)
+    problem: VideoError | None
+    num_expected: int
+
+    def __post_init__(self) -> None:
+        if not len(self.data) == len(self.pts_seconds) == len(self.frame_index):
+            raise ValueError(
+                f"data, pts_seconds and frame_index differ in length: "
+                f"{len(self.data)}, {len(self.pts_seconds)}, {len(self.frame_index)}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+
+def iter_frames(
+    path: str | os.PathLike,
+    *,
+    every_seconds: float | None = None,
+    fps: float | None = None,
+    timestamps: Sequence[float] | np.ndarray | None = None,
+    size: tuple[int, int] | None = None,
+    pixel_format: PixelFormat = "rgb24",
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+) -> Iterator[Frame]:
+    """Frames on screen at the times asked for, one by one; every frame once when no times are asked for.
+
+    Times are 0, s, 2 s, ... for `every_seconds`, 0, 1/fps, 2/fps, ... for `fps`, both below the duration, or
+    `timestamps` in seconds, not falling. A frame comes again when it is still on screen at the next time; the last
+    frame stays on screen. `size` is (height, width), by default the shown size with square pixels. Nothing is
+    deinterlaced.
+
+    Yields the good frames, then raises VideoError if some frames asked for could not be had. Raises ValueError for
+    options out of range.
+    """
+    request = Request(every_seconds, fps, timestamps, size, pixel_format, max_pixels)
+    return _iterate(Extraction(path, request))
+
+
+def sample_frames(
+    path: str | os.PathLike,
+    *,
+    every_seconds: float | None = None,
+    fps: float | None = None,
+    timestamps: Sequence[float] | np.ndarray | None = None,
+    size: tuple[int, int] | None = None,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+) -> FrameBatch:
+    """The frames of `iter_frames` in one array. Raises VideoError when not one frame comes out."""
+    extraction = Extraction(path, Request(every_seconds, fps, timestamps, size, "rgb24", max_pixels))
+    try:
+        return _collect(extraction, extraction.from_packets())
+    except TimelineMismatchError:
+        return _collect(extraction, extraction.from_full_decode())
+
+
+@dataclass(frozen=True)
+class Request:
+    """The options of `iter_frames`, checked."""
+
+    every_seconds: float | None
+    fps: float | None
+    timestamps: Sequence[float] | np.ndarray | None
+    size: tuple[int, int] | None
+    pixel_format: PixelFormat
+    max_pixels: int
+
+    def __post_init__(self) -> None:
+        given = {name: getattr(self, name) for name in ("every_seconds", "fps", "timestamps")}
+        given = {name: value for name, value in given.items() if value is not None}
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} are given together; at most one of them is allowed")
+        for name in given.keys() & {"every_seconds", "fps"}:
+            if not (math.isfinite(given[name]) and given[name] > 0):
+                raise ValueError(f"{name} is {given[name]!r}; it must be a finite number above 0")
+        if self.timestamps is not None:
+            times = np.asarray(self.timestamps, dtype=np.float64)
+            if (
+                times.ndim != 1
+                or not len(times)
+                or not np.isfinite(times).all()
+                or (times < 0).any()
+                or (np.diff(times) < 0).any()
+            ):
+                raise ValueError(f"timestamps is {self.timestamps!r}; it must hold seconds >= 0 that do not fall")
+        if self.size is not None and (len(self.size) != 2 or min(self.size) < 1):
+            raise ValueError(f"size is {self.size!r}; it must be (height, width), both at least 1")
+        if self.pixel_format not in PIXEL_FORMATS:
+            raise ValueError(f"pixel_format is {self.pixel_format!r}; it must be one of {', '.join(PIXEL_FORMATS)}")
+
+    @property
+    def is_every_frame(self) -> bool:
+        """Whether no times are asked for."""
+        return self.every_seconds is None and self.fps is None and self.timestamps is None
+
+
+def select_frames(timeline: Timeline, request: Request) -> tuple[np.ndarray, int]:
+    """Frames to deliver, int64, not falling, and how many there should be according to the announced duration."""
+    if request.is_every_frame:
+        return np.arange(len(timeline.pts_seconds)), timeline.announced_frames
+    if request.timestamps is not None:
+        times, tolerance = np.asarray(request.timestamps, dtype=np.float64), FLOAT_NOISE_SECONDS
+    else:
+        times, tolerance = _grid(timeline, request), grid_tolerance(timeline.tick_seconds)
+    frames = frames_at(timeline.pts_seconds, times, tolerance_seconds=tolerance)
+    lost = timeline.gap_after[frames] & (times + tolerance >= timeline.leaves_seconds[frames])
+    lost |= times + tolerance < timeline.pts_seconds[0]
+    return frames[~lost], len(times)
+
+
+def _grid(timeline: Timeline, request: Request) -> np.ndarray:
+    grid = {"every_seconds": request.every_seconds, "fps": request.fps, "tick_seconds": timeline.tick_seconds}
+    count = grid_count(timeline.announced_seconds, **grid)
+    if count > MAX_FRAMES:
+        raise VideoError("too_large", f"{count:,} frames are asked for, {MAX_FRAMES:,} allowed")
+    return grid_times(timeline.announced_seconds, **grid)
+
+
+@dataclass
+class Extraction:
+    """One request on one file. The counts and the timeline are known once the first frame is out."""
+
+    path: str | os.PathLike
+    request: Request
+    num_expected: int = 0
+    timeline: Timeline | None = None
+    rows: PacketRows | None = None
+
+    def from_packets(self) -> Iterator[Frame]:
+        """The frames, decoding only what they depend on. Raises TimelineMismatchError where that goes wrong."""
+        with open_video(self.path, max_pixels=self.request.max_pixels) as (container, stream):
+            rows = read_rows(self.path, container, stream)
+            self.rows = rows
+            timeline = packet_timeline(self.path, container, stream, rows)
+            if timeline is None:
+                raise TimelineMismatchError("the packets' timestamps are not to be believed")
+            selected = self._select(timeline)
+            with _packets_again(self.path, rows.packets) as packets:
+                pictures = decode_runs(stream.codec_context, packets, timeline, np.unique(selected))
+                yield from self._deliver(pictures, selected, stream)
+
+    def from_full_decode(self) -> Iterator[Frame]:
+        """The frames, decoding everything twice: once for the timeline, once for the pictures."""
+        limit = self.request.max_pixels
+        selected = self._select(decode_timeline(self.path, self.rows, max_pixels=limit))
+        with open_video(self.path, max_pixels=limit) as (container, stream):
+            sound = (picture for picture in decode_all(container, stream) if picture is not None)
+            wanted = set(selected.tolist())
+            pictures = ((index, picture) for index, picture in enumerate(sound) if index in wanted)
+            yield from self._deliver(pictures, selected, stream)
+
+    def problem(self, num_frames: int) -> VideoError | None:
+        """Why only `num_frames` came out; None when that is all."""
+        if num_frames >= self.num_expected:
+            return None
+        reason, what = (
+            ("truncated", "the file is cut off") if self.rows.cut_off else ("corrupt", "some packets do not decode")
+        )
+        message = f"{self.path}: {num_frames} of {self.num_expected} frames, {what}"
+        return VideoError(reason, message, path=self.path)
+
+    def _select(self, timeline: Timeline) -> np.ndarray:
+        selected, self.num_expected = select_frames(timeline, self.request)
+        self.timeline = timeline
+        return selected
+
+    def _deliver(
+        self, pictures: Iterator[tuple[int, av.VideoFrame]], selected: np.ndarray, stream: av.VideoStream
+    ) -> Iterator[Frame]:
+        """One Frame per entry of `selected`; `pictures` holds each distinct one, in the same order."""
+        pts_seconds = self.timeline.pts_seconds
+        convert, position, indices = None, 0, selected.tolist()
+        for index, picture in pictures:
+            if index != indices[position]:
+                raise TimelineMismatchError(f"frame {index} came where frame {indices[position]} was due")
+            if convert is None:
+                convert = self._converter(picture, stream)
+            frame = Frame(convert(picture), float(pts_seconds[index]), index)
+            while position < len(indices) and indices[position] == index:
+                yield frame
+                position += 1
+
+    def _converter(self, picture: av.VideoFrame, stream: av.VideoStream) -> Converter:
+        request = self.request
+        geometry = shown_geometry(picture, pixel_aspect=pixel_aspect(stream), size=request.size)
+        check_pixels(geometry.height * geometry.width, max_pixels=request.max_pixels, path=self.path)
+        return Converter(geometry, request.pixel_format)
+
+
+def _iterate(extraction: Extraction) -> Iterator[Frame]:
+    num_frames = 0
+    try:
+        for frame in extraction.from_packets():
+            num_frames += 1
+            yield frame
+    except TimelineMismatchError:
+        for frame in islice(extraction.from_full_decode(), num_frames, None):
+            num_frames += 1
+            yield frame
+    problem = extraction.problem(num_frames)
+    if problem is not None:
+        raise problem
+
+
+def _collect(extraction: Extraction, frames: Iterator[Frame]) -> FrameBatch:
+    data, pts_seconds, indices = None, [], []
+    for frame in frames:
+        if data is None:
+            data = _allocate((extraction.num_expected, *frame.data.shape), path=extraction.path)
+        data[len(indices)] = frame.data
+        pts_seconds.append(frame.pts_seconds)
+        indices.append(frame.frame_index)
+    problem = extraction.problem(len(indices))
+    if data is None:
+        raise problem or VideoError("no_frames", f"{extraction.path}: no times were asked for", path=extraction.path)
+    return FrameBatch(
+        data=data[: len(indices)],
+        pts_seconds=np.array(pts_seconds, dtype=np.float64),
+        frame_index=np.array(indices, dtype=np.int64),
+        problem=problem,
+        num_expected=extraction.num_expected,
+    )
+
+
+def _allocate(shape: tuple[int, ...], *, path: object) -> np.ndarray:
+    try:
+        return np.empty(shape, dtype=np.uint8)
+    except MemoryError as error:
+        message = f"{path}: {math.prod(shape):,} bytes of frames do not fit into memory; use iter_frames"
+        raise VideoError("too_large", message, path=path) from error
+
+
+@contextmanager
+def _packets_again(path: str | os.PathLike, packets: list[av.Packet] | None) -> Iterator[Iterator[av.Packet]]:
+    if packets is not None:
+        yield iter(packets)
+        return
+    with open_video(path) as (container, stream):
+        yield read_packets(container, stream)

@@ -1,0 +1,92 @@
+"""What a file says about its video."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import av
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+from pipeline.errors import VideoError
+from pipeline.video.container import DEFAULT_MAX_PIXELS, announced_seconds, open_video, pixel_aspect
+from pipeline.video.convert import shown_geometry
+from pipeline.video.decoder import read_timeline
+
+_ESTIMATING = {"mpegvideo", "h264", "hevc", "m4v", "obu", "mjpeg", "cavsvideo", "vc1", "dirac"}  # bare streams
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What a header announces and the first picture shows; what can be decoded may be less.
+
+    Where the header has no duration or no frame rate, or is a bare stream's estimate, packets were counted instead.
+    """
+
+    path: str
+    container: str  # demuxer's name, such as "mov,mp4,m4a,3gp,3g2,mj2"
+    codec: str
+    pixel_format: str
+    width: int  # as shown: square pixels, turned upright
+    height: int
+    coded_width: int
+    coded_height: int
+    rotation: int  # degrees clockwise already applied in width and height: 0, 90, 180, 270
+    pixel_aspect: float  # width of a coded pixel over its height
+    fps: float  # mean frame rate
+    duration_seconds: float
+    num_frames: int | None  # None where the container does not count
+    tick_seconds: float  # the container's time base: timestamps are known no better
+
+
+def probe(path: str | os.PathLike, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> VideoInfo:
+    """Read the header and decode the first picture. Raises VideoError where no picture comes out."""
+    with open_video(path, max_pixels=max_pixels) as (container, stream):
+        frame = _first_frame(container, stream, path)
+        geometry = shown_geometry(frame, pixel_aspect=pixel_aspect(stream))
+        height, width = geometry.shown_size
+        fps, duration_seconds, num_frames = _extent(path, container, stream, max_pixels=max_pixels)
+        return VideoInfo(
+            path=str(path),
+            container=container.format.name,
+            codec=stream.codec_context.codec.canonical_name,
+            pixel_format=frame.format.name,
+            width=width,
+            height=height,
+            coded_width=frame.width,
+            coded_height=frame.height,
+            rotation=geometry.rotation,
+            pixel_aspect=float(pixel_aspect(stream)),
+            fps=fps,
+            duration_seconds=duration_seconds,
+            num_frames=num_frames,
+            tick_seconds=float(stream.time_base),
+        )
+
+
+def _extent(
+    path: str | os.PathLike, container: InputContainer, stream: VideoStream, *, max_pixels: int
+) -> tuple[float, float, int | None]:
+    """(frames per second, seconds, number of frames)."""
+    seconds, rate = announced_seconds(container, stream), stream.average_rate
+    if seconds > 0 and rate and container.format.name not in _ESTIMATING:
+        return float(rate), seconds, stream.frames or None
+    timeline = read_timeline(path, max_pixels=max_pixels)
+    num_frames = len(timeline.pts_seconds)
+    return num_frames / timeline.end_seconds, timeline.end_seconds, num_frames
+
+
+def _first_frame(container: InputContainer, stream: VideoStream, path: object) -> av.VideoFrame:
+    failure = None
+    for packet in container.demux(stream):
+        try:
+            frames = packet.decode()
+        except av.FFmpegError as error:
+            failure = error
+            continue
+        if frames:
+            return frames[0]
+    if failure is not None:
+        raise VideoError("corrupt", f"{path}: no picture decodes ({failure.strerror})", path=path) from failure
+    raise VideoError("no_frames", f"{path}: the video stream holds no picture", path=path)
