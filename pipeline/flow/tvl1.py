@@ -1,10 +1,121 @@
-"""TV-L1 optical flow (Zach, Pock, Bischof 2007) in the parametrisation of OpenCV."""
+"""TV-L1 optical flow from coarse to fine. The scheme is written out in `reference`, the fast loops in `kernels_cpu`."""
 
 from __future__ import annotations
 
-from pipeline.flow.opencv import OpenCVSolver, build_opencv
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from threading import local
+
+import cv2
+import numpy as np
+
+from pipeline.flow import reference
+from pipeline.flow.methods import FlowSolver
+from pipeline.flow.parameters import TVL1Parameters, tvl1_parameters
 
 
-def build_tvl1(*, device: str, **options: object) -> OpenCVSolver:
-    """Return the TV-L1 solver: OpenCV's own class computes it."""
-    return build_opencv("opencv-tvl1", device="auto", options=options)
+def build_tvl1(
+    *, device: str, preset: str = "opencv", num_threads: int = 1, batch_size: int = 64, **changes: float
+) -> FlowSolver:
+    """Return the TV-L1 solver for `device`; `auto` is the GPU where torch sees one.
+
+    `num_threads`: pairs computed side by side on the CPU. `batch_size`: pairs at once on the GPU.
+    `changes`: single parameters that differ from the preset's.
+    """
+    parameters = tvl1_parameters(preset, **changes)
+    for name, value in (("num_threads", num_threads), ("batch_size", batch_size)):
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name} is {value!r}; it must be an integer of 1 or more")
+    return TVL1Solver(parameters, num_threads=num_threads)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One grey image at every level of the pyramid, float32 (H, W), finest first."""
+
+    levels: tuple[np.ndarray, ...]
+
+
+class TVL1Solver:
+    """TV-L1 on the CPU. Results do not depend on the number of threads, nor on the machine."""
+
+    def __init__(self, parameters: TVL1Parameters, *, num_threads: int = 1) -> None:
+        self._parameters, self._num_threads = parameters, num_threads
+        self._local = local()  # each thread works in memory of its own
+
+    def pairs(self, prev: np.ndarray, next: np.ndarray) -> np.ndarray:
+        """Return float32 (N, H, W, 2) for uint8 (N, H, W) twice."""
+        flow = np.empty((*prev.shape, 2), np.float32)
+
+        def compute(number: int) -> None:
+            flow[number] = self._solve(self._frame(prev[number]), self._frame(next[number]))
+
+        if self._num_threads == 1 or len(prev) == 1:
+            for number in range(len(prev)):
+                compute(number)
+        else:
+            with ThreadPoolExecutor(self._num_threads) as pool:
+                list(pool.map(compute, range(len(prev))))
+        return flow
+
+    def stream(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """Yield the flow (H, W, 2) between neighbouring frames; each frame's pyramid is built once."""
+        before = None
+        for image in frames:
+            frame = self._frame(image)
+            if before is not None:
+                yield self._solve(before, frame)
+            before = frame
+
+    def _frame(self, image: np.ndarray) -> Frame:
+        """Shrink an image step by step; cv2 and `reference.resize` agree to the last bit but one."""
+        parameters = self._parameters
+        levels = [image.astype(np.float32, order="C")]
+        for shape in parameters.level_shapes(*image.shape)[1:]:
+            if parameters.centered_resize:
+                step = parameters.scale_step
+                levels.append(cv2.resize(levels[-1], None, fx=step, fy=step, interpolation=cv2.INTER_LINEAR))
+            else:
+                levels.append(reference.resize(levels[-1], shape, 1.0 / parameters.scale_step, parameters))
+        return Frame(tuple(levels))
+
+    def _solve(self, prev: Frame, next: Frame) -> np.ndarray:
+        """Refine the flow level by level; returns (H, W, 2)."""
+        from pipeline.flow.kernels_cpu import solve_level
+
+        work, numbers = self._workspace(prev.levels[0].shape), _numbers(self._parameters)
+        u = v = np.zeros_like(prev.levels[-1])
+        for first, second in zip(reversed(prev.levels), reversed(next.levels), strict=True):
+            u, v = self._enlarge(u, first.shape), self._enlarge(v, first.shape)
+            solve_level(first, second, u, v, work, *numbers)
+        return np.stack([u, v], axis=-1)
+
+    def _enlarge(self, plane: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+        """Resample a component to the next finer level's size, in that level's pixels; returns a new array."""
+        if plane.shape == shape:
+            return plane.copy()
+        if self._parameters.centered_resize:
+            larger = cv2.resize(plane, shape[::-1], interpolation=cv2.INTER_LINEAR)
+        else:
+            larger = reference.resize(plane, shape, None, self._parameters)
+        larger *= np.float32(1.0 / self._parameters.scale_step)
+        return larger
+
+    def _workspace(self, shape: tuple[int, int]) -> tuple[np.ndarray, ...]:
+        """Return this thread's memory for images of `shape`, kept from one pair to the next."""
+        from pipeline.flow.kernels_cpu import workspace
+
+        if getattr(self._local, "shape", None) != shape:
+            self._local.shape, self._local.work = shape, workspace(*shape)
+        return self._local.work
+
+
+def _numbers(parameters: TVL1Parameters) -> tuple[tuple, tuple, tuple]:
+    """Return the parameters as `solve_level` takes them."""
+    single = (parameters.theta, parameters.threshold, parameters.dual_step, parameters.cubic_coefficient)
+    return (
+        (*(np.float32(value) for value in single), parameters.epsilon),
+        (parameters.num_warps, parameters.inner_iterations, parameters.outer_iterations),
+        (parameters.median_size > 1, parameters.edge_pixels, parameters.sparse_check),
+    )

@@ -1,0 +1,337 @@
+"""TV-L1's loops for one CPU thread, compiled by Numba; `reference.py` says the same in NumPy.
+
+How they are made fast, and stay equal on every machine:
+
+- One flat float32 buffer holds ten planes, interleaved by row, each row of a plane starting on 64 bytes and padded to
+  full vectors: what a row needs lies together, no loop has a scalar tail, no two streams share their low address bits.
+- One sweep per step: u of row r is computed, then p of row r - 1, which needs it. Steps far from stopping run several
+  at a time, each one row behind the one before, while their rows are in cache (`_steps_at_once`).
+- |grad|^2 enters as a reciprocal, computed once per warp; both norms of the dual step share one division.
+- Image and gradient are sampled together: 4 channels interleaved (one empty), 16 neighbours in 4 loads of 16 floats.
+- The 5 x 5 median sorts columns, then takes from each rank only what can be the median (see `_median_row`).
+- Only additions, multiplications, divisions and square roots in a fixed order, none contracted or reordered: IEEE
+  arithmetic gives the same bits on any CPU and any vector length. Sums of errors are kept per column.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+from pipeline.flow.median_cpu import LANES, median5, median_scratch_size
+from pipeline.flow.memory import load, store
+
+U, V, P11, P12, P21, P22, GRAD_X, GRAD_Y, RHO, INVERSE = range(10)  # planes of a row, in this order
+NUM_STATE = 10
+_ERRORS, _IMAGE, _COLUMNS, _SAMPLES, _OFFSETS, _FIRST, _WEIGHTS = range(10, 17)
+MARGIN = 5  # pixels around the image that is sampled
+MAX_STEPS_AT_ONCE = 4
+
+_ZERO, _HALF, _ONE = np.float32(0), np.float32(0.5), np.float32(1)
+_FLOOR = np.float32(np.finfo(np.float32).eps)
+_OPTIONS = {"nogil": True, "cache": True, "error_model": "numpy"}
+
+
+def workspace(height: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return the buffers `solve_level` works in, for images up to this size: state, image, scratch and offsets."""
+    row = width + 2 * LANES
+    return (
+        _aligned((height + 2) * NUM_STATE * row),
+        _aligned((height + 2 * MARGIN) * (width + 2 * MARGIN) * 4 + LANES),
+        _aligned(max(median_scratch_size(height, width), (8 + 4) * row)),
+        np.zeros(row, np.int64),
+    )
+
+
+def _aligned(size: int) -> np.ndarray:
+    """Return `size` zeros in float32 that start on 64 bytes."""
+    memory = np.zeros(size + LANES, np.float32)
+    start = (-memory.ctypes.data // 4) % LANES
+    return memory[start : start + size]
+
+
+@njit(**_OPTIONS)
+def _padded(width):
+    return (width + LANES - 1) // LANES * LANES
+
+
+@njit(**_OPTIONS)
+def _primal_row(state, base, above, plane, width, scratch, errors, theta, limit):
+    """Update u and v of the row at `base` (eq. 13 and 15), adding the squared change to each column's error."""
+    for x in range(width):
+        i = base + x
+        j = above + x
+        u = load(U, state, i)
+        v = load(V, state, i + V * plane)
+        grad_x = load(GRAD_X, state, i + GRAD_X * plane)
+        grad_y = load(GRAD_Y, state, i + GRAD_Y * plane)
+        rho = load(RHO, state, i + RHO * plane) + (grad_x * u + grad_y * v)
+        step = -rho * load(INVERSE, state, i + INVERSE * plane)
+        step = step if step < limit else limit
+        step = step if step > -limit else -limit
+        p11, left1 = load(P11, state, i + P11 * plane), load(P11, state, i + P11 * plane - 1)
+        p12, above1 = load(P12, state, i + P12 * plane), load(P12, state, j + P12 * plane)
+        p21, left2 = load(P21, state, i + P21 * plane), load(P21, state, i + P21 * plane - 1)
+        p22, above2 = load(P22, state, i + P22 * plane), load(P22, state, j + P22 * plane)
+        new_u = (u + step * grad_x) + theta * ((p11 - left1) + (p12 - above1))
+        new_v = (v + step * grad_y) + theta * ((p21 - left2) + (p22 - above2))
+        store(U, state, i, new_u)
+        store(V, state, i + V * plane, new_v)
+        du = new_u - u
+        dv = new_v - v
+        store(_ERRORS, scratch, errors + x, load(_ERRORS, scratch, errors + x) + (du * du + dv * dv))
+
+
+@njit(**_OPTIONS)
+def _dual_row(state, base, below, plane, width, step):
+    """Update p of the row at `base` from the forward gradient of u and v (eq. 14)."""
+    for x in range(width):
+        i = base + x
+        j = below + x
+        u = load(U, state, i)
+        v = load(V, state, i + V * plane)
+        u_x = load(U, state, i + 1) - u
+        u_y = load(U, state, j) - u
+        v_x = load(V, state, i + 1 + V * plane) - v
+        v_y = load(V, state, j + V * plane) - v
+        norm1 = _ONE + step * math.sqrt(u_x * u_x + u_y * u_y)
+        norm2 = _ONE + step * math.sqrt(v_x * v_x + v_y * v_y)
+        inverse = _ONE / (norm1 * norm2)
+        inverse1 = inverse * norm2
+        inverse2 = inverse * norm1
+        store(P11, state, i + P11 * plane, (load(P11, state, i + P11 * plane) + step * u_x) * inverse1)
+        store(P12, state, i + P12 * plane, (load(P12, state, i + P12 * plane) + step * u_y) * inverse1)
+        store(P21, state, i + P21 * plane, (load(P21, state, i + P21 * plane) + step * v_x) * inverse2)
+        store(P22, state, i + P22 * plane, (load(P22, state, i + P22 * plane) + step * v_y) * inverse2)
+
+
+@njit(**_OPTIONS)
+def _sweep(num_steps, height, width, state, scratch, theta, limit, dual_step):
+    """Make `num_steps` steps in one pass over the rows; leaves each step's squared changes per column in `scratch`.
+
+    Step t works on row r - t while step 0 works on row r, and p of a row follows once the row below has its new u:
+
+        row    r      u of step 0
+        row    r - 1  p of step 0, then u of step 1
+        row    r - 2  p of step 1, then u of step 2
+    """
+    padded = _padded(width)
+    plane = padded + LANES
+    pitch = NUM_STATE * plane
+    scratch[: num_steps * padded] = _ZERO
+    for front in range(height + num_steps):
+        for step in range(num_steps):
+            row = front - step
+            if 0 <= row < height:
+                base = (row + 1) * pitch + LANES
+                _primal_row(state, base, base - pitch, plane, padded, scratch, step * padded, theta, limit)
+                end = base + width
+                state[end] = state[end - 1]  # no gradient across the right edge
+                state[end + plane] = state[end - 1 + plane]
+            if 1 <= row <= height:
+                base = row * pitch + LANES
+                below = base + pitch if row < height else base
+                _dual_row(state, base, below, plane, padded, dual_step)
+
+
+@njit(**_OPTIONS)
+def _interleave(second, image, edge_pixels):
+    """Lay out a level's image and its centred gradient in 4 channels, with a margin of zeros or of the edge."""
+    height, width = second.shape
+    pitch = (width + 2 * MARGIN) * 4
+    for row in range(-MARGIN, height + MARGIN):
+        y = min(max(row, 0), height - 1)
+        above, below = max(y - 1, 0), min(y + 1, height - 1)
+        start = (row + MARGIN) * pitch
+        if y != row and not edge_pixels:
+            image[start : start + pitch] = _ZERO
+            continue
+        for column in range(-MARGIN, width + MARGIN):
+            x = min(max(column, 0), width - 1)
+            i = start + (column + MARGIN) * 4
+            inside = _ONE if x == column or edge_pixels else _ZERO
+            image[i] = inside * second[y, x]
+            image[i + 1] = inside * _HALF * (second[y, min(x + 1, width - 1)] - second[y, max(x - 1, 0)])
+            image[i + 2] = inside * _HALF * (second[below, x] - second[above, x])
+            image[i + 3] = _ZERO
+
+
+@njit(**_OPTIONS)
+def _store_weights(scratch, at, pitch, share, a):
+    """Put the bicubic kernel's weights for one position into four rows of `scratch`."""
+    near, far, other = _ONE - share, _ONE + share, np.float32(2) - share
+    a2, a3 = a + np.float32(2), a + np.float32(3)
+    a4, a5, a8 = np.float32(4) * a, np.float32(5) * a, np.float32(8) * a
+    store(_WEIGHTS, scratch, at, ((a * far - a5) * far + a8) * far - a4)
+    store(_WEIGHTS, scratch, at + pitch, (a2 * share - a3) * share * share + _ONE)
+    store(_WEIGHTS, scratch, at + 2 * pitch, (a2 * near - a3) * near * near + _ONE)
+    store(_WEIGHTS, scratch, at + 3 * pitch, ((a * other - a5) * other + a8) * other - a4)
+
+
+@njit(**_OPTIONS)
+def _place_row(row, height, width, state, base, plane, scratch, offsets, a):
+    """Find for each pixel of a row where u points: the first of its 4 x 4 neighbours in `image`, and their weights.
+
+    Positions more than 3 pixels outside are moved there: the margin holds the same from there on.
+    """
+    padded = _padded(width)
+    low, right, bottom = np.float32(-3), np.float32(width + 2), np.float32(height + 2)
+    shift = np.float32(4)
+    pitch = (width + 2 * MARGIN) * 4
+    for x in range(padded):
+        x_at = np.float32(x) + load(U, state, base + x)
+        y_at = np.float32(row) + load(V, state, base + x + V * plane)
+        x_at = x_at if x_at > low else low
+        x_at = x_at if x_at < right else right
+        y_at = y_at if y_at > low else low
+        y_at = y_at if y_at < bottom else bottom
+        left = np.int32(x_at + shift)  # rounds towards zero: floor, for what is positive
+        top = np.int32(y_at + shift)
+        _store_weights(scratch, x, padded, x_at - np.float32(left - 4), a)
+        _store_weights(scratch, x + 4 * padded, padded, y_at - np.float32(top - 4), a)
+        store(_OFFSETS, offsets, x, (top - 4 - 1 + MARGIN) * pitch + (left - 4 - 1 + MARGIN) * 4)
+
+
+@njit(**_OPTIONS)
+def _sample_row(width, pitch, image, scratch, offsets, columns, samples):
+    """Sample image and gradient: down the columns of 4 x 4 neighbours (16 floats a row), then across."""
+    padded = _padded(width)
+    for x in range(width):
+        i = offsets[x]
+        w0, w1 = scratch[4 * padded + x], scratch[5 * padded + x]
+        w2, w3 = scratch[6 * padded + x], scratch[7 * padded + x]
+        for lane in range(LANES):
+            upper = w0 * load(_IMAGE, image, i + lane) + w1 * load(_IMAGE, image, i + pitch + lane)
+            lower = w2 * load(_IMAGE, image, i + 2 * pitch + lane) + w3 * load(_IMAGE, image, i + 3 * pitch + lane)
+            store(_COLUMNS, scratch, columns + lane, upper + lower)
+        w0, w1 = scratch[x], scratch[padded + x]
+        w2, w3 = scratch[2 * padded + x], scratch[3 * padded + x]
+        for channel in range(4):
+            at = columns + channel
+            left = w0 * load(_COLUMNS, scratch, at) + w1 * load(_COLUMNS, scratch, at + 4)
+            right = w2 * load(_COLUMNS, scratch, at + 8) + w3 * load(_COLUMNS, scratch, at + 12)
+            store(_SAMPLES, scratch, samples + 4 * x + channel, left + right)
+
+
+@njit(**_OPTIONS)
+def _linearize_row(first, row, width, state, base, plane, scratch, samples):
+    """Turn a row's samples into gradient, constant part of rho and 1 / |grad|^2 (eq. 9)."""
+    for x in range(width):
+        i = base + x
+        warped = load(_SAMPLES, scratch, samples + 4 * x)
+        grad_x = load(_SAMPLES, scratch, samples + 4 * x + 1)
+        grad_y = load(_SAMPLES, scratch, samples + 4 * x + 2)
+        squared = grad_x * grad_x + grad_y * grad_y
+        squared = squared if squared > _FLOOR else _FLOOR
+        rho = ((warped - grad_x * load(U, state, i)) - grad_y * load(V, state, i + V * plane)) - load(
+            _FIRST, first, row * width + x
+        )
+        store(GRAD_X, state, i + GRAD_X * plane, grad_x)
+        store(GRAD_Y, state, i + GRAD_Y * plane, grad_y)
+        store(RHO, state, i + RHO * plane, rho)
+        store(INVERSE, state, i + INVERSE * plane, _ONE / squared)
+
+
+@njit(**_OPTIONS)
+def _linearize(first, height, width, image, state, scratch, offsets, a):
+    """Sample the second image where the flow points and linearise around it; `first` is flat."""
+    padded = _padded(width)
+    plane = padded + LANES
+    columns = 8 * padded
+    samples = columns + LANES
+    for row in range(height):
+        base = (row + 1) * NUM_STATE * plane + LANES
+        _place_row(row, height, width, state, base, plane, scratch, offsets, a)
+        _sample_row(width, (width + 2 * MARGIN) * 4, image, scratch, offsets, columns, samples)
+        _linearize_row(first, row, width, state, base, plane, scratch, samples)
+
+
+@njit(**_OPTIONS)
+def _steps_at_once(error, limit):
+    """Return how many steps to make before looking again: more than one only while far from stopping."""
+    if error > 8 * limit:
+        return MAX_STEPS_AT_ONCE
+    return 2 if error > 3 * limit else 1
+
+
+@njit(**_OPTIONS)
+def _iterate(height, width, state, scratch, theta, limit, dual_step, inner, outer, median, sparse_check, error_limit):
+    """Make steps until one changes the flow by at most `error_limit` in sum of squares; returns how many were made.
+
+    The test is that of `reference.stopping_test`. Where steps run several at a time the first one that passes ends it
+    all the same, with up to three further steps made.
+    """
+    padded = _padded(width)
+    pitch = NUM_STATE * (padded + LANES)
+    expected, error, done = 0.0, np.inf, 0
+    while done < inner * outer:
+        if median and done % inner == 0:
+            median5(state, pitch + LANES, pitch, height, width, scratch)
+            median5(state, pitch + LANES + padded + LANES, pitch, height, width, scratch)
+        # the first step of a linearisation may already be small
+        wanted = _steps_at_once(error, error_limit) if done > 0 else 1
+        num_steps = min(wanted, inner - done % inner)
+        _sweep(num_steps, height, width, state, scratch, theta, limit, dual_step)
+        for step in range(num_steps):
+            error = 0.0
+            for x in range(width):
+                error += np.float64(scratch[step * padded + x])
+            looked = not sparse_check or (error_limit > 0 and (done + step) % 2 == 1 and expected < error_limit)
+            expected = error if looked else expected - error_limit
+            if looked and error <= error_limit:
+                return done + num_steps
+        done += num_steps
+    return done
+
+
+@njit(**_OPTIONS)
+def _load_flow(u, v, state):
+    """Clear the state and put the flow a level starts from into it."""
+    height, width = u.shape
+    plane = _padded(width) + LANES
+    pitch = NUM_STATE * plane
+    state[: (height + 2) * pitch] = _ZERO
+    for row in range(height):
+        base = (row + 1) * pitch + LANES
+        state[base : base + width] = u[row]
+        state[base + plane : base + plane + width] = v[row]
+
+
+@njit(**_OPTIONS)
+def _save_flow(u, v, state):
+    """Put the flow back where it came from."""
+    height, width = u.shape
+    plane = _padded(width) + LANES
+    for row in range(height):
+        base = (row + 1) * NUM_STATE * plane + LANES
+        u[row] = state[base : base + width]
+        v[row] = state[base + plane : base + plane + width]
+
+
+@njit(**_OPTIONS)
+def solve_level(first, second, u, v, work, model, counts, switches):
+    """Refine the flow between two images of one level in place; returns the number of steps made.
+
+    `first`, `second`: float32 (H, W), values of [0, 255]; `u`, `v`: float32 (H, W), overwritten; all C-contiguous.
+    `work`: what `workspace` returned for a size at least this large.
+    `model`: float32 theta, lambda theta, tau / theta and the bicubic kernel's coefficient, then the float64 epsilon.
+    `counts`: warps, inner and outer iterations. `switches`: median, edge_pixels, sparse_check.
+    """
+    state, image, scratch, offsets = work
+    theta, limit, dual_step, cubic, epsilon = model
+    num_warps, inner, outer = counts
+    median, edge_pixels, sparse_check = switches
+    height, width = first.shape
+    _interleave(second, image, edge_pixels)
+    _load_flow(u, v, state)
+    total = 0
+    for _ in range(num_warps):
+        _linearize(first.ravel(), height, width, image, state, scratch, offsets, cubic)
+        total += _iterate(
+            height, width, state, scratch, theta, limit, dual_step, inner, outer, median, sparse_check,
+            epsilon * epsilon * height * width,
+        )  # fmt: skip
+    _save_flow(u, v, state)
+    return total
