@@ -257,7 +257,7 @@ def _ledger_row(
         labels=record.labels,
         status=status,
         reason=problem.reason if problem else None,
-        message=_without_root(problem.message, job.root) if problem else None,
+        message=_ledger_message(problem, record, job.root) if problem else None,
         num_expected=num_expected,
         source_bytes=record.size_bytes,
         fingerprint=record.fingerprint,
@@ -265,9 +265,9 @@ def _ledger_row(
     )
 
 
-def _without_root(message: str, root: str) -> str:
-    """Return the message with paths relative to the data set: a shard's bytes do not depend on where it lies."""
-    return message.replace(str(Path(root)) + "/", "")
+def _ledger_message(problem: VideoError, record: VideoRecord, root: str) -> str:
+    """Return the message without the file's path, which is a column of its own and differs from machine to machine."""
+    return problem.message.replace(f"{Path(root) / record.path}", "").strip()
 
 
 class _EarlierRows:

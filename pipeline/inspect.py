@@ -108,12 +108,15 @@ def contact_sheet(
         raise InputError(f"{path} holds no stored video to draw; see its ledger for the reasons.", path=path)
     chosen = np.unique(np.linspace(0, len(main.videos) - 1, min(num_videos, len(main.videos))).round().astype(int))
     bands = [_video_band(main.videos[index], readers, num_columns, thumbnail) for index in chosen]
-    width = max(band.shape[1] for band in bands)
-    return np.concatenate([_pad_right(band, width) for band in bands])
+    width = max(num_columns * (thumbnail + MARGIN), *(band.shape[1] for band, _ in bands)) + MARGIN
+    footer = np.full((MARGIN, width, 3), PAPER, np.uint8)
+    return np.concatenate([*(_under_caption(band, text, width) for band, text in bands), footer])
 
 
-def _video_band(video: StoredVideo, readers: dict[str, ShardReader], num_columns: int, thumbnail: int) -> np.ndarray:
-    """Return one video's rows of thumbnails under its caption."""
+def _video_band(
+    video: StoredVideo, readers: dict[str, ShardReader], num_columns: int, thumbnail: int
+) -> tuple[np.ndarray, str]:
+    """Return one video's rows of thumbnails, and its caption."""
     strips, times = [], None
     for reader in readers.values():
         strip, times = _strip(reader, video, num_columns, thumbnail, times)
@@ -122,8 +125,8 @@ def _video_band(video: StoredVideo, readers: dict[str, ShardReader], num_columns
     width = max(strip.shape[1] for strip in strips)
     class_names = next(iter(readers.values())).info.class_names
     labels = ", ".join(class_names[label] for label in video.labels) or "no label"
-    caption = _caption(f"{video.video_id}   [{labels}]   {video.split}, {video.num_rows} stored", width)
-    return np.concatenate([caption, *(_pad_right(strip, width) for strip in strips)])
+    caption = f"{video.video_id}   [{labels}]   {video.split}, {video.num_rows} stored"
+    return np.concatenate([_pad_right(strip, width) for strip in strips]), caption
 
 
 def _strip(
@@ -133,22 +136,29 @@ def _strip(
     stored = {one.video_id: one for one in reader.videos}.get(video.video_id)
     if stored is None:
         return None, times
+    rows = np.unique(np.linspace(0, stored.num_rows - 1, min(num_columns, stored.num_rows)).round().astype(int))
     if times is None:
-        rows = np.unique(np.linspace(0, stored.num_rows - 1, min(num_columns, stored.num_rows)).round().astype(int))
-    else:
-        all_times = reader.read_encoded(video.video_id).pts_seconds
-        rows = np.abs(all_times[None, :] - times[:, None]).argmin(axis=1)
-    frames = reader.read(video.video_id, rows.tolist())
-    images = frames.data
-    if reader.modality == "flow":
-        flow = dequantize(frames.data, frames.bound)
-        largest = max(float(np.linalg.norm(flow, axis=-1).max()), 1e-3)
-        images = [flow_to_color(one, max_magnitude=largest) for one in flow]
+        times = reader.read_encoded(video.video_id, rows.tolist()).pts_seconds
+    images, starts = pictures_at(reader, video.video_id, times)
     thumbnails = [
-        _thumbnail(image, thumbnail, f"{seconds:.2f} s")
-        for image, seconds in zip(images, frames.pts_seconds, strict=True)
+        _thumbnail(image, thumbnail, f"{seconds:.2f} s") for image, seconds in zip(images, starts, strict=True)
     ]
-    return np.concatenate(thumbnails, axis=1), frames.pts_seconds
+    return np.concatenate(thumbnails, axis=1), times
+
+
+def pictures_at(reader: ShardReader, video_id: str, times: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+    """Return the stored rows nearest to `times` (seconds) as pictures, uint8 (H, W, 3) RGB, and their own times.
+
+    Flow comes in the colour-wheel coding, all of the video's pictures on one scale.
+    """
+    starts = reader.read_encoded(video_id).pts_seconds
+    rows = np.abs(starts[None, :] - np.asarray(times)[:, None]).argmin(axis=1)
+    stored = reader.read(video_id, rows.tolist())
+    if reader.modality == "rgb":
+        return list(stored.data), starts[rows]
+    flow = dequantize(stored.data, stored.bound)
+    largest = max(float(np.linalg.norm(flow, axis=-1).max()), 1e-3)
+    return [flow_to_color(one, max_magnitude=largest) for one in flow], starts[rows]
 
 
 def _thumbnail(image: np.ndarray, height: int, text: str) -> np.ndarray:
@@ -161,11 +171,12 @@ def _thumbnail(image: np.ndarray, height: int, text: str) -> np.ndarray:
     return cv2.copyMakeBorder(small, 0, MARGIN, MARGIN, 0, cv2.BORDER_CONSTANT, value=PAPER)
 
 
-def _caption(text: str, width: int) -> np.ndarray:
+def _under_caption(band: np.ndarray, text: str, width: int) -> np.ndarray:
+    """Return the band, widened to `width`, under a line and its caption."""
     strip = np.full((CAPTION_HEIGHT, width, 3), PAPER, np.uint8)
     cv2.putText(strip, text, (MARGIN, 23), cv2.FONT_HERSHEY_SIMPLEX, 0.5, INK, 1, cv2.LINE_AA)
     cv2.line(strip, (MARGIN, 2), (width - MARGIN, 2), PALE, 1)
-    return strip
+    return np.concatenate([strip, _pad_right(band, width)])
 
 
 def _pad_right(image: np.ndarray, width: int) -> np.ndarray:

@@ -6,7 +6,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 from rich.markup import escape
-from rich.table import Table
 
 from pipeline.engine import Progress, Summary, run_extraction
 from pipeline.index import index_dataset
@@ -96,12 +95,10 @@ def print_summary(summary: Summary) -> None:
 
 
 def print_failures(rows: list) -> None:
-    """Print ledger rows that are not ok as a table, the first `ROWS_SHOWN` of them."""
-    table = Table("video", "kind", "status", "reason", "stored", "what happened")
+    """Print ledger rows that are not ok, a line each, the first `ROWS_SHOWN` of them."""
     for row in rows[:ROWS_SHOWN]:
-        expected = "?" if row.num_expected is None else row.num_expected
-        stored = f"{row.num_stored}/{expected}"
-        table.add_row(escape(row.video_id), row.modality, row.status, row.reason, stored, escape(row.message or ""))
-    edge.out.print(table)
+        stored = f", {row.num_stored} of {row.num_expected} stored" if row.num_stored else ""
+        words = f"{row.modality}  {row.path}  {row.reason}{stored}: {row.message}"
+        edge.out.print(f"[bold]{row.status:7}[/] {escape(words)}", soft_wrap=True, highlight=False)
     if len(rows) > ROWS_SHOWN:
         edge.out.print(f"and {len(rows) - ROWS_SHOWN} more; ledger.parquet has them all.")

@@ -1,0 +1,201 @@
+"""The report: one self-contained HTML page with results, curves, confusion matrices and sample frames with their flow."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import jinja2
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from pipeline.images import encode_image
+from pipeline.inspect import pictures_at
+from pipeline.shards.reader import ShardReader
+
+COLORS = ("#1f6feb", "#d1480f", "#2da44e", "#8250df", "#bf8700", "#57606a")
+
+# Ng & Davis, Table 1: HMDB51, mean accuracy over three splits, in percent
+PAPER_TABLE = (
+    ("ResNet-50 TSN", 51.1, 64.6, 69.6),
+    ("ResNet-50 TDN", 55.5, 64.8, 70.4),
+)
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """One network on one modality (`rgb`, `flow` or `fused`), evaluated.
+
+    `metrics`: top1, top5, mAP in [0, 1]. `per_class_ap`: (C,), NaN where a class has no positives. `confusion`: counts
+    (C, C), rows actual, None for multi-label data. `curves`: name -> one value per epoch.
+    """
+
+    model: str
+    modality: str
+    metrics: Mapping[str, float]
+    per_class_ap: np.ndarray
+    confusion: np.ndarray | None = None
+    curves: Mapping[str, Sequence[float]] | None = None
+
+    @property
+    def title(self) -> str:
+        """Name for headings, e.g. `TDN, RGB`."""
+        return f"{self.model.upper()}, {self.modality.upper() if self.modality == 'rgb' else self.modality}"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One video in pictures: `image` uint8 (H, W, 3) RGB, frames above their flow."""
+
+    caption: str
+    image: np.ndarray
+
+
+def write_report(
+    out: Path,
+    *,
+    dataset: str,
+    class_names: Sequence[str],
+    runs: Sequence[RunResult],
+    samples: Sequence[Sample],
+    facts: Mapping[str, str],
+) -> None:
+    """Write the page to `out`; it needs no other file and no network. `facts` are listed at its end."""
+    matplotlib.rcParams["svg.hashsalt"] = "tdn-data"  # the same results give the same bytes
+    template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
+        Path(__file__).with_name("report.html.j2").read_text(encoding="utf-8")
+    )
+    page = template.render(
+        dataset=dataset,
+        class_names=class_names,
+        table=_results_table(runs),
+        headline=_headline(runs),
+        curves=[(name, _curve_plot(runs, name)) for name in _curve_names(runs)],
+        confusions=[
+            (run.title, _confusion_plot(run.confusion, class_names)) for run in runs if run.confusion is not None
+        ],
+        ap_runs=[run.title for run in runs],
+        ap_rows=_ap_rows(runs, class_names),
+        samples=[(sample.caption, _png(sample.image)) for sample in samples],
+        paper_table=PAPER_TABLE,
+        facts=facts,
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = out.with_suffix(".tmp")
+    temporary.write_text(page, encoding="utf-8")
+    temporary.replace(out)
+
+
+def _results_table(runs: Sequence[RunResult]) -> list[dict[str, object]]:
+    """Return one row per model with its metrics per modality, in order of appearance."""
+    models = dict.fromkeys(run.model for run in runs)
+    return [
+        {"model": model.upper(), **{run.modality: run.metrics for run in runs if run.model == model}}
+        for model in models
+    ]
+
+
+def _headline(runs: Sequence[RunResult]) -> str | None:
+    """Return the sentence that compares TDN with TSN on RGB, None where one of them is absent."""
+    top1 = {run.model: run.metrics["top1"] for run in runs if run.modality == "rgb" and "top1" in run.metrics}
+    if not {"tsn", "tdn"} <= set(top1):
+        return None
+    return (
+        f"On RGB alone the Temporal Difference Network reaches {top1['tdn']:.1%} top-1 where averaging frame scores "
+        f"(TSN) reaches {top1['tsn']:.1%}."
+    )
+
+
+def _curve_names(runs: Sequence[RunResult]) -> list[str]:
+    return list(dict.fromkeys(name for run in runs for name in (run.curves or {})))
+
+
+def _ap_rows(runs: Sequence[RunResult], class_names: Sequence[str]) -> list[tuple[str, list[float | None]]]:
+    """Return (class, average precision per run), None where it is not defined."""
+    columns = [run.per_class_ap for run in runs]
+    return [
+        (name, [None if np.isnan(column[index]) else float(column[index]) for column in columns])
+        for index, name in enumerate(class_names)
+    ]
+
+
+def _curve_plot(runs: Sequence[RunResult], name: str) -> str:
+    """Return an SVG of one quantity over the epochs, a line per run."""
+    figure = Figure(figsize=(6.4, 3.4), layout="constrained")
+    axes = figure.subplots()
+    for color, run in zip(COLORS * 3, runs, strict=False):
+        if run.curves and name in run.curves:
+            values = run.curves[name]
+            axes.plot(range(1, len(values) + 1), values, color=color, label=run.title, linewidth=1.8)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel(name)
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=8)
+    return _svg(figure)
+
+
+def _confusion_plot(confusion: np.ndarray, class_names: Sequence[str]) -> str:
+    """Return an SVG of a confusion matrix, rows normalised to the share of each actual class."""
+    shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+    figure = Figure(figsize=(4.6, 4.2), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    few = len(class_names) <= 20
+    if few:
+        axes.set_xticks(range(len(class_names)), class_names, rotation=60, ha="right", fontsize=7)
+        axes.set_yticks(range(len(class_names)), class_names, fontsize=7)
+        for row, column in zip(*np.nonzero(confusion), strict=True):
+            color = "white" if shares[row, column] > 0.5 else "black"
+            axes.text(column, row, int(confusion[row, column]), ha="center", va="center", fontsize=7, color=color)
+    axes.set_xlabel("predicted", fontsize=8)
+    axes.set_ylabel("actual", fontsize=8)
+    return _svg(figure)
+
+
+def _svg(figure: Figure) -> str:
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]
+
+
+def _png(image: np.ndarray) -> str:
+    return base64.b64encode(encode_image(image, codec="png")).decode()
+
+
+def sample_videos(
+    frames: ShardReader, flow: ShardReader | None, *, split: str = "test", num_columns: int = 6, height: int = 96
+) -> list[Sample]:
+    """Return for each class its first video of the split: `num_columns` frames, under each its flow in colour."""
+    samples, seen = [], set()
+    for video in frames.videos:
+        new = set(video.labels) - seen
+        if video.split != split or not new:
+            continue
+        seen |= new
+        rows = np.linspace(0, max(video.num_rows - 2, 0), num_columns).round().astype(int).tolist()
+        times = frames.read_encoded(video.video_id, rows).pts_seconds
+        has_flow = flow is not None and any(one.video_id == video.video_id for one in flow.videos)
+        readers = [frames, flow] if has_flow else [frames]
+        strips = [_strip(pictures_at(reader, video.video_id, times)[0], height) for reader in readers]
+        labels = ", ".join(frames.info.class_names[label] for label in video.labels)
+        samples.append(Sample(f"{labels}: {video.video_id}", np.concatenate(strips)))
+    return samples
+
+
+def _strip(images: Sequence[np.ndarray], height: int) -> np.ndarray:
+    """Return images side by side at one height."""
+    widths = [max(1, round(image.shape[1] * height / image.shape[0])) for image in images]
+    return np.concatenate(
+        [
+            cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+            for image, width in zip(images, widths, strict=True)
+        ],
+        axis=1,
+    )
