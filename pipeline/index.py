@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline.datasets import dataset_spec
+from pipeline.datasets import read_videos
+from pipeline.datasets.listing import Listing
 from pipeline.errors import InputError, VideoError
 from pipeline.guard import GuardedProcess
 from pipeline.manifest import Manifest, VideoRecord, fingerprint_file
@@ -21,18 +22,33 @@ def index_dataset(
     name: str,
     root: Path,
     *,
+    list_split: int | None = None,
     limit: int | None = None,
     probe: bool = False,
     on_video: Callable[[int], None] | None = None,
 ) -> Manifest:
-    """Return the manifest of the data set `name` under `root`: its first `limit` videos, or all.
+    """Return the manifest of the data set `name` under `root`; `list_split` is one of its several train/test splits.
+
+    The rest as in `index_listing`. Raises InputError for a wrong data set name, root, list or label.
+    """
+    listing = read_videos(name, root, list_split=list_split)
+    return index_listing(listing, limit=limit, probe=probe, on_video=on_video)
+
+
+def index_listing(
+    listing: Listing,
+    *,
+    limit: int | None = None,
+    probe: bool = False,
+    on_video: Callable[[int], None] | None = None,
+) -> Manifest:
+    """Return the manifest of listed videos: the first `limit`, or all.
 
     Every record gets size and fingerprint; with `probe` also codec, size, rate and duration, read in a process that
     a hostile file can only hang for `PROBE_SECONDS`. A file that is missing or does not open keeps its row, with its
-    `problem`.
-    Raises InputError for a wrong data set name, root, list or label.
+    `problem`. Raises InputError at the first row that cannot stand.
     """
-    manifest = dataset_spec(name).read(root).limited(limit)
+    manifest = listing.manifest().limited(limit)
     if not manifest.records:
         raise InputError(f"a limit of {limit} leaves no video; give at least 1.", key="limit")
     records = []
@@ -41,7 +57,7 @@ def index_dataset(
         if on_video is not None and not probe:
             on_video(1)
     if probe:
-        records = list(_probed(records, root, on_video))
+        records = list(_probed(records, listing.root, on_video))
     return replace(manifest, records=tuple(records))
 
 

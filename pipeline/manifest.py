@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,28 +83,6 @@ class Manifest:
 def video_id_of(path: str) -> str:
     """Return the identifier of a listed path: the path without its file extension, with forward slashes."""
     return str(Path(path.replace("\\", "/")).with_suffix(""))
-
-
-def check_records(records: Iterable[VideoRecord], num_classes: int, *, source: object) -> None:
-    """Raise InputError for an empty list, an identifier that comes twice or a label outside the class list."""
-    seen: dict[str, str] = {}
-    for record in records:
-        if record.video_id in seen:
-            raise InputError(
-                f"{source} lists {record.video_id!r} twice (as {seen[record.video_id]!r} and {record.path!r}); "
-                "keep one of the two rows.",
-                path=source,
-            )
-        seen[record.video_id] = record.path
-        for label in record.labels:
-            if not 0 <= label < num_classes:
-                raise InputError(
-                    f"{source}: {record.path!r} has label {label}, but the class list has {num_classes} classes "
-                    f"(0 to {num_classes - 1}).",
-                    path=source,
-                )
-    if not seen:
-        raise InputError(f"{source} lists no video; it needs one row per video.", path=source)
 
 
 def fingerprint_file(path: Path, *, sample_bytes: int = 1 << 16) -> tuple[int, str]:

@@ -2,14 +2,45 @@
 
 from __future__ import annotations
 
-from pipeline.datasets import fcvid, folder
+from pathlib import Path
+from typing import Any
+
+from pipeline.datasets import (
+    act,
+    fcvid,
+    flow_pairs,
+    folder,
+    hmdb51,
+    kinetics,
+    lists,
+    retrieval,
+    something,
+    sports1m,
+    ucf101,
+)
 from pipeline.datasets.base import DatasetSpec
+from pipeline.datasets.listing import Listing
 from pipeline.errors import InputError
 
 DATASETS: dict[str, DatasetSpec] = {
     "demo": folder.DEMO_SPEC,
-    "fcvid": fcvid.SPEC,
     "folder": folder.SPEC,
+    "lists": lists.VIDEO_SPEC,
+    "frame-lists": lists.FRAME_SPEC,
+    "fcvid": fcvid.SPEC,
+    "hmdb51": hmdb51.SPEC,
+    "ucf101": ucf101.SPEC,
+    "act": act.SPEC,
+    "kinetics400": kinetics.SPEC,
+    "something-v1": something.V1_SPEC,
+    "something-v1-packed": something.V1_PACKED_SPEC,
+    "something-v2": something.V2_SPEC,
+    "sports1m": sports1m.SPEC,
+    "flying-chairs": flow_pairs.CHAIRS_SPEC,
+    "sintel": flow_pairs.SINTEL_SPEC,
+    "holidays": retrieval.HOLIDAYS_SPEC,
+    "oxford5k": retrieval.OXFORD_SPEC,
+    "paris6k": retrieval.PARIS_SPEC,
 }
 
 
@@ -18,3 +49,31 @@ def dataset_spec(name: str) -> DatasetSpec:
     if name not in DATASETS:
         raise InputError(f"unknown data set {name!r}; known data sets: {', '.join(DATASETS)}.", key=name)
     return DATASETS[name]
+
+
+def read_dataset(name: str, root: Path, *, list_split: int | None = None) -> Any:
+    """Read the lists of the data set `name` under `root`: a `Listing`, or what its kind gives (see `DatasetSpec`).
+
+    `list_split` chooses among the train/test splits of a set that has several, from 1; None is the first.
+    Raises InputError for an unknown name, a split that the set has not, and lists that are missing or wrong.
+    """
+    spec = dataset_spec(name)
+    if spec.num_list_splits == 1:
+        if list_split not in (None, 1):
+            raise InputError(f"the list split is {list_split}; {name} has one split only.", key="list_split")
+        return spec.read(Path(root))
+    chosen = 1 if list_split is None else list_split
+    if chosen < 1 or (spec.num_list_splits is not None and chosen > spec.num_list_splits):
+        allowed = f"1 to {spec.num_list_splits}" if spec.num_list_splits else "1 or more"
+        raise InputError(f"the list split is {list_split}; {name} allows {allowed}.", key="list_split")
+    return spec.read(Path(root), list_split=chosen)
+
+
+def read_videos(name: str, root: Path, *, list_split: int | None = None) -> Listing:
+    """Read a data set of video files like `read_dataset`; raise InputError for one of another kind."""
+    spec = dataset_spec(name)
+    if spec.kind != "videos":
+        raise InputError(
+            f"{name} is a data set of {spec.kind}, not of video files; it serves {spec.used_by}.", key=name
+        )
+    return read_dataset(name, root, list_split=list_split)

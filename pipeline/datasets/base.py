@@ -1,36 +1,69 @@
-"""What every data set module gives: its official files as a manifest, and the sampling its paper used."""
+"""What every data set module gives: how to read its files, and the sampling, splits and metric of its paper."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pipeline.errors import InputError
-from pipeline.manifest import Manifest
+
+KINDS = ("videos", "frame folders", "flow pairs", "retrieval")
 
 
 @dataclass(frozen=True)
 class DatasetSpec:
     """One public data set: how to read its lists, and the defaults that its paper fixes.
 
+    `read(root)` gives a `Listing` for videos, and the kind's own record otherwise (`FrameFolders`, `FlowPairs`,
+    `RetrievalSet`). Where a set is published with several train/test splits (`num_list_splits` > 1), it is
+    `read(root, list_split=k)`, k from 1; None where the number of splits is the copy's own matter.
     `frame_every_seconds` and `frame_fps` are None where every frame is taken; `flow_fps` None is the native rate.
-    `size` is (height, width); None keeps the video's own.
+    `max_seconds` is how much of a video counts, from its start; `repeat_to` how many frames a model is given, those of
+    a shorter video repeated from the start. `size` is (height, width); None keeps the video's own. `mirror_pairs` are
+    the classes that a mirrored video changes into each other. `num_classes` and `num_items` (videos of one split,
+    pairs or images) are the published counts, None where they differ from copy to copy.
     """
 
     name: str
     title: str
+    source: str
     layout: str
-    read: Callable[[Path], Manifest]
+    read: Callable[..., Any]
+    kind: str = "videos"
+    used_by: str = "tdn-data index, extract"
     metric: str = "top1"
+    test_split: str = "test"
+    num_list_splits: int | None = 1
+    num_classes: int | None = None
+    num_items: int | None = None
     frame_every_seconds: float | None = None
     frame_fps: float | None = None
+    max_seconds: float | None = None
+    repeat_to: int | None = None
     flow_fps: float | None = None
     flow_bound: float = 20.0
     size: tuple[int, int] | None = (256, 256)
+    mirror_pairs: tuple[tuple[str, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"kind is {self.kind!r}; known kinds: {', '.join(KINDS)}")
 
 
-def read_lines(path: Path) -> list[str]:
+def mirror_labels(spec: DatasetSpec, class_names: Iterable[str]) -> tuple[int, ...]:
+    """Return for each class the class that its mirrored video shows: itself, or its partner in `spec.mirror_pairs`.
+
+    Classes are found by name, so the order of the class list does not matter.
+    """
+    names = list(class_names)
+    partner = dict(spec.mirror_pairs) | {right: left for left, right in spec.mirror_pairs}
+    number_of = {name: number for number, name in enumerate(names)}
+    return tuple(number_of.get(partner.get(name, name), number) for number, name in enumerate(names))
+
+
+def read_lines(path: Path, *, may_be_empty: bool = False) -> list[str]:
     """Return the lines of an annotation file, without line ends; raise InputError when missing, empty or no text."""
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -41,9 +74,24 @@ def read_lines(path: Path) -> list[str]:
     except (UnicodeDecodeError, IsADirectoryError, PermissionError) as error:
         raise InputError(f"{path} cannot be read as UTF-8 text ({error}).", path=path) from error
     lines = text.splitlines()
-    if not any(line.strip() for line in lines):
+    if not may_be_empty and not any(line.strip() for line in lines):
         raise InputError(f"{path} is empty; it needs one row per video.", path=path)
     return lines
+
+
+def numbered_rows(path: Path, *, may_be_empty: bool = False) -> list[tuple[int, str]]:
+    """Return (line number, stripped line) for each line that is not blank; raise InputError like `read_lines`."""
+    lines = read_lines(path, may_be_empty=may_be_empty)
+    return [(number, line.strip()) for number, line in enumerate(lines, start=1) if line.strip()]
+
+
+def read_class_names(path: Path) -> tuple[str, ...]:
+    """Return the names of a list with one class a line, line 1 being class 0; raise InputError for a repeated name."""
+    first: dict[str, int] = {}
+    for line, name in numbered_rows(path):
+        if first.setdefault(name, line) != line:
+            raise InputError(f"{path}, line {line}: the class {name!r} was named in line {first[name]}.", path=path)
+    return tuple(first)
 
 
 def require_folder(root: Path) -> None:
@@ -51,3 +99,13 @@ def require_folder(root: Path) -> None:
     if not root.is_dir():
         what = "is not a folder" if root.exists() else "does not exist"
         raise InputError(f"{root} {what}; --root must be the folder that holds the data set.", path=root)
+
+
+def first_existing(root: Path, names: Iterable[str]) -> Path:
+    """Return the first of the files or folders `names` that is under `root`; raise InputError when none is."""
+    names = tuple(names)
+    for name in names:
+        if (root / name).exists():
+            return root / name
+    others = f" (or {', '.join(names[1:])})" if len(names) > 1 else ""
+    raise InputError(f"{root / names[0]} is missing{others}; `tdn-data datasets` shows the layout.", path=root)

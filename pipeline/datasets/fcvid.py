@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.datasets.base import DatasetSpec, read_lines, require_folder
+from pipeline.datasets.base import DatasetSpec, numbered_rows, read_class_names, require_folder
+from pipeline.datasets.listing import ListedVideo, Listing
 from pipeline.errors import InputError
-from pipeline.manifest import Manifest, VideoRecord, check_records, video_id_of
+from pipeline.manifest import video_id_of
 
 SPLIT_LIST = "materials/FCVID_VideoName_TrainTestSplit.txt"
 LABEL_MATRIX = "materials/FCVID_Label.txt"
@@ -19,7 +20,7 @@ CLASS_NAMES = "materials/FCVID_ClassName.txt"
 NUM_CLASSES = 239
 
 
-def read(root: Path) -> Manifest:
+def read(root: Path) -> Listing:
     """Read the split list and the row-aligned label matrix under `root`; video paths are relative to `root`."""
     require_folder(root)
     listed = _read_split_list(root / SPLIT_LIST)
@@ -30,34 +31,29 @@ def read(root: Path) -> Manifest:
             "the two files must be row-aligned.",
             path=root / LABEL_MATRIX,
         )
-    records = tuple(
-        VideoRecord(video_id_of(path), f"videos/{path}", split, row)
-        for (path, split), row in zip(listed, labels, strict=True)
+    videos = tuple(
+        ListedVideo(video_id_of(path), f"videos/{path}", split, row, root / SPLIT_LIST, line)
+        for (line, path, split), row in zip(listed, labels, strict=True)
     )
-    check_records(records, NUM_CLASSES, source=root / SPLIT_LIST)
-    return Manifest("fcvid", str(root), _class_names(root), True, records)
+    return Listing("fcvid", root, _class_names(root), True, videos, f"FCVID's {NUM_CLASSES} columns")
 
 
-def _read_split_list(path: Path) -> list[tuple[str, str]]:
-    """Return (path, split) rows; a path can hold spaces, so a row is split at its last white space."""
+def _read_split_list(path: Path) -> list[tuple[int, str, str]]:
+    """Return (line, path, split) rows; a path can hold spaces, so a row is split at its last white space."""
     rows = []
-    for number, line in enumerate(read_lines(path), start=1):
-        if not line.strip():
-            continue
-        name, _, split = line.rstrip().replace("\t", " ").rpartition(" ")
+    for number, line in numbered_rows(path):
+        name, _, split = line.replace("\t", " ").rpartition(" ")
         if split not in ("train", "test") or not name.strip():
             raise InputError(f"{path}, line {number}: expected a path and train or test, found {line!r}.", path=path)
-        rows.append((name.strip(), split))
+        rows.append((number, name.strip(), split))
     return rows
 
 
 def _read_label_matrix(path: Path) -> list[tuple[int, ...]]:
     """Return for each row the columns that hold 1; a row has 239 columns of 0 and 1."""
     rows = []
-    for number, line in enumerate(read_lines(path), start=1):
+    for number, line in numbered_rows(path):
         columns = line.split()
-        if not columns:
-            continue
         if len(columns) != NUM_CLASSES or not set(columns) <= {"0", "1"}:
             raise InputError(
                 f"{path}, line {number}: expected {NUM_CLASSES} columns of 0 or 1, found {len(columns)} columns.",
@@ -72,7 +68,7 @@ def _class_names(root: Path) -> tuple[str, ...]:
     path = root / CLASS_NAMES
     if not path.exists():
         return tuple(f"class_{index:03d}" for index in range(NUM_CLASSES))
-    names = tuple(line.strip() for line in read_lines(path) if line.strip())
+    names = read_class_names(path)
     if len(names) != NUM_CLASSES:
         raise InputError(f"{path} has {len(names)} names; FCVID has {NUM_CLASSES} classes.", path=path)
     return names
@@ -80,10 +76,13 @@ def _class_names(root: Path) -> tuple[str, ...]:
 
 SPEC = DatasetSpec(
     name="fcvid",
-    title="Fudan-Columbia Video Dataset, 91,223 videos, 239 classes",
+    title="Fudan-Columbia Video Dataset: 91,223 web videos, 239 classes, several labels a video",
+    source="on request from its authors (Fudan University, Big Video Data lab; page 'FCVID')",
     layout=f"ROOT/{SPLIT_LIST}, ROOT/{LABEL_MATRIX}, ROOT/videos/<class>/<id>.mp4",
     read=read,
     metric="mAP",
+    num_classes=NUM_CLASSES,
+    num_items=91_223,
     frame_every_seconds=3.0,
     flow_fps=15.0,
     flow_bound=40.0,

@@ -4,7 +4,6 @@ from pipeline.errors import InputError
 from pipeline.manifest import (
     Manifest,
     VideoRecord,
-    check_records,
     fingerprint_file,
     read_manifest,
     video_id_of,
@@ -41,16 +40,6 @@ def test_a_file_that_is_no_manifest_is_named(tmp_path):
 def test_identifier_is_the_path_without_its_extension():
     assert video_id_of("soccer/-Kq3.v2.avi") == "soccer/-Kq3.v2"
     assert video_id_of("soccer\\g24 (2).mov") == "soccer/g24 (2)"
-
-
-def test_an_identifier_listed_twice_and_a_label_out_of_range_are_refused():
-    twice = (VideoRecord("a", "a.mp4", "train", (0,)), VideoRecord("a", "a.avi", "train", (0,)))
-    with pytest.raises(InputError, match=r"lists 'a' twice \(as 'a.mp4' and 'a.avi'\)"):
-        check_records(twice, 1, source="list.txt")
-    with pytest.raises(InputError, match=r"label 3, but the class list has 3 classes"):
-        check_records((VideoRecord("a", "a.mp4", "train", (3,)),), 3, source="list.txt")
-    with pytest.raises(InputError, match="lists no video"):
-        check_records((), 3, source="list.txt")
 
 
 def test_a_fingerprint_sees_a_change_at_start_middle_and_end_and_of_size(tmp_path):

@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.datasets import DATASETS, dataset_spec, fcvid
+from pipeline.datasets import fcvid
 from pipeline.errors import InputError
 
 ROW = "0 " * 238 + "1"
@@ -13,7 +13,7 @@ def make(root, *, splits="a b.mp4\ttrain\nc/-d.avi test\n", labels=f"{ROW}\n{ROW
 
 
 def test_the_mini_set_is_read_whole(shared_data):
-    manifest = fcvid.read(shared_data / "fcvid_mini")
+    manifest = fcvid.read(shared_data / "fcvid_mini").manifest()
     assert len(manifest) == 14
     assert manifest.splits() == {"train": 7, "test": 7}
     by_id = {record.video_id: record for record in manifest}
@@ -25,7 +25,7 @@ def test_the_mini_set_is_read_whole(shared_data):
 
 def test_a_path_with_spaces_is_split_at_the_last_white_space(tmp_path):
     make(tmp_path)
-    assert [(record.path, record.split) for record in fcvid.read(tmp_path)] == [
+    assert [(record.path, record.split) for record in fcvid.read(tmp_path).videos] == [
         ("videos/a b.mp4", "train"),
         ("videos/c/-d.avi", "test"),
     ]
@@ -52,9 +52,3 @@ def test_a_missing_folder_or_list_is_named(tmp_path):
         fcvid.read(tmp_path / "nowhere")
     with pytest.raises(InputError, match="FCVID_VideoName_TrainTestSplit.txt is missing"):
         fcvid.read(tmp_path)
-
-
-def test_an_unknown_data_set_lists_the_known_ones():
-    with pytest.raises(InputError, match="unknown data set 'fvcid'; known data sets: .*fcvid"):
-        dataset_spec("fvcid")
-    assert all(name == spec.name for name, spec in DATASETS.items())

@@ -1,0 +1,82 @@
+"""What is wrong with a data set before anything is decoded: its rows, its files, its counts.
+
+A listing is compared with itself (labels, duplicates), with the folder (files that are missing, files that no list
+names) and with the published counts. Nothing here opens a video; probing is the index's matter.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
+
+from pipeline.datasets import dataset_spec, read_dataset
+from pipeline.datasets.base import DatasetSpec
+from pipeline.datasets.files import walk_files
+from pipeline.datasets.frame_folders import FrameFolders, frame_paths
+from pipeline.datasets.listing import Finding, Listing, finding_at, row_findings
+from pipeline.errors import InputError
+
+
+def audit_dataset(name: str, root: Path, *, list_split: int | None = None) -> tuple[Finding, ...]:
+    """Return the findings on the data set `name` under `root`, whose lists are read first.
+
+    Raises InputError where the lists themselves cannot be read, and for a kind without labelled lists (flow pairs,
+    retrieval), whose readers refuse what does not fit.
+    """
+    spec = dataset_spec(name)
+    listing = read_dataset(name, root, list_split=list_split)
+    if not isinstance(listing, Listing):
+        raise InputError(f"{name} is a data set of {spec.kind}, without a list of labelled videos to audit.", key=name)
+    return audit_listing(listing, spec)
+
+
+def audit_listing(listing: Listing, spec: DatasetSpec) -> tuple[Finding, ...]:
+    """Return the findings on a listing: on its rows, in their order, then on counts, then on files."""
+    on_files = _folder_findings(listing) if isinstance(listing, FrameFolders) else _file_findings(listing)
+    return (*row_findings(listing), *_count_findings(listing, spec), *on_files)
+
+
+def findings_by_kind(findings: Iterable[Finding]) -> dict[str, int]:
+    """Return the number of findings of each kind that occurs, in the order of `Finding.KINDS`."""
+    counts = Counter(finding.kind for finding in findings)
+    return {kind: counts[kind] for kind in Finding.KINDS if counts[kind]}
+
+
+def _count_findings(listing: Listing, spec: DatasetSpec) -> Iterator[Finding]:
+    counts = (
+        ("classes", len(listing.class_names), spec.num_classes),
+        ("videos", len({row.video_id for row in listing.videos}), spec.num_items),
+    )
+    for what, found, published in counts:
+        if published is not None and found != published:
+            message = f"{listing.root}: the lists have {found:,} {what}; {spec.name} was published with {published:,}."
+            yield Finding("unexpected_count", message)
+
+
+def _file_findings(listing: Listing) -> Iterator[Finding]:
+    on_disk = set(walk_files(listing.root))
+    listed = set(listing.left_out)
+    for row in listing.videos:
+        if row.path in listed:
+            continue
+        listed.add(row.path)
+        if row.path not in on_disk and not (listing.root / row.path).is_file():
+            yield finding_at("missing_file", row, f"{row.path!r} is not there.", fatal=False)
+    for path in sorted(on_disk - listed):
+        yield Finding("unlisted_file", f"{path!r} is in no list.", path)
+
+
+def _folder_findings(listing: FrameFolders) -> Iterator[Finding]:
+    for row in listing.videos:
+        try:
+            frame_paths(listing, row)
+        except InputError as error:
+            yield finding_at("missing_file", row, error.message, fatal=False)
+    named = {row.path for row in listing.videos}
+    above = {parent.as_posix() for path in named for parent in PurePosixPath(path).parents}
+    for parent in sorted({PurePosixPath(path).parent for path in named}):
+        for folder in sorted(path for path in (listing.root / parent).glob("*") if path.is_dir()):
+            path = folder.relative_to(listing.root).as_posix()
+            if path not in named | above:
+                yield Finding("unlisted_file", f"the folder {path!r} is in no list.", path)

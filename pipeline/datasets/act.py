@@ -1,0 +1,56 @@
+"""ACT (Wang, Farhadi & Gupta, "Actions ~ Transformations", 2016): 11,234 clips, 43 classes in 16 super-classes.
+
+Ng & Davis, section 4.1: its first task, plain classification, on its authors' 7,260 training and 3,974 test videos;
+three snippets a video, every frame. The form of the authors' own label files is not public knowledge, so this reader
+takes their content as a table:
+
+    path,split,class
+    bowling/0001.mp4,train,bowling
+    bowling/0002.mp4,test,bowling
+
+Further columns are ignored. `classes.txt`, one name a line, fixes the order of the classes; without it they are in
+alphabetical order.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.datasets.base import DatasetSpec, require_folder
+from pipeline.datasets.folder import class_names_of
+from pipeline.datasets.listing import ListedVideo, Listing, known_and_unknown
+from pipeline.datasets.tables import read_csv
+from pipeline.errors import InputError
+from pipeline.manifest import video_id_of
+
+VIDEO_LIST = "act.csv"
+CLASS_LIST = "classes.txt"
+
+
+def read(root: Path) -> Listing:
+    """Read `act.csv` and, where it is there, `classes.txt` under `root`."""
+    require_folder(root)
+    source = root / VIDEO_LIST
+    rows = read_csv(source, ("path", "split", "class"))
+    class_names = class_names_of(root / CLASS_LIST, {row["class"] for _, row in rows})
+    number_of = {name: number for number, name in enumerate(class_names)}
+    videos = []
+    for line, row in rows:
+        if row["split"] not in ("train", "test"):
+            raise InputError(f"{source}, line {line}: split {row['split']!r}; expected train or test.", path=source)
+        labels, unknown = known_and_unknown([row["class"]], number_of)
+        path = f"videos/{row['path']}"
+        videos.append(ListedVideo(video_id_of(row["path"]), path, row["split"], labels, source, line, unknown))
+    return Listing("act", root, class_names, False, tuple(videos), str(root / CLASS_LIST))
+
+
+SPEC = DatasetSpec(
+    name="act",
+    title="ACT: 11,234 web clips, 43 classes in 16 super-classes, 7,260 train and 3,974 test",
+    source="its authors, project page of 'Actions ~ Transformations' (CVPR 2016)",
+    layout=f"ROOT/{VIDEO_LIST} (path,split,class), ROOT/{CLASS_LIST} (optional), ROOT/videos/<path>",
+    read=read,
+    num_classes=43,
+    num_items=11_234,
+    size=(256, 340),
+)

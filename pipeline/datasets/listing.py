@@ -1,0 +1,145 @@
+"""What a data set's own lists say, row by row with their line numbers, and the checks that need the lists alone.
+
+path, split, labels, source, line           one row of an official file
+  -> Listing                                what a reader returns
+  -> row_findings(listing)                  every row that cannot stand, for a report
+  -> Listing.manifest()                     the records; refuses the first row that cannot stand
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Self
+
+from pipeline.errors import InputError
+from pipeline.manifest import Manifest, VideoRecord
+
+
+@dataclass(frozen=True, slots=True)
+class ListedVideo:
+    """One row of a list. `path` is relative to the data set's root; `unknown_labels` are names no class has."""
+
+    video_id: str
+    path: str
+    split: str
+    labels: tuple[int, ...]
+    source: Path
+    line: int
+    unknown_labels: tuple[str, ...] = ()
+
+    @property
+    def place(self) -> str:
+        """Where the row stands, e.g. `lists/train.txt, line 7`."""
+        return f"{self.source}, line {self.line}"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something about a data set that a person should know; `fatal`: no manifest can be made before it is mended."""
+
+    kind: str
+    message: str
+    path: str | None = None
+    source: str | None = None
+    line: int | None = None
+    fatal: bool = False
+
+    KINDS = (
+        "outside_root",  # an absolute path, or one with ..
+        "label_out_of_range",  # a label that the class list does not have
+        "in_two_splits",  # one video in two splits of one list
+        "conflicting_rows",  # one video twice, with different labels or files
+        "repeated_row",  # one video twice, the same both times; counted once
+        "unexpected_count",  # not as many classes or videos as the published set has
+        "missing_file",  # listed, not on disk
+        "unlisted_file",  # on disk, in no list
+    )
+
+    def __post_init__(self) -> None:
+        if self.kind not in self.KINDS:
+            raise ValueError(f"kind is {self.kind!r}; known kinds: {', '.join(self.KINDS)}")
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A data set as its lists give it, in their order.
+
+    `classes_from` names the class list for messages. `left_out`: paths that the lists name without using them.
+    """
+
+    dataset: str
+    root: Path
+    class_names: tuple[str, ...]
+    multi_label: bool
+    videos: tuple[ListedVideo, ...]
+    classes_from: str
+    left_out: frozenset[str] = frozenset()
+
+    def checked(self) -> Self:
+        """Return the listing itself; raise InputError if it is empty or at the first row that cannot stand."""
+        if not self.videos:
+            raise InputError(
+                f"{self.root}: the lists of {self.dataset} name no video; they need one row per video.", path=self.root
+            )
+        faults = [finding for finding in row_findings(self) if finding.fatal]
+        if faults:
+            more = f" ({len(faults) - 1} more such rows.)" if len(faults) > 1 else ""
+            raise InputError(faults[0].message + more, path=faults[0].source)
+        return self
+
+    def manifest(self) -> Manifest:
+        """Return the listed videos as a manifest, each once; raise InputError like `checked`."""
+        self.checked()
+        records = {row.video_id: VideoRecord(row.video_id, row.path, row.split, row.labels) for row in self.videos}
+        return Manifest(self.dataset, str(self.root), self.class_names, self.multi_label, tuple(records.values()))
+
+
+def known_and_unknown(names: Iterable[str], number_of: Mapping[str, int]) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """Return the labels of the class names that `number_of` has, and the names that it has not."""
+    names = tuple(names)
+    return tuple(number_of[name] for name in names if name in number_of), tuple(
+        name for name in names if name not in number_of
+    )
+
+
+def row_findings(listing: Listing) -> Iterator[Finding]:
+    """Yield what is wrong with the rows themselves, in their order; the disk is not looked at."""
+    first: dict[str, ListedVideo] = {}
+    for row in listing.videos:
+        yield from _path_findings(row)
+        yield from _label_findings(row, listing)
+        earlier = first.setdefault(row.video_id, row)
+        if earlier is not row:
+            yield _duplicate_finding(row, earlier)
+
+
+def finding_at(kind: str, row: ListedVideo, message: str, *, fatal: bool = True) -> Finding:
+    """Return a finding on one row; its message begins with the row's file and line."""
+    return Finding(kind, f"{row.place}: {message}", row.path, str(row.source), row.line, fatal)
+
+
+def _path_findings(row: ListedVideo) -> Iterator[Finding]:
+    path = PurePosixPath(row.path)
+    if path.is_absolute() or ".." in path.parts:
+        yield finding_at("outside_root", row, f"{row.path!r} leaves the data set's folder; paths are relative to it.")
+
+
+def _label_findings(row: ListedVideo, listing: Listing) -> Iterator[Finding]:
+    num_classes = len(listing.class_names)
+    for label in (*row.unknown_labels, *(label for label in row.labels if not 0 <= label < num_classes)):
+        allowed = f"{num_classes} classes" + (f", 0 to {num_classes - 1}" if isinstance(label, int) else "")
+        message = f"label {label!r} of {row.path!r} is not in {listing.classes_from} ({allowed})."
+        yield finding_at("label_out_of_range", row, message)
+
+
+def _duplicate_finding(row: ListedVideo, earlier: ListedVideo) -> Finding:
+    where = f"line {earlier.line}" if earlier.source == row.source else earlier.place
+    if row.split != earlier.split:
+        message = f"{row.video_id!r} is in {row.split} here and in {earlier.split} in {where}; remove one of the two."
+        return finding_at("in_two_splits", row, message)
+    if (row.path, row.labels, row.unknown_labels) != (earlier.path, earlier.labels, earlier.unknown_labels):
+        message = f"{row.video_id!r} was listed in {where} with another file or label; remove one of the two."
+        return finding_at("conflicting_rows", row, message)
+    return finding_at("repeated_row", row, f"{row.video_id!r} was listed in {where}; counted once.", fatal=False)
