@@ -1,4 +1,4 @@
-"""The report: one self-contained HTML page with results, curves, confusion matrices and sample frames with their flow."""
+"""The report: one self-contained HTML page with results, curves, confusion matrices, and frames with their flow."""
 
 from __future__ import annotations
 
