@@ -23,13 +23,14 @@ def extract_with_progress(
     parameters: ExtractParameters,
     *,
     out: str,
+    list_split: int | None = None,
     limit: int | None = None,
     num_workers: int | None = None,
     ray_address: str | None = None,
     replace: bool = False,
 ) -> Summary:
     """Index the data set and extract it, each with its progress bar."""
-    manifest = index_dataset(dataset, root, limit=limit)
+    manifest = index_dataset(dataset, root, list_split=list_split, limit=limit)
     return extract_manifest(
         manifest, parameters, out=out, num_workers=num_workers, ray_address=ray_address, replace=replace
     )

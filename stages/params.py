@@ -21,10 +21,14 @@ RUNS = Path("runs")
 
 
 class DatasetSection(Strict):
-    """Which data set the pipeline runs on: a name of `tdn-data datasets` and the folder where it lies."""
+    """Which data set the pipeline runs on: a name of `tdn-data datasets` and the folder where it lies.
+
+    `list_split` is one of the train/test splits of a set that has several, from 1.
+    """
 
     name: str
     root: str
+    list_split: int | None = Field(None, ge=1)
 
 
 class DemoSection(Strict):

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
-from pipeline.datasets import DATASETS, DatasetSpec, dataset_spec
+from pipeline.datasets import DATASETS, DatasetSpec, dataset_spec, read_videos
 from pipeline.parameters import ExtractParameters, FlowParameters, FrameParameters, Limits
 from stages import edge
-from stages.cli.options import Size, json_option
+from stages.cli.options import Size, json_option, list_split_option
 from stages.extraction import extract_with_progress, print_summary, summary_record
 
 
@@ -50,10 +50,21 @@ def datasets(as_json: bool) -> None:
     if as_json:
         edge.print_json([_spec_record(spec) for spec in DATASETS.values()])
         return
-    table = Table("name", "what", "folder", "frames", "metric", show_lines=True)
     for spec in DATASETS.values():
-        table.add_row(spec.name, spec.title, escape(spec.layout), _sampling_words(spec), spec.metric)
-    edge.out.print(table)
+        edge.out.print(f"[bold]{spec.name}[/]: {escape(spec.title)}", highlight=False)
+        grid = Table.grid("", Column(overflow="fold"), padding=(0, 2))
+        for heading, words in _spec_words(spec).items():
+            grid.add_row(f"  {heading}", escape(words))
+        edge.out.print(grid, "")
+
+
+def _spec_words(spec: DatasetSpec) -> dict[str, str]:
+    words = {"get it from": spec.source, "folder": spec.layout, "for": spec.used_by}
+    if spec.kind in ("videos", "frame folders"):
+        words["frames"] = _sampling_words(spec)
+    if spec.num_list_splits != 1:
+        words["splits"] = f"{spec.num_list_splits or 'numbered'}; choose with --list-split"
+    return words | {"metric": f"{spec.metric} on {spec.test_split}"}
 
 
 def _spec_record(spec: DatasetSpec) -> dict[str, object]:
@@ -65,6 +76,7 @@ def _sampling_words(spec: DatasetSpec) -> str:
         rate = f"one per {spec.frame_every_seconds:g} s"
     else:
         rate = "every frame" if spec.frame_fps is None else f"{spec.frame_fps:g} per s"
+    rate += f", first {spec.max_seconds:g} s" if spec.max_seconds is not None else ""
     return rate if spec.size is None else f"{rate}, {spec.size[0]}x{spec.size[1]}"
 
 
@@ -72,21 +84,33 @@ def _sampling_words(spec: DatasetSpec) -> str:
 @click.option("--dataset", required=True, help="A name from `tdn-data datasets`.")
 @click.option("--root", type=click.Path(path_type=Path), required=True, help="Folder that holds the data set.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Manifest to write, e.g. manifest.parquet.")
+@list_split_option
 @click.option("--limit", type=click.IntRange(1), help="Only the first N videos of the list.")
 @json_option
-def index(dataset: str, root: Path, out: Path, limit: int | None, as_json: bool) -> None:
-    """Read a data set's own lists, probe every file and write the manifest.
+def index(dataset: str, root: Path, out: Path, list_split: int | None, limit: int | None, as_json: bool) -> None:
+    """Read a data set's own lists, compare them with the files, probe every file and write the manifest.
+
+    Reports missing and unlisted files, duplicates, labels out of range and unexpected counts, with line numbers. Rows
+    that contradict each other or the class list stop it (exit code 2), and no manifest is written.
 
     \b
     Example: tdn-data index --dataset fcvid --root /data/fcvid --out manifest.parquet
     """
-    from stages.index import write_index
+    from pipeline.audit import audit_listing, findings_by_kind
+    from stages.index import print_findings, write_index
 
     with edge.messages():
-        record = write_index(dataset, root, out, limit=limit)
+        listing = read_videos(dataset, root, list_split=list_split)
+        findings = audit_listing(listing, dataset_spec(dataset))
+        num_fatal = sum(finding.fatal for finding in findings)
+        record = {} if num_fatal else write_index(listing, out, limit=limit)
     if as_json:
-        edge.print_json(record)
+        edge.print_json(record | {"findings_by_kind": findings_by_kind(findings), "findings": findings})
     else:
+        print_findings(findings)
+    if num_fatal:
+        edge.fail(f"{num_fatal} rows of {dataset}'s lists cannot stand; no manifest was written.", edge.EXIT_USAGE)
+    if not as_json:
         problems = ", ".join(f"{count} {reason}" for reason, count in record["problems"].items()) or "none"
         splits = ", ".join(f"{count} {split}" for split, count in record["splits"].items())
         edge.out.print(f"{out}: {record['num_videos']} videos ({splits}); problems: {problems}", soft_wrap=True)
@@ -106,6 +130,7 @@ def index(dataset: str, root: Path, out: Path, limit: int | None, as_json: bool)
 @click.option("--method", default="tvl1", show_default=True, help="Optical flow method.")
 @click.option("--bound", type=float, help="Flow in [-bound, bound] becomes 0 to 255 [default: the data set's].")
 @click.option("--flow-fps", type=float, help="Rate whose neighbours give flow; 0 for native [default: the data set's].")
+@list_split_option
 @click.option("--limit", type=click.IntRange(1), help="Only the first N videos of the list.")
 @click.option("--workers", type=click.IntRange(1), help="Processes on this machine [default: all cores].")
 @click.option("--ray-address", help="Use this Ray cluster instead of a local one.")
@@ -120,8 +145,9 @@ def index(dataset: str, root: Path, out: Path, limit: int | None, as_json: bool)
 )
 @click.option("--replace", is_flag=True, help="Replace shards of other parameters in --out.")
 @json_option
-def extract(dataset: str, root: Path, out: str, limit: int | None, workers: int | None, ray_address: str | None,
-            fail_above: float, replace: bool, as_json: bool, **options: object) -> None:  # fmt: skip
+def extract(dataset: str, root: Path, out: str, list_split: int | None, limit: int | None,
+            workers: int | None, ray_address: str | None, fail_above: float, replace: bool,
+            as_json: bool, **options: object) -> None:  # fmt: skip
     """Decode videos, sample frames, compute flow, and write shards and a ledger. Running it again continues.
 
     \b
@@ -135,6 +161,7 @@ def extract(dataset: str, root: Path, out: str, limit: int | None, workers: int 
             root,
             parameters_from_options(dataset_spec(dataset), **options),
             out=out,
+            list_split=list_split,
             limit=limit,
             num_workers=workers,
             ray_address=ray_address,

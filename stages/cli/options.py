@@ -7,6 +7,11 @@ import re
 import click
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+list_split_option = click.option(
+    "--list-split",
+    type=click.IntRange(1),
+    help="Which of its train/test splits, where a data set has several (HMDB51, UCF101: 1 to 3)  [default: 1]",
+)
 
 
 class Size(click.ParamType):
