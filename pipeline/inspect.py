@@ -12,7 +12,7 @@ from pipeline.errors import InputError
 from pipeline.flow import dequantize, flow_to_color
 from pipeline.shards.ledger import count_by_reason, count_by_status, read_dataset, read_ledger
 from pipeline.shards.reader import ShardReader, StoredVideo
-from pipeline.shards.schema import PREFIXES, LedgerRow
+from pipeline.shards.schema import PREFIXES, SCHEMAS, LedgerRow
 from pipeline.storage import Storage
 
 CAPTION_HEIGHT = 34
@@ -62,7 +62,7 @@ def inspect_shards(path: str | os.PathLike[str]) -> Inspection:
         multi_label=about["multi_label"],
         producer=about["producer"],
         libraries=about["libraries"],
-        modalities=tuple(_summary(modality, about, ledger) for modality in about["parameters"]),
+        modalities=tuple(_summary(modality, about, ledger) for modality in SCHEMAS if modality in about["parameters"]),
         failures=tuple(row for row in ledger if row.status != "ok"),
     )
 
@@ -90,8 +90,10 @@ def _summary(modality: str, about: dict, ledger: list[LedgerRow]) -> ModalitySum
 
 def _weighted_mean(rows: list[LedgerRow], name: str) -> float | None:
     """Return the mean of a per-video number over all stored rows, None where no video has it."""
-    known = [(getattr(row, name), row.num_stored) for row in rows if getattr(row, name) is not None]
-    return float(np.average(*zip(*known, strict=True))) if known else None
+    known = [row for row in rows if getattr(row, name) is not None]
+    if not known:
+        return None
+    return float(np.average([getattr(row, name) for row in known], weights=[row.num_stored for row in known]))
 
 
 def contact_sheet(
@@ -102,7 +104,8 @@ def contact_sheet(
     Videos are spread evenly over the list. Each row shows `num_columns` frames spread evenly over the video, and under
     them, where flow is stored, the flow that starts nearest to each frame, in the colour-wheel coding.
     """
-    readers = {modality: ShardReader(path, modality=modality) for modality in read_dataset(Storage(path))["parameters"]}
+    stored = read_dataset(Storage(path))["parameters"]
+    readers = {modality: ShardReader(path, modality=modality) for modality in SCHEMAS if modality in stored}
     main = readers.get("rgb") or readers["flow"]
     if not main.videos:
         raise InputError(f"{path} holds no stored video to draw; see its ledger for the reasons.", path=path)

@@ -83,16 +83,13 @@ def print_summary(summary: Summary) -> None:
     not_ok = [row for row in summary.ledger if row.status != "ok"]
     if not_ok:
         print_failures(not_ok)
-    counts = count_by_status(summary.ledger)
-    rows = sum(row.num_stored for row in summary.ledger)
-    words = ", ".join(f"{count} {status}" for status, count in counts.items())
-    made = f"{summary.num_shards_made} of {summary.num_shards} shards made now"
-    edge.out.print(
-        f"{len(summary.ledger)} videos: {words}; {rows} rows, {edge.human_bytes(summary.stored_bytes)}; {made}; "
-        f"{summary.location}",
-        soft_wrap=True,
-        highlight=False,
-    )
+    kinds = []
+    for modality in dict.fromkeys(row.modality for row in summary.ledger):
+        rows = [row for row in summary.ledger if row.modality == modality]
+        counts = ", ".join(f"{count} {status}" for status, count in count_by_status(rows).items())
+        kinds.append(f"{modality}: {len(rows)} videos ({counts}), {sum(row.num_stored for row in rows)} rows")
+    size, made = edge.human_bytes(summary.stored_bytes), f"{summary.num_shards_made} of {summary.num_shards} shards new"
+    edge.out.print(f"{'; '.join(kinds)}; {size}, {made}; {summary.location}", soft_wrap=True, highlight=False)
 
 
 def print_failures(rows: list) -> None:
