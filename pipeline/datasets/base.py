@@ -73,7 +73,7 @@ def read_lines(path: Path, *, may_be_empty: bool = False) -> list[str]:
         ) from error
     except (UnicodeDecodeError, IsADirectoryError, PermissionError) as error:
         raise InputError(f"{path} cannot be read as UTF-8 text ({error}).", path=path) from error
-    lines = text.splitlines()
+    lines = text.removesuffix("\n").split("\n")  # not splitlines(), which also breaks at characters inside a name
     if not may_be_empty and not any(line.strip() for line in lines):
         raise InputError(f"{path} is empty; it needs one row per video.", path=path)
     return lines

@@ -23,7 +23,7 @@ def read_csv(
     `columns`, those in `may_be_blank` excepted: there an empty value is allowed, a row that ends before it is not.
     """
     columns = tuple(columns)
-    reader = csv.DictReader(read_lines(path))
+    reader = csv.DictReader(f"{line}\n" for line in read_lines(path))
     reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
     for name in columns:
         if name not in reader.fieldnames:
