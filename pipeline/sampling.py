@@ -60,7 +60,7 @@ def grid_count(
 
 def grid_tolerance(tick_seconds: float) -> float:
     """How much later than a grid time a stored timestamp may be and still mean it: half a tick, 0.5 ms at most."""
-    return min(max(tick_seconds / 2, FLOAT_NOISE_SECONDS), MAX_TOLERANCE_SECONDS)
+    return min(tick_seconds / 2, MAX_TOLERANCE_SECONDS) + FLOAT_NOISE_SECONDS
 
 
 def frames_at(

@@ -30,7 +30,7 @@ PacketReader = Callable[[memoryview], PacketFacts]
 _PREDICTED = PacketFacts()
 _KEY = PacketFacts(start=True)
 _START_CODE = b"\0\0\1"
-_SMALLEST_CODED_VOP_BYTES = 16  # shorter MPEG-4 packets are placeholders: "nothing new", or the rest of a packed pair
+_SMALLEST_CODED_VOP_BYTES = 11  # shorter MPEG-4 packets are placeholders: "nothing new", or the rest of a packed pair
 
 # Codecs whose inter pictures never look back past a keyframe, and where nothing can be left out with certainty.
 _KEYFRAME_CODECS = (

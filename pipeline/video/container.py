@@ -17,6 +17,7 @@ from av.video.stream import VideoStream
 from pipeline.errors import VideoError
 
 DEFAULT_MAX_PIXELS = 1 << 26  # 67 million: twice an 8K picture
+_PADDING_PIXELS = 1 << 20  # decoders round sizes up to whole blocks
 _ANNOUNCING = {"avi", "matroska", "webm", "flv", "asf"}  # their durations are written, not estimated
 
 
@@ -42,7 +43,7 @@ def open_video(
         context = stream.codec_context
         check_pixels(context.width * context.height, max_pixels=max_pixels, path=path)
         context.thread_count = 1
-        context.options = {"max_pixels": str(max_pixels)}
+        context.options = {"max_pixels": str(2 * max_pixels + _PADDING_PIXELS)}
         yield container, stream
 
 
@@ -106,9 +107,15 @@ def _slack(announced_seconds: float) -> float:
 
 
 def _stream_seconds(stream: VideoStream) -> float | None:
-    """What the header says about this stream alone; Matroska keeps it in a tag such as 00:01:02.500000000."""
+    """What the header says about this stream alone.
+
+    Matroska keeps it in a tag such as 00:01:02.500000000. In AVI the number of frames counts: FFmpeg shortens the
+    duration of a file that is too short for it.
+    """
     if stream.duration:
-        return float(stream.duration * stream.time_base)
+        seconds = float(stream.duration * stream.time_base)
+        counted = "avi" in stream.container.format.name.split(",") and stream.average_rate
+        return max(seconds, float(stream.frames / stream.average_rate)) if counted else seconds
     match = re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)", stream.metadata.get("DURATION", ""))
     if match is None:
         return None
@@ -127,6 +134,15 @@ def _last_moment(path: str | os.PathLike) -> float:
         except av.FFmpegError:
             return end
     return end
+
+
+def nothing_decodes(path: object, *, failed: bool, cut_off: bool) -> VideoError:
+    """The error for a video stream that opens and gives not one picture; `failed`: there were packets to decode."""
+    if failed:
+        return VideoError("corrupt", f"{path}: not one picture decodes", path=path)
+    if cut_off:
+        return VideoError("truncated", f"{path} ends before its first picture", path=path)
+    return VideoError("no_frames", f"{path}: the video stream holds no picture", path=path)
 
 
 def _best_stream(container: InputContainer, path: Path) -> VideoStream:

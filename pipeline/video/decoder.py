@@ -12,8 +12,7 @@ import numpy as np
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from pipeline.errors import VideoError
-from pipeline.video.container import announces_duration, is_incomplete, open_video, read_packets
+from pipeline.video.container import announces_duration, is_incomplete, nothing_decodes, open_video, read_packets
 from pipeline.video.plan import needed_packets, plan_runs
 from pipeline.video.timeline import (
     FALLBACK_FRAME_SECONDS,
@@ -53,7 +52,7 @@ def decode_timeline(path: str | os.PathLike, rows: PacketRows, *, max_pixels: in
             else:
                 stamps.append((frame.pts, frame.dts))
         if not stamps:
-            raise _nothing_decodes(path, failed=bool(gaps), cut_off=rows.cut_off)
+            raise nothing_decodes(path, failed=bool(gaps), cut_off=rows.cut_off)
         gap_before = -1 in gaps and stream.start_time is not None and announces_duration(container)
         ticks, tick = _rising_ticks(stamps, stream, zero=stream.start_time if gap_before else None)
         gap_after = np.isin(np.arange(len(stamps)), list(gaps))
@@ -62,14 +61,17 @@ def decode_timeline(path: str | os.PathLike, rows: PacketRows, *, max_pixels: in
 
 
 def decode_all(container: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame | None]:
-    """Every picture in the order shown; None where some do not decode, after which it goes on at the next keyframe."""
+    """Every picture as shown, None where others may be missing; after damage it goes on at the next keyframe."""
     context, waiting = stream.codec_context, False
     try:
         for packet in read_packets(container, stream):
             if waiting and not packet.is_keyframe:
                 continue
             frames, waiting = _decode_or_reset(context, packet, incomplete=is_incomplete(container, packet))
-            yield from (None if frame.is_corrupt else frame for frame in frames)
+            for frame in frames:
+                if waiting:
+                    yield None
+                yield None if frame.is_corrupt else frame
             if waiting:
                 yield None
     except av.FFmpegError:
@@ -157,11 +159,3 @@ def _rising_ticks(
             tail = known[-1] + max(step, 1) * np.arange(1, len(times) - len(known) + 1)
             return np.append(known, tail).astype(np.int64) - (known[0] if zero is None else zero), stream.time_base
     return np.arange(len(stamps)), 1 / rate if rate else Fraction(FALLBACK_FRAME_SECONDS).limit_denominator(1000)
-
-
-def _nothing_decodes(path: object, *, failed: bool, cut_off: bool) -> VideoError:
-    if failed:
-        return VideoError("corrupt", f"{path}: not one picture decodes", path=path)
-    if cut_off:
-        return VideoError("truncated", f"{path} ends before its first picture", path=path)
-    return VideoError("no_frames", f"{path}: the video stream holds no picture", path=path)

@@ -133,25 +133,28 @@ class Request:
         return self.every_seconds is None and self.fps is None and self.timestamps is None
 
 
-def select_frames(timeline: Timeline, request: Request) -> tuple[np.ndarray, int]:
-    """Frames to deliver, int64, not falling, and how many there should be according to the announced duration."""
+def select_frames(timeline: Timeline, request: Request, *, path: object = None) -> tuple[np.ndarray, int]:
+    """Frames to deliver, int64, not falling, and how many there should be according to the announced duration.
+
+    Raises VideoError("too_large") about `path` for more than MAX_FRAMES.
+    """
     if request.is_every_frame:
         return np.arange(len(timeline.pts_seconds)), timeline.announced_frames
     if request.timestamps is not None:
         times, tolerance = np.asarray(request.timestamps, dtype=np.float64), FLOAT_NOISE_SECONDS
     else:
-        times, tolerance = _grid(timeline, request), grid_tolerance(timeline.tick_seconds)
+        times, tolerance = _grid(timeline, request, path), grid_tolerance(timeline.tick_seconds)
     frames = frames_at(timeline.pts_seconds, times, tolerance_seconds=tolerance)
     lost = timeline.gap_after[frames] & (times + tolerance >= timeline.leaves_seconds[frames])
     lost |= times + tolerance < timeline.pts_seconds[0]
     return frames[~lost], len(times)
 
 
-def _grid(timeline: Timeline, request: Request) -> np.ndarray:
+def _grid(timeline: Timeline, request: Request, path: object) -> np.ndarray:
     grid = {"every_seconds": request.every_seconds, "fps": request.fps, "tick_seconds": timeline.tick_seconds}
     count = grid_count(timeline.announced_seconds, **grid)
     if count > MAX_FRAMES:
-        raise VideoError("too_large", f"{count:,} frames are asked for, {MAX_FRAMES:,} allowed")
+        raise VideoError("too_large", f"{path}: {count:,} frames are asked for, {MAX_FRAMES:,} allowed", path=path)
     return grid_times(timeline.announced_seconds, **grid)
 
 
@@ -199,7 +202,7 @@ class Extraction:
         return VideoError(reason, message, path=self.path)
 
     def _select(self, timeline: Timeline) -> np.ndarray:
-        selected, self.num_expected = select_frames(timeline, self.request)
+        selected, self.num_expected = select_frames(timeline, self.request, path=self.path)
         self.timeline = timeline
         return selected
 

@@ -9,8 +9,14 @@ import av
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from pipeline.errors import VideoError
-from pipeline.video.container import DEFAULT_MAX_PIXELS, announced_seconds, open_video, pixel_aspect
+from pipeline.video.container import (
+    DEFAULT_MAX_PIXELS,
+    announced_seconds,
+    is_cut_off,
+    nothing_decodes,
+    open_video,
+    pixel_aspect,
+)
 from pipeline.video.convert import shown_geometry
 from pipeline.video.decoder import read_timeline
 
@@ -77,16 +83,18 @@ def _extent(
     return num_frames / timeline.end_seconds, timeline.end_seconds, num_frames
 
 
-def _first_frame(container: InputContainer, stream: VideoStream, path: object) -> av.VideoFrame:
-    failure = None
-    for packet in container.demux(stream):
-        try:
-            frames = packet.decode()
-        except av.FFmpegError as error:
-            failure = error
-            continue
-        if frames:
-            return frames[0]
-    if failure is not None:
-        raise VideoError("corrupt", f"{path}: no picture decodes ({failure.strerror})", path=path) from failure
-    raise VideoError("no_frames", f"{path}: the video stream holds no picture", path=path)
+def _first_frame(container: InputContainer, stream: VideoStream, path: str | os.PathLike) -> av.VideoFrame:
+    failed = False
+    try:
+        for packet in container.demux(stream):  # the last one, empty, asks for what the decoder holds back
+            try:
+                frames = packet.decode()
+            except av.FFmpegError:
+                failed = True
+                continue
+            if frames:
+                return frames[0]
+    except av.FFmpegError:
+        failed = True
+    cut_off = is_cut_off(path, container, stream, num_packets=0, end_seconds=0.0)
+    raise nothing_decodes(path, failed=failed, cut_off=cut_off)

@@ -18,7 +18,14 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from pipeline.video.bitstream import PacketFacts, PacketReader, packet_reader
-from pipeline.video.container import announced_seconds, is_cut_off, is_incomplete, open_video, read_packets
+from pipeline.video.container import (
+    announced_seconds,
+    announces_duration,
+    is_cut_off,
+    is_incomplete,
+    open_video,
+    read_packets,
+)
 from pipeline.video.plan import PacketTable
 
 MAX_KEPT_BYTES = 64 << 20  # compressed packets kept from the first pass, so that the second need not read them again
@@ -43,7 +50,7 @@ class Timeline:
     def leaves_seconds(self) -> np.ndarray:
         """When each frame leaves the screen, float64 (N,); before a gap, after the time a frame usually stays."""
         next_seconds = np.append(self.pts_seconds[1:], self.end_seconds)
-        usual = self.end_seconds / len(self.pts_seconds)
+        usual = np.median(next_seconds - self.pts_seconds)
         return np.where(self.gap_after, np.minimum(next_seconds, self.pts_seconds + usual), next_seconds)
 
 
@@ -147,7 +154,8 @@ def make_timeline(
     pts_seconds = ticks * tick.numerator / tick.denominator
     end_seconds = float(pts_seconds[-1]) + (last_seconds or _usual_frame_seconds(pts_seconds, stream))
     gap_after = np.zeros(len(ticks), dtype=bool) if gap_after is None else gap_after.copy()
-    gap_after[-1] |= rows.cut_off
+    if rows.cut_off:  # some of the last pictures may have been held back for others that are gone
+        gap_after[-MAX_REORDER:] = True
     announced_end, announced_frames = end_seconds, len(ticks)
     if gap_before or gap_after.any():
         announced_end = max(end_seconds, announced_seconds(container, stream))
@@ -182,13 +190,15 @@ def _may_begin_hidden(rows: PacketRows, pts: np.ndarray, shown: np.ndarray) -> b
 
 
 def _first_shown_pts(path: str | os.PathLike) -> int | None:
-    """Timestamp of the first picture that the decoder gives out; None where there is none."""
+    """Timestamp of the first picture that the decoder gives out; None where there is none or damage comes before it."""
     with open_video(path) as (container, stream):
         for packet in chain(read_packets(container, stream), [None]):  # None asks for what the decoder holds back
             try:
                 frames = stream.codec_context.decode(packet)
             except av.FFmpegError:
-                continue
+                if announces_duration(container):
+                    return None
+                continue  # recordings of broadcasts begin anywhere
             if frames:
                 return frames[0].pts
     return None
