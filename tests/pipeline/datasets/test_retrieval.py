@@ -1,0 +1,80 @@
+import pytest
+
+from pipeline.datasets import read_dataset
+from pipeline.errors import InputError
+
+
+def touch(root, *names):
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+
+
+def test_in_holidays_the_first_of_a_hundred_asks_for_the_rest(tmp_path):
+    touch(tmp_path, *(f"jpg/{number}.jpg" for number in (100000, 100001, 100002, 100100, 100101)))
+    holidays = read_dataset("holidays", tmp_path)
+    assert len(holidays.images) == 5
+    first, second = holidays.queries
+    assert first.image == "jpg/100000.jpg" and first.answers == {"jpg/100001.jpg", "jpg/100002.jpg"}
+    assert first.ignored == {"jpg/100000.jpg"}  # the query is not ranked against itself
+    assert (second.name, second.answers, second.box) == ("100100", {"jpg/100101.jpg"}, None)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("100001.jpg",), "the group 100000 to 100099 is without its query"),
+        (("100000.jpg",), "the group 100000 to 100099 is without an answer"),
+        (("cat.jpg",), "cat.jpg: Holidays' images are named by six digits"),
+        (("notes.txt",), "holds no image"),
+    ],
+)
+def test_holidays_with_images_missing_are_refused(tmp_path, names, message):
+    touch(tmp_path, *names)
+    with pytest.raises(InputError, match=message):
+        read_dataset("holidays", tmp_path)
+
+
+def make_oxford(root, *, query="oxc1_all_souls_000013 136.5 34.1 648.5 955.7\n", junk="all_souls_000003\n"):
+    touch(root, *(f"oxbuild_images/all_souls_{number:06d}.jpg" for number in (1, 2, 3, 13)), "gt/readme.txt")
+    (root / "gt/all_souls_1_query.txt").write_text(query)
+    (root / "gt/all_souls_1_good.txt").write_text("all_souls_000013\nall_souls_000001\n")
+    (root / "gt/all_souls_1_ok.txt").write_text("all_souls_000002\n")
+    (root / "gt/all_souls_1_junk.txt").write_text(junk)
+    return root
+
+
+def test_oxfords_good_and_ok_images_answer_and_junk_is_ignored(tmp_path):
+    oxford = read_dataset("oxford5k", make_oxford(tmp_path))
+    (query,) = oxford.queries
+    assert (query.name, query.image) == ("all_souls_1", "oxbuild_images/all_souls_000013.jpg")
+    assert query.answers == {f"oxbuild_images/all_souls_{number:06d}.jpg" for number in (1, 2, 13)}
+    assert query.ignored == {"oxbuild_images/all_souls_000003.jpg"}
+    assert query.box == (136.5, 34.1, 648.5, 955.7)
+
+
+def test_a_query_without_junk_has_an_empty_list(tmp_path):
+    assert read_dataset("oxford5k", make_oxford(tmp_path, junk="")).queries[0].ignored == frozenset()
+
+
+def test_paris_names_its_queries_without_a_prefix(tmp_path):
+    make_oxford(tmp_path, query="all_souls_000013 1 2 3 4\n")
+    paris = read_dataset("paris6k", tmp_path)
+    assert paris.dataset == "paris6k" and paris.queries[0].image == "oxbuild_images/all_souls_000013.jpg"
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (
+            {"query": "oxc1_all_souls_000013 1 2 3\n"},
+            "all_souls_1_query.txt, line 1: expected an image and its rectangle",
+        ),
+        ({"query": "oxc1_all_souls_000013 1 2 3 x\n"}, "line 1: expected an image and its rectangle"),
+        ({"query": "oxc1_all_souls_000014 1 2 3 4\n"}, "query.txt, line 1: the image 'all_souls_000014' is not there"),
+        ({"junk": "all_souls_000003\n\nlost\n"}, "junk.txt, line 3: the image 'lost' is not there"),
+    ],
+)
+def test_a_wrong_list_is_named_with_its_line(tmp_path, changed, message):
+    with pytest.raises(InputError, match=message):
+        read_dataset("oxford5k", make_oxford(tmp_path, **changed))
