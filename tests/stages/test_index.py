@@ -1,0 +1,55 @@
+import json
+
+from click.testing import CliRunner
+
+from pipeline.manifest import read_manifest
+from stages.cli import main
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def test_index_lists_what_is_missing_and_still_writes_the_manifest(clip_folder, tmp_path):
+    result = run("index", "--dataset", "folder", "--root", clip_folder, "--out", tmp_path / "m.parquet", "--json")
+    assert result.exit_code == 0
+    record = json.loads(result.stdout)
+    assert record["num_videos"] == 12 and record["problems"] == {"unreadable": 1, "missing": 1}
+    assert record["findings_by_kind"] == {"missing_file": 1}
+    assert (record["findings"][0]["path"], record["findings"][0]["line"]) == ("videos/missing.mp4", 13)
+    assert len(read_manifest(tmp_path / "m.parquet")) == 12
+
+
+def test_rows_that_contradict_each_other_stop_the_index(clip_folder_copy, tmp_path):
+    with (clip_folder_copy / "videos.csv").open("a") as file:
+        file.writelines(f"videos/clip {number:02d}.mp4,valid,left\n" for number in range(10))
+        file.writelines(f"videos/new {number}.mp4,train,up\n" for number in range(20))
+    arguments = ("index", "--dataset", "folder", "--root", clip_folder_copy, "--out", tmp_path / "m.parquet")
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert "in_two_splits" in result.stdout and "(20 shown; --json has all)" in result.stdout
+    assert "30 rows of folder's lists cannot stand; no manifest was written" in result.stderr
+    assert not (tmp_path / "m.parquet").exists()
+    assert len(json.loads(run(*arguments, "--json").stdout)["findings"]) == 10 + 20 + 21
+
+
+def test_the_list_split_reaches_the_reader(tmp_path):
+    for name in ("splits", "videos"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "splits/wave_test_split1.txt").write_text("a.avi 1\n")
+    (tmp_path / "splits/wave_test_split3.txt").write_text("a.avi 2\n")
+    arguments = ("index", "--dataset", "hmdb51", "--root", tmp_path, "--out", tmp_path / "m.parquet")
+    assert run(*arguments).exit_code == 0
+    assert read_manifest(tmp_path / "m.parquet").splits() == {"train": 1}
+    assert run(*arguments, "--list-split", 3).exit_code == 0
+    assert read_manifest(tmp_path / "m.parquet").splits() == {"test": 1}
+    assert "hmdb51 allows 1 to 3" in run(*arguments, "--list-split", 4).stderr
+
+
+def test_datasets_lists_every_set_with_its_folder_and_where_to_get_it():
+    text = run("datasets").stdout
+    records = {record["name"]: record for record in json.loads(run("datasets", "--json").stdout)}
+    assert len(records) == 18
+    for name, record in records.items():
+        assert f"{name}: " in text
+        assert record["source"] and "ROOT" in record["layout"] and record["used_by"]
