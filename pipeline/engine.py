@@ -76,12 +76,14 @@ def run_extraction(
     num_workers: int | None = None,
     ray_address: str | None = None,
     replace: bool = False,
+    retry_failed: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Summary:
     """Extract `manifest` into `out` and return what became of every video; running it again continues.
 
     Without `ray_address` a Ray of its own is started with `num_workers` (default: all cores). `replace` allows the
-    shards of other parameters to be replaced; without it such a folder raises InputError.
+    shards of other parameters to be replaced; without it such a folder raises InputError. `retry_failed` decodes again
+    what an earlier run could not, wholly or in part.
     """
     storage = Storage(out)
     storage.create()
@@ -90,31 +92,43 @@ def run_extraction(
         plans = [plan for modality in parameters.modalities for plan in plan_shards(manifest, parameters, modality)]
         if not replace:
             _refuse_other_parameters(storage, existing, parameters)
-        pending = [plan for plan in plans if existing.get(plan.name, {}).get("plan_digest") != plan.digest]
+        pending = [plan for plan in plans if _is_pending(plan, existing.get(plan.name), retry_failed)]
         if pending:
             storage.delete(DATASET_NAME)
-        jobs = [_job(plan, manifest, parameters, storage, existing) for plan in pending]
+        jobs = [_job(plan, manifest, parameters, storage, existing, retry_failed) for plan in pending]
         num_found = sum(len(plan.records) for plan in plans) - sum(len(plan.records) for plan in pending)
         results = _run_jobs(jobs, num_workers, ray_address, num_found, on_progress)
         return _close(storage, manifest, parameters, plans, results)
 
 
-def _existing_shards(storage: Storage) -> dict[str, dict[str, object]]:
+@dataclass(frozen=True)
+class _Existing:
+    """What a shard in the folder says about itself, and whether all its videos are ok."""
+
+    about: dict[str, object]
+    all_ok: bool
+
+
+def _existing_shards(storage: Storage) -> dict[str, _Existing]:
     """Return what each readable shard in the folder says about itself."""
     found = {}
     for name in storage.names():
         if parse_shard_name(name) is not None:
             with contextlib.suppress(ShardError):
                 shard = open_shard(storage, name)
-                found[name] = shard.about
+                found[name] = _Existing(shard.about, all(row.status == "ok" for row in shard.ledger))
                 shard.close()
     return found
 
 
-def _refuse_other_parameters(
-    storage: Storage, existing: dict[str, dict[str, object]], parameters: ExtractParameters
-) -> None:
-    for name, about in existing.items():
+def _is_pending(plan: ShardPlan, existing: _Existing | None, retry_failed: bool) -> bool:
+    if existing is None or existing.about["plan_digest"] != plan.digest:
+        return True
+    return retry_failed and not existing.all_ok
+
+
+def _refuse_other_parameters(storage: Storage, existing: dict[str, _Existing], parameters: ExtractParameters) -> None:
+    for name, about in ((name, shard.about) for name, shard in existing.items()):
         modality = about["modality"]
         if modality not in parameters.modalities or about["parameters_digest"] == modality_digest(parameters, modality):
             continue
@@ -136,7 +150,8 @@ def _job(
     manifest: Manifest,
     parameters: ExtractParameters,
     storage: Storage,
-    existing: dict[str, dict[str, object]],
+    existing: dict[str, _Existing],
+    retry_failed: bool,
 ) -> ShardJob:
     """Return the work for one shard, with the existing shards in which rows of its videos can lie."""
     counts = {parsed[2] for parsed in map(parse_shard_name, existing) if parsed and parsed[0] == plan.modality}
@@ -146,7 +161,9 @@ def _job(
         for number in source_numbers(plan.number, plan.count, count)
     ]
     sources = tuple(name for name in candidates if name in existing)
-    return ShardJob(plan, parameters, manifest.dataset, str(Path(manifest.root).absolute()), storage, sources)
+    return ShardJob(
+        plan, parameters, manifest.dataset, str(Path(manifest.root).absolute()), storage, sources, retry_failed
+    )
 
 
 def _run_jobs(

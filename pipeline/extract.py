@@ -56,6 +56,7 @@ class ShardJob:
     root: str
     storage: Storage
     sources: tuple[str, ...] = ()
+    retry_failed: bool = False
 
 
 @dataclass(frozen=True)
@@ -150,12 +151,21 @@ class _GoodFrames:
                 pixel_format=self._pixel_format,
                 max_pixels=self._job.max_pixels,
             ):
+                if section.max_seconds is not None and self._asked_seconds(frame, count) >= section.max_seconds:
+                    return
                 count += 1
                 yield frame
         except VideoError as error:
             if not count:
                 raise
             self.problem = error
+
+    def _asked_seconds(self, frame, number: int) -> float:
+        """Return the time that frame `number` was asked for: its place in the grid, or its own time without a grid."""
+        section = self._job.section
+        if section.every_seconds is not None:
+            return number * section.every_seconds
+        return frame.pts_seconds if section.fps is None else number / section.fps
 
     def num_expected(self, num_good: int) -> int:
         """Return how many frames the whole video was to give: the good ones, or what its header announces if broken."""
@@ -164,10 +174,10 @@ class _GoodFrames:
         from pipeline.video import probe
 
         info, section = probe(self._job.path), self._job.section
+        duration = min(info.duration_seconds, section.max_seconds or info.duration_seconds)
         if section.every_seconds is None and section.fps is None:
-            return max(num_good, info.num_frames or round(info.duration_seconds * info.fps))
-        times = grid_times(info.duration_seconds, every_seconds=section.every_seconds, fps=section.fps)
-        return max(num_good, len(times))
+            return max(num_good, round(duration * info.fps))
+        return max(num_good, len(grid_times(duration, every_seconds=section.every_seconds, fps=section.fps)))
 
     def extraction(self, rows: VideoRows, *, num_expected: int) -> Extraction:
         """Return the rows with what is known of the break."""
@@ -297,6 +307,8 @@ class _EarlierRows:
         """Return the video's ledger row, with today's labels, and its rows; None when they are not there."""
         shard, entry, row = self._found.get(record.video_id, (None, None, None))
         if shard is None or record.fingerprint is None or row.fingerprint != record.fingerprint:
+            return None
+        if self._job.retry_failed and row.status != "ok":
             return None
         try:
             rows = shard.read(entry)

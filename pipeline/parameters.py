@@ -18,12 +18,15 @@ class Strict(BaseModel):
 
 
 class FrameParameters(Strict):
-    """Which frames are stored, and how. Neither `every_seconds` nor `fps`: every frame. No size: the video's own."""
+    """Which frames are stored, and how. Neither `every_seconds` nor `fps`: every frame. No size: the video's own.
+
+    Frames from `max_seconds` on are left out."""
 
     every_seconds: float | None = Field(None, gt=0)
     fps: float | None = Field(None, gt=0)
     height: int | None = Field(None, ge=16, le=4096)
     width: int | None = Field(None, ge=16, le=4096)
+    max_seconds: float | None = Field(None, gt=0)
     codec: Literal["jpeg", "png", "raw"] = "jpeg"
     quality: int = Field(95, ge=1, le=100)
 

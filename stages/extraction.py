@@ -28,11 +28,18 @@ def extract_with_progress(
     num_workers: int | None = None,
     ray_address: str | None = None,
     replace: bool = False,
+    retry_failed: bool = False,
 ) -> Summary:
     """Index the data set and extract it, each with its progress bar."""
     manifest = index_dataset(dataset, root, list_split=list_split, limit=limit)
     return extract_manifest(
-        manifest, parameters, out=out, num_workers=num_workers, ray_address=ray_address, replace=replace
+        manifest,
+        parameters,
+        out=out,
+        num_workers=num_workers,
+        ray_address=ray_address,
+        replace=replace,
+        retry_failed=retry_failed,
     )
 
 
@@ -44,6 +51,7 @@ def extract_manifest(
     num_workers: int | None = None,
     ray_address: str | None = None,
     replace: bool = False,
+    retry_failed: bool = False,
 ) -> Summary:
     """Extract a manifest under a progress bar that starts with what an earlier run had finished."""
     total = len(manifest) * len(parameters.modalities)
@@ -59,6 +67,7 @@ def extract_manifest(
             num_workers=num_workers,
             ray_address=ray_address,
             replace=replace,
+            retry_failed=retry_failed,
             on_progress=on_progress,
         )
         update(total)

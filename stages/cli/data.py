@@ -124,6 +124,7 @@ def index(dataset: str, root: Path, out: Path, list_split: int | None, limit: in
 @click.option("--format", "shard_format", type=click.Choice(["parquet", "lmdb"]), default="parquet", show_default=True)
 @click.option("--every-seconds", type=float, help="One frame per so many seconds [default: the data set's].")
 @click.option("--fps", type=float, help="Frames per second [default: the data set's].")
+@click.option("--max-seconds", type=float, help="Use a video's first seconds only [default: the data set's].")
 @click.option("--size", type=Size(), help="HEIGHTxWIDTH, or 'native' [default: the data set's].")
 @click.option("--codec", type=click.Choice(["jpeg", "png", "raw"]), default="jpeg", show_default=True)
 @click.option("--quality", type=click.IntRange(1, 100), default=95, show_default=True, help="JPEG quality.")
@@ -143,10 +144,11 @@ def index(dataset: str, root: Path, out: Path, list_split: int | None, limit: in
     show_default=True,
     help="Share of videos that may be partial or failed before the exit code is 1.",
 )
+@click.option("--retry-failed", is_flag=True, help="Decode again what an earlier run could not, wholly or in part.")
 @click.option("--replace", is_flag=True, help="Replace shards of other parameters in --out.")
 @json_option
 def extract(dataset: str, root: Path, out: str, list_split: int | None, limit: int | None,
-            workers: int | None, ray_address: str | None, fail_above: float, replace: bool,
+            workers: int | None, ray_address: str | None, fail_above: float, replace: bool, retry_failed: bool,
             as_json: bool, **options: object) -> None:  # fmt: skip
     """Decode videos, sample frames, compute flow, and write shards and a ledger. Running it again continues.
 
@@ -166,6 +168,7 @@ def extract(dataset: str, root: Path, out: str, list_split: int | None, limit: i
             num_workers=workers,
             ray_address=ray_address,
             replace=replace,
+            retry_failed=retry_failed,
         )
     if as_json:
         edge.print_json(summary_record(summary))
@@ -185,6 +188,7 @@ def parameters_from_options(
     shard_format: str,
     every_seconds: float | None,
     fps: float | None,
+    max_seconds: float | None,
     size: tuple[int, int] | str | None,
     codec: str,
     quality: int,
@@ -198,7 +202,8 @@ def parameters_from_options(
     height, width = (None, None) if size == "native" else (size or spec.size or (None, None))
     if every_seconds is None and fps is None:
         every_seconds, fps = spec.frame_every_seconds, spec.frame_fps
-    common = {"height": height, "width": width, "codec": codec, "quality": quality}
+    seconds = spec.max_seconds if max_seconds is None else max_seconds
+    common = {"height": height, "width": width, "codec": codec, "quality": quality, "max_seconds": seconds}
     flow_rate = spec.flow_fps if flow_fps is None else flow_fps or None
     with edge.checked("options"):
         frames = FrameParameters(every_seconds=every_seconds, fps=fps, **common)

@@ -1,4 +1,4 @@
-"""Commands that show what is there: inspect, status."""
+"""Commands that show what is there: inspect, status, verify."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
+from pipeline.errors import InputError
 from stages import edge
 from stages.cli.options import json_option
 from stages.extraction import print_failures
@@ -69,4 +70,55 @@ def _flow_words(one) -> str:
     return f"{one.mean_magnitude:.2f} px, {one.clipped_share:.2%} clipped"
 
 
-COMMANDS = (inspect,)
+@click.command()
+@click.argument("path")
+@json_option
+def status(path: str, as_json: bool) -> None:
+    """Show how far an extraction is, finished or not, and failures by reason.
+
+    \b
+    Example: tdn-data status shards
+    """
+    from pipeline.shards.verify import extraction_status
+
+    with edge.messages():
+        state = extraction_status(path)
+        if not state.modalities:
+            raise InputError(f"{path} holds no shard; run `tdn-data extract` into it.", path=path)
+    if as_json:
+        edge.print_json(state)
+        return
+    words = "finished" if state.finished else "unfinished: run the same `tdn-data extract` again to continue"
+    edge.out.print(f"{state.location}: {words}", soft_wrap=True, highlight=False)
+    for one in state.modalities:
+        fates = ", ".join(f"{count} {name}" for name, count in (one.status | one.reasons).items())
+        shards = f"{one.num_shards} of {one.num_shards_total} shards"
+        edge.out.print(f"{one.modality}: {shards}, {one.num_videos} videos ({fates}), {one.num_rows} rows")
+
+
+@click.command()
+@click.argument("path")
+@json_option
+def verify(path: str, as_json: bool) -> None:
+    """Read every shard again and name what is wrong: checksums, counts, images, times.
+
+    \b
+    Example: tdn-data verify shards
+    """
+    from pipeline.shards.verify import verify_shards
+
+    with edge.messages(), edge.progress("verifying") as update:
+        verification = verify_shards(path, on_shard=update)
+    if as_json:
+        edge.print_json(verification)
+    else:
+        for finding in verification.findings:
+            where = " ".join(part for part in (finding.shard, finding.video_id) if part)
+            edge.out.print(f"[bold]{escape(where)}[/]: {escape(finding.what)}", soft_wrap=True, highlight=False)
+        seen = f"{verification.num_shards} shards, {verification.num_videos} fates, {verification.num_images} images"
+        edge.out.print(f"{seen} read; {len(verification.findings) or 'nothing'} wrong", highlight=False)
+    if verification.findings:
+        raise SystemExit(edge.EXIT_FAILED)
+
+
+COMMANDS = (inspect, status, verify)

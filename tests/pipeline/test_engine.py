@@ -115,6 +115,19 @@ def test_more_shards_are_copied_not_decoded(clip_folder, extracted, tmp_path):
     assert (ShardReader(tmp_path / "out").read("videos/clip 07").data == expected.data).all()
 
 
+def test_what_failed_is_tried_again_on_request_alone(clip_folder, extracted, tmp_path):
+    hurried = PARAMETERS.limits.model_copy(update={"seconds_per_video": 1e-6})
+    rgb = ExtractParameters(frames=FrameParameters(**SIZE))
+    assert run(clip_folder, tmp_path / "out", rgb.model_copy(update={"limits": hurried})).failed_share() == 1
+    assert run(clip_folder, tmp_path / "out", rgb).num_shards_made == 0
+    again = run(clip_folder, tmp_path / "out", rgb, retry_failed=True)
+    assert sum(row.status == "ok" for row in again.ledger) == 10
+    reference = {name: digest for name, digest in hashes(extracted[0]).items() if name.startswith("frames-")}
+    assert {
+        name: digest for name, digest in hashes(tmp_path / "out").items() if name.startswith("frames-")
+    } == reference
+
+
 def test_two_extractions_into_one_folder_at_once_are_refused(clip_folder, tmp_path):
     descriptor = os.open(tmp_path, os.O_RDONLY)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
