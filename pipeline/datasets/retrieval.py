@@ -6,13 +6,15 @@ Holidays: 1,491 photographs, 500 queries; the first image of each hundred is a q
 answers. The query itself is not ranked.
 Oxford and Paris: 55 queries each. `good` and `ok` images are answers, `junk` images (the object hardly visible) are
 taken out of the ranking before it is judged; the query's own image is ranked and counts as the lists say.
+An answer whose image is missing still counts, as one that is never found.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from pipeline.datasets.base import DatasetSpec, first_existing, numbered_rows, require_folder
 from pipeline.datasets.files import IMAGE_SUFFIXES, files_by_stem
@@ -24,26 +26,35 @@ TRUTH_FOLDERS = ("gt", "gt_files_170407", "paris_120310")
 
 @dataclass(frozen=True)
 class RetrievalQuery:
-    """One query: its image, the images that answer it, and those left out of its ranking, as paths.
+    """One query: its image, the images that answer it, and those left out of its ranking; all by name.
 
     `box` is (left, top, right, bottom) in pixels of the object sought, None for the whole image.
     """
 
     name: str
     image: str
-    answers: frozenset[str]
+    positives: frozenset[str]
     ignored: frozenset[str] = frozenset()
     box: tuple[float, float, float, float] | None = None
+
+    def __post_init__(self) -> None:
+        if not self.positives or self.positives & self.ignored:
+            fault = "no positives" if not self.positives else f"{min(self.positives & self.ignored)!r} on both sides"
+            raise ValueError(f"query {self.name!r} has {fault}; it needs positives, none of them ignored")
 
 
 @dataclass(frozen=True)
 class RetrievalSet:
-    """A database of images, paths relative to the root in sorted order, and the queries to it."""
+    """A database of images, name (the file's, without extension) -> path, and the queries to it."""
 
     dataset: str
     root: Path
-    images: tuple[str, ...]
+    images: Mapping[str, Path]
     queries: tuple[RetrievalQuery, ...]
+
+    def missing(self) -> tuple[str, ...]:
+        """Return the names of answers without an image, in sorted order; they still count, as never found."""
+        return tuple(sorted({name for query in self.queries for name in query.positives} - set(self.images)))
 
 
 def read_holidays(root: Path) -> RetrievalSet:
@@ -51,25 +62,22 @@ def read_holidays(root: Path) -> RetrievalSet:
 
     Raises InputError for a name that is no six-digit number and a group without its first image or without answers.
     """
-    require_folder(root)
-    images = files_by_stem(root, suffixes=IMAGE_SUFFIXES)
-    groups: dict[int, dict[int, str]] = {}
-    for stem, path in images.items():
-        if len(stem) != 6 or not stem.isdecimal():
-            raise InputError(f"{root / path}: Holidays' images are named by six digits.", path=root / path)
-        groups.setdefault(int(stem) // 100, {})[int(stem) % 100] = path
-    if not groups:
-        raise InputError(f"{root} holds no image; it needs Holidays' 100000.jpg and so on.", path=root)
-    queries = tuple(_holidays_query(root, group, groups[group]) for group in sorted(groups))
-    return RetrievalSet("holidays", root, tuple(sorted(images.values())), queries)
+    images = _find_images(root)
+    groups: dict[str, list[str]] = {}
+    for name, path in sorted(images.items()):
+        if len(name) != 6 or not name.isdecimal():
+            raise InputError(f"{path}: Holidays' images are named by six digits.", path=path)
+        groups.setdefault(name[:4], []).append(name)
+    queries = tuple(_holidays_query(root, group, names) for group, names in groups.items())
+    return RetrievalSet("holidays", root, images, queries)
 
 
-def _holidays_query(root: Path, group: int, members: dict[int, str]) -> RetrievalQuery:
-    if 0 not in members or len(members) < 2:
-        what = "its query" if 0 not in members else "an answer"
+def _holidays_query(root: Path, group: str, names: list[str]) -> RetrievalQuery:
+    query, *answers = names
+    if query != f"{group}00" or not answers:
+        what = "an answer" if query == f"{group}00" else "its query"
         raise InputError(f"{root}: the group {group}00 to {group}99 is without {what}; images are missing.", path=root)
-    query = members[0]
-    return RetrievalQuery(f"{group}00", query, frozenset(members.values()) - {query}, frozenset({query}))
+    return RetrievalQuery(query, query, frozenset(answers), frozenset({query}))
 
 
 def read_oxford(root: Path) -> RetrievalSet:
@@ -82,18 +90,24 @@ def read_paris(root: Path) -> RetrievalSet:
     return _read_buildings(root, "paris6k", "")
 
 
-def _read_buildings(root: Path, dataset: str, prefix: str) -> RetrievalSet:
+def _find_images(root: Path) -> dict[str, Path]:
     require_folder(root)
+    images = {name: root / path for name, path in files_by_stem(root, suffixes=IMAGE_SUFFIXES).items()}
+    if not images:
+        raise InputError(f"{root} holds no image; `tdn-data datasets` shows the layout.", path=root)
+    return images
+
+
+def _read_buildings(root: Path, dataset: str, prefix: str) -> RetrievalSet:
+    images = _find_images(root)
     truth = first_existing(root, TRUTH_FOLDERS)
-    images = files_by_stem(root, suffixes=IMAGE_SUFFIXES)
     names = sorted(path.name.removesuffix("_query.txt") for path in truth.glob("*_query.txt"))
     if not names:
         raise InputError(f"{truth} holds no <name>_query.txt.", path=truth)
-    queries = tuple(_read_query(truth, name, prefix, images) for name in names)
-    return RetrievalSet(dataset, root, tuple(sorted(images.values())), queries)
+    return RetrievalSet(dataset, root, images, tuple(_read_query(truth, name, prefix, images) for name in names))
 
 
-def _read_query(truth: Path, name: str, prefix: str, images: dict[str, str]) -> RetrievalQuery:
+def _read_query(truth: Path, name: str, prefix: str, images: Mapping[str, Path]) -> RetrievalQuery:
     path = truth / f"{name}_query.txt"
     line, text = numbered_rows(path)[0]
     image, *corners = text.split()
@@ -103,18 +117,18 @@ def _read_query(truth: Path, name: str, prefix: str, images: dict[str, str]) -> 
             f"{path}, line {line}: expected an image and its rectangle (left, top, right, bottom), found {text!r}.",
             path=path,
         )
-    query = _image(path, line, image.removeprefix(prefix), images)
-    answers, junk = (
-        frozenset(
-            _image(truth / f"{name}_{kind}.txt", line, stem, images)
-            for kind in kinds
-            for line, stem in numbered_rows(truth / f"{name}_{kind}.txt", may_be_empty=True)
+    if image.removeprefix(prefix) not in images:
+        raise InputError(
+            f"{path}, line {line}: the query's image {image.removeprefix(prefix)!r} is not there.", path=path
         )
-        for kinds in (("good", "ok"), ("junk",))
-    )
-    if not answers:
-        raise InputError(f"{truth / name}_good.txt and _ok.txt name no image; a query needs an answer.", path=path)
-    return RetrievalQuery(name, query, answers, junk, box)
+    good, ok, junk = (_read_names(truth / f"{name}_{kind}.txt") for kind in ("good", "ok", "junk"))
+    if not good | ok or (good | ok) & junk:
+        raise InputError(f"{truth / name}_good.txt and _ok.txt must name an image, and none of the junk.", path=path)
+    return RetrievalQuery(name, image.removeprefix(prefix), good | ok, junk, box)
+
+
+def _read_names(path: Path) -> frozenset[str]:
+    return frozenset(name for _, name in numbered_rows(path, may_be_empty=True))
 
 
 def _box(corners: list[str]) -> tuple[float, float, float, float] | None:
@@ -125,17 +139,9 @@ def _box(corners: list[str]) -> tuple[float, float, float, float] | None:
     return (left, top, right, bottom) if all(map(math.isfinite, (left, top, right, bottom))) else None
 
 
-def _image(source: Path, line: int, name: str, images: dict[str, str]) -> str:
-    """Return the path of the image that a list names, with or without its extension."""
-    stem = PurePosixPath(name).stem if name.lower().endswith(".jpg") else name
-    if stem not in images:
-        raise InputError(f"{source}, line {line}: the image {stem!r} is not there.", path=source)
-    return images[stem]
-
-
 _COMMON = {
     "kind": "retrieval",
-    "used_by": "Python: pipeline.datasets.retrieval, models.vlad",
+    "used_by": "Python: pipeline.datasets.read_dataset, models.vlad",
     "metric": "mAP",
     "size": None,
 }

@@ -1,6 +1,7 @@
 import pytest
 
 from pipeline.datasets import read_dataset
+from pipeline.datasets.retrieval import RetrievalQuery
 from pipeline.errors import InputError
 
 
@@ -15,9 +16,10 @@ def test_in_holidays_the_first_of_a_hundred_asks_for_the_rest(tmp_path):
     holidays = read_dataset("holidays", tmp_path)
     assert len(holidays.images) == 5
     first, second = holidays.queries
-    assert first.image == "jpg/100000.jpg" and first.answers == {"jpg/100001.jpg", "jpg/100002.jpg"}
-    assert first.ignored == {"jpg/100000.jpg"}  # the query is not ranked against itself
-    assert (second.name, second.answers, second.box) == ("100100", {"jpg/100101.jpg"}, None)
+    assert holidays.images[first.image] == tmp_path / "jpg/100000.jpg"
+    assert first.positives == {"100001", "100002"}
+    assert first.ignored == {"100000"}  # the query is not ranked against itself
+    assert (second.name, second.positives, second.box) == ("100100", {"100101"}, None)
 
 
 @pytest.mark.parametrize(
@@ -47,9 +49,10 @@ def make_oxford(root, *, query="oxc1_all_souls_000013 136.5 34.1 648.5 955.7\n",
 def test_oxfords_good_and_ok_images_answer_and_junk_is_ignored(tmp_path):
     oxford = read_dataset("oxford5k", make_oxford(tmp_path))
     (query,) = oxford.queries
-    assert (query.name, query.image) == ("all_souls_1", "oxbuild_images/all_souls_000013.jpg")
-    assert query.answers == {f"oxbuild_images/all_souls_{number:06d}.jpg" for number in (1, 2, 13)}
-    assert query.ignored == {"oxbuild_images/all_souls_000003.jpg"}
+    assert (query.name, query.image) == ("all_souls_1", "all_souls_000013")
+    assert query.positives == {f"all_souls_{number:06d}" for number in (1, 2, 13)}
+    assert query.ignored == {"all_souls_000003"}
+    assert len(oxford.images) == 4 and oxford.missing() == ()
     assert query.box == (136.5, 34.1, 648.5, 955.7)
 
 
@@ -60,7 +63,7 @@ def test_a_query_without_junk_has_an_empty_list(tmp_path):
 def test_paris_names_its_queries_without_a_prefix(tmp_path):
     make_oxford(tmp_path, query="all_souls_000013 1 2 3 4\n")
     paris = read_dataset("paris6k", tmp_path)
-    assert paris.dataset == "paris6k" and paris.queries[0].image == "oxbuild_images/all_souls_000013.jpg"
+    assert paris.dataset == "paris6k" and paris.queries[0].image == "all_souls_000013"
 
 
 @pytest.mark.parametrize(
@@ -71,10 +74,26 @@ def test_paris_names_its_queries_without_a_prefix(tmp_path):
             "all_souls_1_query.txt, line 1: expected an image and its rectangle",
         ),
         ({"query": "oxc1_all_souls_000013 1 2 3 x\n"}, "line 1: expected an image and its rectangle"),
-        ({"query": "oxc1_all_souls_000014 1 2 3 4\n"}, "query.txt, line 1: the image 'all_souls_000014' is not there"),
-        ({"junk": "all_souls_000003\n\nlost\n"}, "junk.txt, line 3: the image 'lost' is not there"),
+        (
+            {"query": "oxc1_all_souls_000014 1 2 3 4\n"},
+            "query.txt, line 1: the query's image 'all_souls_000014' is not there",
+        ),
+        ({"junk": "all_souls_000001\n"}, "all_souls_1_good.txt and _ok.txt must name an image, and none of the junk"),
     ],
 )
 def test_a_wrong_list_is_named_with_its_line(tmp_path, changed, message):
     with pytest.raises(InputError, match=message):
         read_dataset("oxford5k", make_oxford(tmp_path, **changed))
+
+
+def test_an_answer_without_an_image_is_told_and_still_counts(tmp_path):
+    make_oxford(tmp_path)
+    (tmp_path / "oxbuild_images/all_souls_000002.jpg").unlink()
+    oxford = read_dataset("oxford5k", tmp_path)
+    assert oxford.missing() == ("all_souls_000002",) and len(oxford.queries[0].positives) == 3
+
+
+@pytest.mark.parametrize(("positives", "fault"), [((), "no positives"), (("a", "b"), "'b' on both sides")])
+def test_a_query_that_cannot_be_judged_is_refused(positives, fault):
+    with pytest.raises(ValueError, match=f"query 'q' has {fault}; it needs positives, none of them ignored"):
+        RetrievalQuery("q", "a", frozenset(positives), frozenset({"b"}))
