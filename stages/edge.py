@@ -127,3 +127,12 @@ def _complaint(fault: dict) -> str:
         "" if isinstance(fault["input"], (dict, list)) or "Value error" in fault["msg"] else f" (is {fault['input']!r})"
     )
     return f"{key}: {message[:1].lower()}{message[1:]}{given}"
+
+
+@contextlib.contextmanager
+def wrong_arguments() -> Iterator[None]:
+    """Turn a library function's ValueError or TypeError about its arguments into an InputError with the same words."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{error}.", key=type(error).__name__) from error

@@ -1,0 +1,53 @@
+"""The command `flow`: optical flow between two image files."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from stages import edge
+from stages.cli.options import json_option
+
+
+@click.command()
+@click.argument("first", type=click.Path(path_type=Path))
+@click.argument("second", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="f.flo for numbers, f.png for colours.")
+@click.option("--truth", type=click.Path(path_type=Path), help="A .flo file to compare with.")
+@click.option("--method", default="tvl1", show_default=True, help="tvl1, opencv-tvl1, opencv-cuda-tvl1, farneback, dis.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda, for tvl1.")
+@click.option("--preset", help="opencv or opencv-cuda, for tvl1.")
+@json_option
+def flow(
+    first: Path, second: Path, out: Path, truth: Path | None, method: str, device: str, preset: str | None, as_json: bool
+) -> None:
+    """Compute the optical flow from image FIRST to image SECOND.
+
+    \b
+    Examples:
+      tdn-data flow a.png b.png --out flow.png
+      tdn-data flow a.png b.png --out flow.flo --truth truth.flo --method farneback
+    """
+    from pipeline.flow import flow_between_files
+
+    options = {} if preset is None else {"preset": preset}
+    with edge.messages(), edge.wrong_arguments():
+        report = flow_between_files(first, second, output=out, truth=truth, method=method, device=device, **options)
+    if as_json:
+        edge.print_json({name: value for name, value in vars(report).items() if name != "flow"})
+        return
+    height, width = report.flow.shape[:2]
+    magnitudes = f"mean {report.mean_magnitude:.3f} px, largest {report.max_magnitude:.2f} px"
+    edge.out.print(f"{report.method}: {width} x {height}, {magnitudes}; {report.output}", soft_wrap=True, highlight=False)
+    if report.error is not None:
+        words = ", ".join(f"{name.replace('_', ' ')} {_number(value)}" for name, value in asdict(report.error).items())
+        edge.out.print(f"against {truth}: {words}", soft_wrap=True, highlight=False)
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+COMMANDS = (flow,)
