@@ -1,0 +1,196 @@
+"""The modules of TDN: Wang et al., "TDN: Temporal Difference Networks for Efficient Action Recognition", CVPR 2021.
+
+S-TDM's fusion (section 3.2, table 1a), L-TDM (section 3.3, equations 2 and 4 to 6, table 1b) and the temporal
+convolution (section 3.4). Maps are (N * S, C, H, W), S segments of a video after one another, and stay channels-last:
+every module here hands on the memory format that it was given.
+
+Departures, all on the side of the authors' published weights:
+- L-TDM's attention is sigmoid - 1/2, so that no motion leaves the features nearly alone; equation 5 has the sigmoid.
+- The aligned difference is Conv(F') - F (equation 4 has the other sign), and the three scales are averaged, not summed.
+- What comes from a coarser map is repeated (nearest neighbour); section 3.3 has bilinear upsampling.
+- A segment at the end has no neighbour in one direction; its difference is zero.
+Ours alone: both directions pass L-TDM as one batch, so that in training they share the statistics of a batch. In
+evaluation the normalisations are folded into the convolutions before them: fewer passes over memory, the same numbers.
+The paper leaves open how H(X) turns into an attention in table 1a: here by a sigmoid, and per channel as in SENet.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.backbones.base import init_weights
+
+LONG_TERM_FUSIONS = ("attention", "add", "channel_attention")
+SHORT_TERM_FUSIONS = ("add", "attention", "residual_attention", "channel_attention", "residual_channel_attention")
+
+
+class NormalizedConvolution(nn.Module):
+    """A convolution without bias that keeps the size, then batch normalisation: (N, C, H, W) -> (N, C', H, W)."""
+
+    def __init__(self, num_inputs: int, num_outputs: int, size: int) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(num_inputs, num_outputs, size, padding=size // 2, bias=False)
+        self.norm = nn.BatchNorm2d(num_outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return norm(convolution(x)); in evaluation as a single convolution."""
+        if self.training:
+            return self.norm(self.convolution(x))
+        scale = self.norm.weight * torch.rsqrt(self.norm.running_var + self.norm.eps)
+        weight = self.convolution.weight * scale[:, None, None, None]
+        return F.conv2d(x, weight, self.norm.bias - self.norm.running_mean * scale, padding=self.convolution.padding)
+
+
+class TemporalConvolution(nn.Module):
+    """Convolution over segments, each channel by itself, three taps, zeros outside: out[t] = sum_k w[k] x[t + k - 1].
+
+    It starts as the temporal shift of "TSM" (Lin et al., ICCV 2019): an eighth of the channels looks at the next
+    segment, an eighth at the one before, the rest at its own.
+    """
+
+    def __init__(self, channels: int, *, num_segments: int) -> None:
+        super().__init__()
+        self.num_segments = num_segments
+        weight = torch.zeros(channels, 1, 3)
+        fold = channels // 8
+        weight[:fold, 0, 2] = 1
+        weight[fold : 2 * fold, 0, 0] = 1
+        weight[2 * fold :, 0, 1] = 1
+        self.weight = nn.Parameter(weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the map (N * S, C, H, W) mixed over its segments.
+
+        Channels-last memory is (N, S, H * W, C): the same bytes are N images, S high and H * W wide, and a depthwise
+        3x1 convolution of those sums the three shifted slices in one pass. Nothing is transposed.
+        """
+        height, width = x.shape[-2:]
+        planes = x.unflatten(0, (-1, self.num_segments)).transpose(1, 2).flatten(3)  # (N, C, S, H * W)
+        planes = F.conv2d(planes, self.weight[..., None], padding=(1, 0), groups=len(self.weight))
+        return planes.unflatten(3, (height, width)).transpose(1, 2).flatten(0, 1)  # (N * S, C, H, W)
+
+
+class LongTermDifference(nn.Module):
+    """L-TDM: x + x * attention, the attention computed from the aligned differences to the neighbouring segments.
+
+    `num_scales` keeps the first 1 to 3 branches of equation 5: the difference itself, a 3x3 convolution of it, a 3x3
+    convolution at half the resolution. `bidirectional=False` leaves the next segment only. `fusion` is `attention`,
+    `add` (the difference is added, no attention) or `channel_attention` (one number per channel).
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        num_segments: int,
+        reduction: int = 16,
+        num_scales: int = 3,
+        bidirectional: bool = True,
+        fusion: str = "attention",
+    ) -> None:
+        super().__init__()
+        if fusion not in LONG_TERM_FUSIONS:
+            raise ValueError(f"long_term_fusion is {fusion!r}; known fusions: {', '.join(LONG_TERM_FUSIONS)}")
+        if num_scales not in (1, 2, 3):
+            raise ValueError(f"num_scales is {num_scales!r}; allowed: 1, 2, 3")
+        self.num_segments, self.num_scales = num_segments, num_scales
+        self.bidirectional, self.fusion = bidirectional, fusion
+        reduced = max(channels // reduction, 1)
+        self.reduce = NormalizedConvolution(channels, reduced, 1)
+        self.align = nn.Conv2d(reduced, reduced, 3, padding=1, groups=reduced, bias=False)
+        self.full_scale = NormalizedConvolution(reduced, reduced, 3) if num_scales > 1 else None
+        self.half_scale = NormalizedConvolution(reduced, reduced, 3) if num_scales > 2 else None
+        self.expand = NormalizedConvolution(reduced, channels, 1)
+        init_weights(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the map (N * S, C, H, W) enhanced where neighbouring segments differ."""
+        motion = self.mix_scales(torch.cat(self.differences(x)))  # directions one after the other
+        if self.fusion == "channel_attention":
+            motion = motion.mean((2, 3), keepdim=True)
+        directions = self.expand(motion).unflatten(0, (-1, len(x)))
+        if self.fusion == "add":
+            return x + directions.mean(0)
+        attention = torch.sigmoid(directions).mean(0) - 0.5
+        return torch.addcmul(x, x, attention)
+
+    def differences(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Return the aligned differences (equation 4) to the next segment and to the one before, (N * S, c, H, W)."""
+        here = self.reduce(x)
+        there = self.align(here)
+        backward = (self._to_neighbor(here, there, step=-1),) if self.bidirectional else ()
+        return (self._to_neighbor(here, there, step=1), *backward)
+
+    def _to_neighbor(self, here: Tensor, there: Tensor, *, step: int) -> Tensor:
+        out = torch.zeros_like(here)
+        parts = [maps.unflatten(0, (-1, self.num_segments)) for maps in (out, here, there)]
+        rows, shifted = (slice(None, -1), slice(1, None))[::step]
+        parts[0][:, rows] = parts[2][:, shifted] - parts[1][:, rows]
+        return out
+
+    def mix_scales(self, difference: Tensor) -> Tensor:
+        """Return the mean of the branches of equation 5."""
+        branches = [difference]
+        if self.full_scale is not None:
+            branches.append(self.full_scale(difference))
+        if self.half_scale is not None:
+            size = difference.shape[-2:]
+            pooled = F.avg_pool2d(difference, [min(2, length) for length in size])
+            branches.append(F.interpolate(self.half_scale(pooled), size=size))
+        return sum(branches) / self.num_scales
+
+
+class MotionConvolution(nn.Conv2d):
+    """A residual block's second convolution with L-TDM and the temporal convolution before it, where it has them.
+
+    It takes over `convolution`'s weight under the same name, so that image weights still load.
+    """
+
+    def __init__(self, convolution: nn.Conv2d, *, long_term: nn.Module | None, temporal: nn.Module | None) -> None:
+        geometry = (convolution.kernel_size, convolution.stride, convolution.padding)
+        super().__init__(convolution.in_channels, convolution.out_channels, *geometry, bias=False)
+        self.weight = convolution.weight
+        self.long_term = nn.Identity() if long_term is None else long_term
+        self.temporal = nn.Identity() if temporal is None else temporal
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return convolution(temporal(long_term(x)))."""
+        return super().forward(self.temporal(self.long_term(x)))
+
+
+class ShortTermFusion(nn.Module):
+    """Joins a frame's features F and the motion features H of its neighbours, which are enlarged to F's size.
+
+    With w = `motion_weight`, `fusion` is one of table 1a's rows: `add` (1 - w) F + w H; `attention` F * A and
+    `residual_attention` (1 - w) F + w F * A, with A = sigmoid(H); the two `channel` forms have one A per channel.
+    """
+
+    def __init__(self, channels: int, *, fusion: str, motion_weight: float, reduction: int = 16) -> None:
+        super().__init__()
+        if fusion not in SHORT_TERM_FUSIONS:
+            raise ValueError(f"short_term_fusion is {fusion!r}; known fusions: {', '.join(SHORT_TERM_FUSIONS)}")
+        self.fusion, self.motion_weight = fusion, motion_weight
+        self.squeeze = None
+        if "channel" in fusion:
+            reduced = max(channels // reduction, 1)
+            self.squeeze = nn.Sequential(nn.Conv2d(channels, reduced, 1), nn.ReLU(), nn.Conv2d(reduced, channels, 1))
+            init_weights(self.squeeze)
+
+    def forward(self, x: Tensor, motion: Tensor) -> Tensor:
+        """Return the joined map, of the shape of `x` (N * S, C, H, W)."""
+        if self.squeeze is not None:
+            motion = self.squeeze(motion.mean((2, 3), keepdim=True))
+        if self.fusion != "add":
+            motion = x * enlarge(torch.sigmoid(motion), x)
+        if not self.fusion.startswith(("add", "residual")):
+            return motion
+        return torch.lerp(x, enlarge(motion, x), self.motion_weight)
+
+
+def enlarge(maps: Tensor, like: Tensor) -> Tensor:
+    """Return `maps` (N, C, h, w) repeated to the height and width of `like`, or as they are if they fit or broadcast."""
+    if maps.shape[-2:] in (like.shape[-2:], (1, 1)):
+        return maps
+    return F.interpolate(maps, size=like.shape[-2:])
