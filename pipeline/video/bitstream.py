@@ -51,6 +51,13 @@ def packet_reader(codec: str, extradata: bytes | None) -> PacketReader | None:
     return readers.get(codec)
 
 
+def is_reordered(codec: str, facts: list[PacketFacts]) -> bool:
+    """Whether pictures may be shown in another order than their packets come in."""
+    if codec == "mpeg4":
+        return any(fact.droppable for fact in facts)  # B pictures
+    return codec not in ("vp8", "vp9", *_KEYFRAME_CODECS) or codec in ("av1", "vc1", "wmv3")
+
+
 @dataclass(frozen=True)
 class _NalReader:
     """Applies `facts` to the NAL units of a packet; `length_size` is 0 for start codes, else bytes per length field."""

@@ -29,6 +29,7 @@ def open_video(
 
     Cover pictures of sound files do not count. Raises VideoError: `missing`, `unreadable`, `truncated` (an MP4 cut
     off before its index), `no_video_stream`, `too_large` (the decoder itself refuses pictures that grow later on).
+    FFmpeg's errors inside the block become `corrupt`, or `too_large` where memory gave out.
     """
     path = Path(path)
     if not path.is_file():
@@ -44,7 +45,11 @@ def open_video(
         check_pixels(context.width * context.height, max_pixels=max_pixels, path=path)
         context.thread_count = 1
         context.options = {"max_pixels": str(2 * max_pixels + _PADDING_PIXELS)}
-        yield container, stream
+        try:
+            yield container, stream
+        except av.FFmpegError as error:
+            reason = "too_large" if isinstance(error, MemoryError) else "corrupt"
+            raise VideoError(reason, f"{path} cannot be decoded ({error.strerror})", path=path) from error
 
 
 def pixel_aspect(stream: VideoStream) -> Fraction:

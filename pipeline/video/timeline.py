@@ -1,8 +1,9 @@
 """When each frame of a video is on screen, known from its packets without decoding wherever that can be trusted.
 
 Reading all packets takes about a hundredth of the time of decoding them. Their timestamps are believed when every
-shown packet has one, no two are equal and none is far from its place. AVI is never believed: it numbers chunks in
-decoding order, and old files pack two pictures into one. `decoder.decode_timeline` is for all the rest.
+shown packet has one, no two are equal and none is far from its place. AVI numbers its chunks in decoding order, and old
+files pack two pictures into one: it is believed only where no picture can be out of order. `decoder.decode_timeline` is
+for all the rest.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from pipeline.video.bitstream import PacketFacts, PacketReader, packet_reader
+from pipeline.video.bitstream import PacketFacts, PacketReader, is_reordered, packet_reader
 from pipeline.video.container import (
     announced_seconds,
     announces_duration,
@@ -111,7 +112,7 @@ def packet_timeline(
     path: str | os.PathLike, container: InputContainer, stream: VideoStream, rows: PacketRows
 ) -> Timeline | None:
     """Timeline from the packets alone; None where their timestamps are not to be believed."""
-    if not _is_believable(container, rows):
+    if not _is_believable(container, stream, rows):
         return None
     pts, shown = np.array([0 if pts is None else pts for pts in rows.pts], dtype=np.int64), rows.shown
     if _may_begin_hidden(rows, pts, shown):
@@ -172,8 +173,12 @@ def make_timeline(
     )
 
 
-def _is_believable(container: InputContainer, rows: PacketRows) -> bool:
-    if "avi" in container.format.name.split(",") or rows.damaged or any(fact.suspect for fact in rows.facts):
+def _is_believable(container: InputContainer, stream: VideoStream, rows: PacketRows) -> bool:
+    if rows.damaged or any(fact.suspect for fact in rows.facts):
+        return False
+    if "avi" in container.format.name.split(",") and is_reordered(
+        stream.codec_context.codec.canonical_name, rows.facts
+    ):
         return False
     pts = [pts for pts, shown in zip(rows.pts, rows.shown, strict=True) if shown]
     if not pts or None in pts or len(set(pts)) < len(pts):

@@ -66,6 +66,8 @@ KINDS = {
     ),
     "vp9": ("a.webm", {"codec": "libvpx-vp9", "options": {"g": "20", "lag-in-frames": "12", "cpu-used": "8"}}),
     "av1": ("a.mp4", {"codec": "libsvtav1", "options": {"preset": "12", "g": "20", "svtav1-params": "lp=1"}}),
+    "mpeg4_in_avi": ("a.avi", {"codec": "mpeg4", "options": {"g": "12"}}),
+    "mjpeg_in_avi": ("a.avi", {"codec": "mjpeg", "pixel_format": "yuvj420p"}),
     "mjpeg": ("a.mov", {"codec": "mjpeg", "pixel_format": "yuvj420p"}),
     "wmv2": ("a.wmv", {"codec": "wmv2", "options": {"g": "12"}}),
     "flv1": ("a.flv", {"codec": "flv", "options": {"g": "12"}}),
@@ -120,6 +122,20 @@ def test_timestamps_equal_those_that_another_decoder_expects(shared_data):
     infos = json.loads((shared_data / "reference" / "nasa_13013.mp4.stream3.all_frames_info.json").read_text())
     times = [frame.pts_seconds for frame in iter_frames(shared_data / "clips" / "nasa_13013.mp4", size=(8, 8))]
     np.testing.assert_allclose(times, [float(info["pts_time"]) for info in infos], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "believed"),
+    [
+        ("v_SoccerJuggling_g23_c01.avi", True),  # I and P pictures only, one per chunk
+        ("RATRACE_wave_f_nm_np1_fr_goo_37.avi", False),  # packed pairs
+        ("bikes.mp4", True),
+        ("fixture.mpg", True),
+    ],
+)
+def test_timestamps_are_taken_from_packets_only_where_they_can_be_believed(shared_data, name, believed):
+    found = read_timeline(shared_data / "clips" / name, max_pixels=1 << 24)
+    assert (found.table is not None) == believed
 
 
 def test_packets_can_be_read_twice_where_they_do_not_fit_into_memory(
