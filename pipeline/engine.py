@@ -139,9 +139,9 @@ def _refuse_other_parameters(storage: Storage, existing: dict[str, _Existing], p
             if about["parameters"].get(key) != value
         ] or [f"format {name.rpartition('.')[2]} -> {parameters.format}"]
         raise InputError(
-            f"{storage.location} holds {modality} shards of other parameters ({', '.join(changes)}); choose another "
+            f"{storage.shown} holds {modality} shards of other parameters ({', '.join(changes)}); choose another "
             "folder, or give --replace to make them anew.",
-            path=storage.location,
+            path=storage.shown,
         )
 
 
@@ -274,8 +274,8 @@ def _exclusive(storage: Storage) -> Iterator[None]:
         yield
     except BlockingIOError as error:
         raise InputError(
-            f"another extraction is writing into {storage.location}; wait for it or choose another folder.",
-            path=storage.location,
+            f"another extraction is writing into {storage.shown}; wait for it or choose another folder.",
+            path=storage.shown,
         ) from error
     finally:
         os.close(descriptor)
@@ -303,7 +303,7 @@ def _close(
     write_dataset(storage, _dataset_content(manifest, gathered, sizes))
     asked = tuple(row for row in gathered.ledger if row.modality in parameters.modalities)
     return Summary(
-        location=storage.location,
+        location=storage.shown,
         ledger=asked,
         num_shards=len(wanted),
         num_shards_made=len(results),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from pipeline.errors import ShardError, StorageError, VideoError
 from pipeline.guard import GuardedProcess
 from pipeline.images import encode_image
 from pipeline.manifest import VideoRecord
-from pipeline.parameters import ExtractParameters, FlowParameters, FrameParameters
+from pipeline.parameters import ExtractParameters, FlowParameters, FrameParameters, Limits
 from pipeline.sampling import grid_times
 from pipeline.shards.formats import Shard, open_shard, shard_writer
 from pipeline.shards.parquet import StoredEntry
@@ -235,10 +235,7 @@ def _make_rows(job: ShardJob, record: VideoRecord) -> tuple[LedgerRow, VideoRows
     try:
         if not path.exists():
             raise VideoError("missing", f"{path} does not exist.", path=path)
-        extraction = _guarded_process(limits.memory_bytes).call(
-            VideoJob(str(path), job.plan.modality, section, limits.max_pixels),
-            timeout_seconds=limits.seconds_per_video,
-        )
+        extraction = _extract_guarded(VideoJob(str(path), job.plan.modality, section, limits.max_pixels), limits)
     except VideoError as error:
         return _ledger_row(job, record, status="failed", problem=error), None
     if not len(extraction.rows):
@@ -248,6 +245,17 @@ def _make_rows(job: ShardJob, record: VideoRecord) -> tuple[LedgerRow, VideoRows
     row = _ledger_row(job, record, status=status, problem=extraction.problem, num_expected=extraction.num_expected)
     rows = extraction.rows
     return replace(row, num_stored=len(rows), stored_bytes=rows.num_bytes(), **rows.statistics), rows
+
+
+def _extract_guarded(job: VideoJob, limits: Limits) -> Extraction:
+    """Run `extract_video` in the guarded process; a crash gets a second try, as it may have come from outside."""
+    call = partial(_guarded_process(limits.memory_bytes).call, job, timeout_seconds=limits.seconds_per_video)
+    try:
+        return call()
+    except VideoError as error:
+        if error.reason != "crashed":
+            raise
+        return call()
 
 
 @lru_cache(maxsize=1)

@@ -56,7 +56,7 @@ def inspect_shards(path: str | os.PathLike[str]) -> Inspection:
     storage = Storage(path)
     about, ledger = read_dataset(storage), read_ledger(storage)
     return Inspection(
-        location=storage.location,
+        location=storage.shown,
         dataset=about["name"],
         num_classes=len(about["class_names"]),
         multi_label=about["multi_label"],

@@ -7,6 +7,7 @@ disk, by one upload elsewhere. Nobody ever sees half a file.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -34,7 +35,12 @@ class Storage:
         return self.__dict__ | {"_filesystem": None}
 
     def __repr__(self) -> str:
-        return f"Storage({self.location!r})"
+        return f"Storage({self.shown!r})"
+
+    @property
+    def shown(self) -> str:
+        """The location as it may be shown: without credentials and options."""
+        return re.sub(r"//[^/@]*@", "//", self.location).partition("?")[0]
 
     @property
     def filesystem(self) -> fs.FileSystem:
@@ -55,19 +61,19 @@ class Storage:
 
     def create(self) -> None:
         """Make the folder; raise StorageError when that is not allowed."""
-        with self.faults(self.location):
+        with self.faults("the folder"):
             self.filesystem.create_dir(self.path(""), recursive=True)
 
     def names(self) -> list[str]:
         """Return the sorted file names in the folder; an absent folder has none."""
-        with self.faults(self.location):
+        with self.faults("the folder"):
             selector = fs.FileSelector(self.path(""), allow_not_found=True)
             infos = self.filesystem.get_file_info(selector)
         return sorted(info.base_name for info in infos if info.type == fs.FileType.File)
 
     def sizes(self) -> dict[str, int]:
         """Return name -> bytes for the files in the folder."""
-        with self.faults(self.location):
+        with self.faults("the folder"):
             infos = self.filesystem.get_file_info(fs.FileSelector(self.path(""), allow_not_found=True))
         return {info.base_name: info.size for info in infos if info.type == fs.FileType.File}
 
@@ -115,8 +121,8 @@ class Storage:
             yield
         except (OSError, pa.ArrowException) as error:
             raise StorageError(
-                f"{self.location}: {name}: {_reason(error)}; what is written stays. Mend it and run the command again.",
-                path=self.location,
+                f"{self.shown}: {name}: {_reason(error)}; what is written stays. Mend it and run the command again.",
+                path=self.shown,
                 key=name,
             ) from error
 

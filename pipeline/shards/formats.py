@@ -21,7 +21,7 @@ def open_shard(storage: Storage, name: str, *, verify_checksums: bool = False) -
     """Open a shard by its name; raise ShardError when it cannot be read."""
     parsed = parse_shard_name(name)
     if parsed is None:
-        raise ShardError(f"{name} is not the name of a shard.", path=storage.location, key=name)
+        raise ShardError(f"{name} is not the name of a shard.", path=storage.shown, key=name)
     modality, _, _, extension = parsed
     return READERS[extension](storage, name, modality, verify_checksums=verify_checksums)
 

@@ -70,9 +70,9 @@ def read_dataset(storage: Storage) -> dict[str, object]:
     """Return the content of dataset.json; raise InputError when the folder has none."""
     if DATASET_NAME not in storage.names():
         raise InputError(
-            f"{storage.location} holds no finished extraction ({DATASET_NAME} is missing); run `tdn-data extract` "
+            f"{storage.shown} holds no finished extraction ({DATASET_NAME} is missing); run `tdn-data extract` "
             "into it, or again if it was interrupted.",
-            path=storage.location,
+            path=storage.shown,
         )
     return json.loads(storage.read_bytes(DATASET_NAME))
 
@@ -105,10 +105,10 @@ def _plain(value: object) -> object:
 def _read_table(storage: Storage, name: str) -> list[dict[str, object]]:
     if name not in storage.names():
         raise InputError(
-            f"{storage.location} holds no finished extraction ({name} is missing); run `tdn-data extract` into it.",
-            path=storage.location,
+            f"{storage.shown} holds no finished extraction ({name} is missing); run `tdn-data extract` into it.",
+            path=storage.shown,
         )
     try:
         return pq.read_table(pa.BufferReader(storage.read_bytes(name))).to_pylist()
     except pa.ArrowException as error:
-        raise StorageError(f"{storage.location}: {name} cannot be read ({error}).", path=storage.location) from error
+        raise StorageError(f"{storage.shown}: {name} cannot be read ({error}).", path=storage.shown) from error

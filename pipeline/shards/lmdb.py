@@ -90,7 +90,7 @@ class LmdbShard:
 
     def __init__(self, storage: Storage, name: str, modality: str, *, verify_checksums: bool = False) -> None:
         if not storage.is_local:
-            raise InputError(f"{storage.location} is an object store; LMDB shards are read from a local disk only.")
+            raise InputError(f"{storage.shown} is an object store; LMDB shards are read from a local disk only.")
         refuse_network_filesystem(storage.local_root)
         self.name = name
         self._modality = modality
@@ -100,7 +100,7 @@ class LmdbShard:
                 str(path), map_size=MAP_SIZE, subdir=False, readonly=True, lock=False, readahead=False, create=False
             )
         except lmdb.Error as error:
-            raise ShardError(f"{name} cannot be opened ({error}).", path=storage.location, key=name) from error
+            raise ShardError(f"{name} cannot be opened ({error}).", path=storage.shown, key=name) from error
         self._refuse_truncated(path)
         self._about, self._ledger = self._get(b".about"), self._get(b".ledger")
 

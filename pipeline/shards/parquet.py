@@ -74,10 +74,10 @@ class ParquetShard:
             source = storage.filesystem.open_input_file(storage.path(name))
             self._file = pq.ParquetFile(source, page_checksum_verification=verify_checksums)
         except (OSError, pa.ArrowException) as error:
-            raise ShardError(f"{name} cannot be opened ({error}).", path=storage.location, key=name) from error
+            raise ShardError(f"{name} cannot be opened ({error}).", path=storage.shown, key=name) from error
         self._metadata = self._file.metadata.metadata or {}
         if ABOUT_KEY not in self._metadata:
-            raise ShardError(f"{name} is no shard of this program.", path=storage.location, key=name)
+            raise ShardError(f"{name} is no shard of this program.", path=storage.shown, key=name)
 
     @property
     def about(self) -> dict[str, object]:

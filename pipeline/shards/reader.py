@@ -86,7 +86,7 @@ class ShardReader:
     def read_encoded(self, video_id: str, rows: Sequence[int] | None = None) -> VideoRows:
         """Return the rows as stored, images undecoded."""
         if video_id not in self._rows:
-            raise InputError(f"{video_id!r} is not stored in {self._storage.location}; see its ledger.", key=video_id)
+            raise InputError(f"{video_id!r} is not stored in {self._storage.shown}; see its ledger.", key=video_id)
         row = self._rows[video_id]
         return self._shard(row).read(row.entry, rows)
 

@@ -68,7 +68,7 @@ def extraction_status(path: str | os.PathLike[str]) -> Status:
         shards = [name for name in names if (parse_shard_name(name) or ("",))[0] == modality]
         if shards:
             modalities.append(_modality_status(storage, modality, shards))
-    return Status(storage.location, DATASET_NAME in names, tuple(modalities))
+    return Status(storage.shown, DATASET_NAME in names, tuple(modalities))
 
 
 def _modality_status(storage: Storage, modality: str, names: list[str]) -> ModalityStatus:
@@ -108,7 +108,7 @@ def verify_shards(path: str | os.PathLike[str], *, on_shard: Callable[[int, int]
         num_images += count
         if on_shard is not None:
             on_shard(number, len(names))
-    return Verification(storage.location, len(names), len(ledger), num_images, tuple(findings))
+    return Verification(storage.shown, len(names), len(ledger), num_images, tuple(findings))
 
 
 def _listing_findings(about: dict, names: list[str], ledger: list[LedgerRow], index: list) -> Iterator[Finding]:

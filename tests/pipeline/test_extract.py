@@ -105,5 +105,5 @@ def test_a_timeout_is_a_ledger_row(clip_folder, tmp_path):
     limits = job.parameters.limits.model_copy(update={"seconds_per_video": 1e-6})
     hurried = job.parameters.model_copy(update={"limits": limits})
     result = extract_shard(ShardJob(**{**vars(job), "parameters": hurried}))
-    assert {row.reason for row in result.ledger} <= {"timeout", "missing"}
+    assert "timeout" in {row.reason for row in result.ledger}
     assert open_shard(job.storage, result.name).entries() == []

@@ -1,0 +1,121 @@
+"""What a person types, and what comes back."""
+
+import json
+from pathlib import Path
+
+import cv2
+import pytest
+from click.testing import CliRunner
+
+from stages.cli import main
+
+README = Path(__file__).resolve().parents[2] / "README.md"
+
+
+def call(*arguments):
+    """Run a command; return its exit code, stdout and stderr."""
+    result = CliRunner().invoke(main, [str(one) for one in arguments])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exc_info
+    return result.exit_code, result.stdout, result.stderr
+
+
+@pytest.fixture(scope="module")
+def fcvid_shards(shared_data, tmp_path_factory):
+    """The mini FCVID set, extracted by the command of the README; with the command's JSON summary."""
+    out = tmp_path_factory.mktemp("fcvid") / "shards"
+    code, stdout, stderr = call(
+        "extract", "--dataset", "fcvid", "--root", shared_data / "fcvid_mini", "--out", out, "--json"
+    )
+    assert code == 0, stderr
+    return out, json.loads(stdout)
+
+
+def test_all_fourteen_listed_videos_end_in_the_ledger(fcvid_shards):
+    _, summary = fcvid_shards
+    assert sum(summary["status"].values()) == 14
+    fates = {row["video_id"]: (row["status"], row["reason"]) for row in summary["not_ok"]}
+    assert fates["broken/mIssing_file"] == ("failed", "missing")
+    assert fates["broken/tRunc4ted_00"][0] in ("partial", "failed") and fates["broken/tRunc4ted_00"][1] == "truncated"
+
+
+def test_inspect_prints_what_is_there_and_draws_a_sheet(fcvid_shards, tmp_path):
+    out, _ = fcvid_shards
+    code, stdout, _ = call("inspect", out, "--sheet", tmp_path / "sheet.png")
+    assert code == 0
+    for words in ("239 classes", "every_seconds 3.0", "height 256", "mIssing_file", "missing"):
+        assert words in stdout
+    sheet = cv2.imread(str(tmp_path / "sheet.png"))
+    assert sheet.shape[0] > 12 * 144 and sheet.std() > 20
+
+
+def test_status_and_verify_agree_that_all_is_well(fcvid_shards):
+    out, _ = fcvid_shards
+    code, stdout, _ = call("status", out)
+    assert code == 0 and "finished" in stdout and "8 of 8 shards" in stdout
+    code, stdout, _ = call("verify", out)
+    assert code == 0 and "nothing wrong" in stdout
+
+
+def test_verify_leaves_with_one_when_something_is_wrong(fcvid_shards, tmp_path):
+    import shutil
+
+    copy = Path(shutil.copytree(fcvid_shards[0], tmp_path / "copy"))
+    next(copy.glob("frames-*")).unlink()
+    code, stdout, _ = call("verify", copy)
+    assert code == 1 and "is missing" in stdout
+
+
+def test_too_many_failures_are_exit_code_one(shared_data, fcvid_shards):
+    arguments = ("--dataset", "fcvid", "--root", shared_data / "fcvid_mini", "--out", fcvid_shards[0])
+    code, _, stderr = call("extract", *arguments, "--fail-above", "0.1")
+    assert code == 1 and "14.3% of the videos are partial or failed, more than --fail-above 0.1" in stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("extract", "--dataset", "fvcid", "--root", ".", "--out", "x"), "unknown data set 'fvcid'"),
+        (("extract", "--dataset", "fcvid", "--root", "nowhere", "--out", "x"), "nowhere does not exist"),
+        (
+            ("extract", "--dataset", "folder", "--root", "{}", "--out", "x", "--fps", "-1"),
+            "fps: input should be greater",
+        ),
+        (("extract", "--dataset", "folder", "--root", "{}", "--out", "x", "--size", "12"), "'12' is no size"),
+        (
+            ("extract", "--dataset", "folder", "--root", "{}", "--out", "x", "--method", "y", "--modality", "flow"),
+            "method",
+        ),
+        (
+            ("extract", "--dataset", "folder", "--root", "{}", "--out", "x", "--every-seconds", "3", "--fps", "1"),
+            "exclude",
+        ),
+        (("inspect", "{}"), "holds no finished extraction"),
+        (("verify", "{}"), "holds no finished extraction"),
+        (("status", "{}"), "holds no shard"),
+        (("flow", "{}/a.png", "{}/b.png", "--out", "f.flo"), "a.png is not there"),
+    ],
+)
+def test_wrong_input_is_one_sentence_and_exit_code_two(clip_folder, arguments, message):
+    code, stdout, stderr = call(*(argument.format(clip_folder) for argument in arguments))
+    assert code == 2
+    assert message in stderr and "Traceback" not in stdout + stderr
+
+
+def test_a_read_only_output_is_said(clip_folder):
+    code, _, stderr = call("extract", "--dataset", "folder", "--root", clip_folder, "--out", "/proc/nowhere")
+    assert code == 1 and "Traceback" not in stderr and "/proc/nowhere" in stderr
+
+
+def test_every_command_has_an_example_and_is_in_the_readme():
+    for name, command in main.commands.items():
+        assert "Example" in command.help and f"tdn-data {name}" in command.help, name
+        assert f"tdn-data {name}" in README.read_text(), name
+
+
+def test_flow_between_two_images_is_measured_against_the_truth(shared_data, tmp_path):
+    images = [shared_data / f"flow/RubberWhale{number}.png" for number in (1, 2)]
+    code, stdout, stderr = call(
+        "flow", *images, "--out", tmp_path / "f.flo", "--truth", shared_data / "flow/RubberWhale.flo"
+    )
+    assert code == 0, stderr
+    assert "mean 0.15" in stdout and (tmp_path / "f.flo").stat().st_size == 12 + 8 * 584 * 388
