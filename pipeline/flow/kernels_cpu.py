@@ -1,16 +1,20 @@
 """TV-L1's loops for one CPU thread, compiled by Numba; `reference.py` says the same in NumPy.
 
-How they are made fast, and stay equal on every machine:
+Bit for bit the flow of OpenCV 5's CPU class, because almost the same is not enough: where a level stops turns on the
+last digits, one step more or less is 1e-4 px even where nothing moves, and there that decides between bytes 127 and
+128. So every sum is in OpenCV's order, nothing is contracted or reordered, sampling uses the fused multiply-adds of its
+vector code, lengths are rounded correctly. That also makes the result independent of CPU and vector length. (One thing
+is ours: OpenCV adds up a step's error in float32 over the whole image, these kernels by column and then in float64.)
+
+What makes it fast:
 
 - One flat float32 buffer holds ten planes, interleaved by row, each row of a plane starting on 64 bytes and padded to
   full vectors: what a row needs lies together, no loop has a scalar tail, no two streams share their low address bits.
 - One sweep per step: u of row r is computed, then p of row r - 1, which needs it. Steps far from stopping run several
   at a time, each one row behind the one before, while their rows are in cache (`_steps_at_once`).
-- |grad|^2 enters as a reciprocal, computed once per warp; both norms of the dual step share one division.
-- Image and gradient are sampled together: 4 channels interleaved (one empty), 16 neighbours in 4 loads of 16 floats.
-- The 5 x 5 median sorts columns, then takes from each rank only what can be the median (see `_median_row`).
-- Only additions, multiplications, divisions and square roots in a fixed order, none contracted or reordered: IEEE
-  arithmetic gives the same bits on any CPU and any vector length. Sums of errors are kept per column.
+- Lengths are corrected in float32 in place of computed in float64 (`_length`).
+- Image and gradient are sampled together, as channels of one pixel.
+- The 5 x 5 median is a network over vectors of pixels (`median_cpu`).
 """
 
 from __future__ import annotations
@@ -20,16 +24,16 @@ import math
 import numpy as np
 from numba import njit
 
+from pipeline.flow.intrinsics import fma, load, store
 from pipeline.flow.median_cpu import LANES, median5, median_scratch_size
-from pipeline.flow.memory import load, store
 
-U, V, P11, P12, P21, P22, GRAD_X, GRAD_Y, RHO, INVERSE = range(10)  # planes of a row, in this order
+U, V, P11, P12, P21, P22, GRAD_X, GRAD_Y, RHO, SQUARED = range(10)  # planes of a row, in this order
 NUM_STATE = 10
-_ERRORS, _IMAGE, _COLUMNS, _SAMPLES, _OFFSETS, _FIRST, _WEIGHTS = range(10, 17)
+_ERRORS, _IMAGE, _SAMPLES, _OFFSETS, _FIRST, _WEIGHTS = range(10, 16)
 MARGIN = 5  # pixels around the image that is sampled
 MAX_STEPS_AT_ONCE = 4
 
-_ZERO, _HALF, _ONE = np.float32(0), np.float32(0.5), np.float32(1)
+_ZERO, _HALF, _ONE, _TINY = np.float32(0), np.float32(0.5), np.float32(1), np.float32(1e-30)
 _FLOOR = np.float32(np.finfo(np.float32).eps)
 _OPTIONS = {"nogil": True, "cache": True, "error_model": "numpy"}
 
@@ -58,8 +62,30 @@ def _padded(width):
 
 
 @njit(**_OPTIONS)
+def _data_step(rho, squared, limit):
+    """Return how far to go along the gradient to make the residual vanish, at most `limit` (eq. 15)."""
+    bound = limit * squared
+    step = -rho / squared
+    step = step if squared > _FLOOR else _ZERO
+    step = -limit if rho > bound else step
+    return limit if rho < -bound else step
+
+
+@njit(**_OPTIONS)
+def _length(x, y):
+    """Return sqrt(x * x + y * y) correctly rounded: the errors of squares, sum and root are computed and put back."""
+    xx, yy = x * x, y * y
+    total = xx + yy
+    part = total - xx
+    error = ((xx - (total - part)) + (yy - part)) + (fma(x, x, -xx) + fma(y, y, -yy))
+    root = math.sqrt(total + _TINY)
+    return fma(fma(-root, root, total) + error, _HALF / root, root)
+
+
+@njit(**_OPTIONS)
 def _primal_row(state, base, above, plane, width, scratch, errors, theta, limit):
     """Update u and v of the row at `base` (eq. 13 and 15), adding the squared change to each column's error."""
+    first_u, first_v, first_error = state[base], state[base + V * plane], scratch[errors]
     for x in range(width):
         i = base + x
         j = above + x
@@ -68,9 +94,7 @@ def _primal_row(state, base, above, plane, width, scratch, errors, theta, limit)
         grad_x = load(GRAD_X, state, i + GRAD_X * plane)
         grad_y = load(GRAD_Y, state, i + GRAD_Y * plane)
         rho = load(RHO, state, i + RHO * plane) + (grad_x * u + grad_y * v)
-        step = -rho * load(INVERSE, state, i + INVERSE * plane)
-        step = step if step < limit else limit
-        step = step if step > -limit else -limit
+        step = _data_step(rho, load(SQUARED, state, i + SQUARED * plane), limit)
         p11, left1 = load(P11, state, i + P11 * plane), load(P11, state, i + P11 * plane - 1)
         p12, above1 = load(P12, state, i + P12 * plane), load(P12, state, j + P12 * plane)
         p21, left2 = load(P21, state, i + P21 * plane), load(P21, state, i + P21 * plane - 1)
@@ -82,6 +106,22 @@ def _primal_row(state, base, above, plane, width, scratch, errors, theta, limit)
         du = new_u - u
         dv = new_v - v
         store(_ERRORS, scratch, errors + x, load(_ERRORS, scratch, errors + x) + (du * du + dv * dv))
+    _first_column(state, base, above, plane, first_u, first_v, theta, limit)
+    du = state[base] - first_u
+    dv = state[base + V * plane] - first_v
+    scratch[errors] = first_error + (du * du + dv * dv)
+
+
+@njit(**_OPTIONS)
+def _first_column(state, base, above, plane, u, v, theta, limit):
+    """Redo a row's first pixel, where OpenCV adds up the divergence in another order."""
+    grad_x, grad_y = state[base + GRAD_X * plane], state[base + GRAD_Y * plane]
+    rho = state[base + RHO * plane] + (grad_x * u + grad_y * v)
+    step = _data_step(rho, state[base + SQUARED * plane], limit)
+    divergence1 = (state[base + P11 * plane] + state[base + P12 * plane]) - state[above + P12 * plane]
+    divergence2 = (state[base + P21 * plane] + state[base + P22 * plane]) - state[above + P22 * plane]
+    state[base] = (u + step * grad_x) + theta * divergence1
+    state[base + V * plane] = (v + step * grad_y) + theta * divergence2
 
 
 @njit(**_OPTIONS)
@@ -96,15 +136,12 @@ def _dual_row(state, base, below, plane, width, step):
         u_y = load(U, state, j) - u
         v_x = load(V, state, i + 1 + V * plane) - v
         v_y = load(V, state, j + V * plane) - v
-        norm1 = _ONE + step * math.sqrt(u_x * u_x + u_y * u_y)
-        norm2 = _ONE + step * math.sqrt(v_x * v_x + v_y * v_y)
-        inverse = _ONE / (norm1 * norm2)
-        inverse1 = inverse * norm2
-        inverse2 = inverse * norm1
-        store(P11, state, i + P11 * plane, (load(P11, state, i + P11 * plane) + step * u_x) * inverse1)
-        store(P12, state, i + P12 * plane, (load(P12, state, i + P12 * plane) + step * u_y) * inverse1)
-        store(P21, state, i + P21 * plane, (load(P21, state, i + P21 * plane) + step * v_x) * inverse2)
-        store(P22, state, i + P22 * plane, (load(P22, state, i + P22 * plane) + step * v_y) * inverse2)
+        norm1 = _ONE + step * _length(u_x, u_y)
+        norm2 = _ONE + step * _length(v_x, v_y)
+        store(P11, state, i + P11 * plane, (load(P11, state, i + P11 * plane) + step * u_x) / norm1)
+        store(P12, state, i + P12 * plane, (load(P12, state, i + P12 * plane) + step * u_y) / norm1)
+        store(P21, state, i + P21 * plane, (load(P21, state, i + P21 * plane) + step * v_x) / norm2)
+        store(P22, state, i + P22 * plane, (load(P22, state, i + P22 * plane) + step * v_y) / norm2)
 
 
 @njit(**_OPTIONS)
@@ -161,13 +198,21 @@ def _interleave(second, image, edge_pixels):
 @njit(**_OPTIONS)
 def _store_weights(scratch, at, pitch, share, a):
     """Put the bicubic kernel's weights for one position into four rows of `scratch`."""
-    near, far, other = _ONE - share, _ONE + share, np.float32(2) - share
-    a2, a3 = a + np.float32(2), a + np.float32(3)
-    a4, a5, a8 = np.float32(4) * a, np.float32(5) * a, np.float32(8) * a
-    store(_WEIGHTS, scratch, at, ((a * far - a5) * far + a8) * far - a4)
-    store(_WEIGHTS, scratch, at + pitch, (a2 * share - a3) * share * share + _ONE)
-    store(_WEIGHTS, scratch, at + 2 * pitch, (a2 * near - a3) * near * near + _ONE)
-    store(_WEIGHTS, scratch, at + 3 * pitch, ((a * other - a5) * other + a8) * other - a4)
+    rest, squared = _ONE - share, share * share
+    first = a * (share * (rest * rest))
+    second = fma(fma(a + np.float32(2), share, -(a + np.float32(3))), squared, _ONE)
+    last = a * (rest * squared)
+    store(_WEIGHTS, scratch, at, first)
+    store(_WEIGHTS, scratch, at + pitch, second)
+    store(_WEIGHTS, scratch, at + 2 * pitch, ((_ONE - first) - second) - last)
+    store(_WEIGHTS, scratch, at + 3 * pitch, last)
+
+
+@njit(**_OPTIONS)
+def _floor(position):
+    """Return the integer at or below a position, in operations that vectorise."""
+    whole = np.int32(position)
+    return np.int32(whole - np.int32(np.float32(whole) > position))
 
 
 @njit(**_OPTIONS)
@@ -178,7 +223,6 @@ def _place_row(row, height, width, state, base, plane, scratch, offsets, a):
     """
     padded = _padded(width)
     low, right, bottom = np.float32(-3), np.float32(width + 2), np.float32(height + 2)
-    shift = np.float32(4)
     pitch = (width + 2 * MARGIN) * 4
     for x in range(padded):
         x_at = np.float32(x) + load(U, state, base + x)
@@ -187,51 +231,54 @@ def _place_row(row, height, width, state, base, plane, scratch, offsets, a):
         x_at = x_at if x_at < right else right
         y_at = y_at if y_at > low else low
         y_at = y_at if y_at < bottom else bottom
-        left = np.int32(x_at + shift)  # rounds towards zero: floor, for what is positive
-        top = np.int32(y_at + shift)
-        _store_weights(scratch, x, padded, x_at - np.float32(left - 4), a)
-        _store_weights(scratch, x + 4 * padded, padded, y_at - np.float32(top - 4), a)
-        store(_OFFSETS, offsets, x, (top - 4 - 1 + MARGIN) * pitch + (left - 4 - 1 + MARGIN) * 4)
+        left, top = _floor(x_at), _floor(y_at)
+        _store_weights(scratch, x, padded, x_at - np.float32(left), a)
+        _store_weights(scratch, x + 4 * padded, padded, y_at - np.float32(top), a)
+        store(_OFFSETS, offsets, x, (top - 1 + MARGIN) * pitch + (left - 1 + MARGIN) * 4)
 
 
 @njit(**_OPTIONS)
-def _sample_row(width, pitch, image, scratch, offsets, columns, samples):
-    """Sample image and gradient: down the columns of 4 x 4 neighbours (16 floats a row), then across."""
+def _across(image, i, w0, w1, w2, w3):
+    """Return the weighted sum of four neighbouring pixels' channel at `i`."""
+    total = w0 * load(_IMAGE, image, i)
+    total = fma(w1, load(_IMAGE, image, i + 4), total)
+    total = fma(w2, load(_IMAGE, image, i + 8), total)
+    return fma(w3, load(_IMAGE, image, i + 12), total)
+
+
+@njit(**_OPTIONS)
+def _sample_row(width, pitch, image, scratch, offsets, samples):
+    """Sample image and gradient: across each row of the 4 x 4 neighbours, then down."""
     padded = _padded(width)
     for x in range(width):
-        i = offsets[x]
-        w0, w1 = scratch[4 * padded + x], scratch[5 * padded + x]
-        w2, w3 = scratch[6 * padded + x], scratch[7 * padded + x]
-        for lane in range(LANES):
-            upper = w0 * load(_IMAGE, image, i + lane) + w1 * load(_IMAGE, image, i + pitch + lane)
-            lower = w2 * load(_IMAGE, image, i + 2 * pitch + lane) + w3 * load(_IMAGE, image, i + 3 * pitch + lane)
-            store(_COLUMNS, scratch, columns + lane, upper + lower)
-        w0, w1 = scratch[x], scratch[padded + x]
-        w2, w3 = scratch[2 * padded + x], scratch[3 * padded + x]
+        start = offsets[x]
+        w0, w1, w2, w3 = scratch[x], scratch[padded + x], scratch[2 * padded + x], scratch[3 * padded + x]
+        h0, h1 = scratch[4 * padded + x], scratch[5 * padded + x]
+        h2, h3 = scratch[6 * padded + x], scratch[7 * padded + x]
         for channel in range(4):
-            at = columns + channel
-            left = w0 * load(_COLUMNS, scratch, at) + w1 * load(_COLUMNS, scratch, at + 4)
-            right = w2 * load(_COLUMNS, scratch, at + 8) + w3 * load(_COLUMNS, scratch, at + 12)
-            store(_SAMPLES, scratch, samples + 4 * x + channel, left + right)
+            i = start + channel
+            total = h0 * _across(image, i, w0, w1, w2, w3)
+            total = fma(h1, _across(image, i + pitch, w0, w1, w2, w3), total)
+            total = fma(h2, _across(image, i + 2 * pitch, w0, w1, w2, w3), total)
+            total = fma(h3, _across(image, i + 3 * pitch, w0, w1, w2, w3), total)
+            store(_SAMPLES, scratch, samples + 4 * x + channel, total)
 
 
 @njit(**_OPTIONS)
 def _linearize_row(first, row, width, state, base, plane, scratch, samples):
-    """Turn a row's samples into gradient, constant part of rho and 1 / |grad|^2 (eq. 9)."""
+    """Turn a row's samples into gradient, constant part of rho and |grad|^2 (eq. 9)."""
     for x in range(width):
         i = base + x
         warped = load(_SAMPLES, scratch, samples + 4 * x)
         grad_x = load(_SAMPLES, scratch, samples + 4 * x + 1)
         grad_y = load(_SAMPLES, scratch, samples + 4 * x + 2)
-        squared = grad_x * grad_x + grad_y * grad_y
-        squared = squared if squared > _FLOOR else _FLOOR
         rho = ((warped - grad_x * load(U, state, i)) - grad_y * load(V, state, i + V * plane)) - load(
             _FIRST, first, row * width + x
         )
         store(GRAD_X, state, i + GRAD_X * plane, grad_x)
         store(GRAD_Y, state, i + GRAD_Y * plane, grad_y)
         store(RHO, state, i + RHO * plane, rho)
-        store(INVERSE, state, i + INVERSE * plane, _ONE / squared)
+        store(SQUARED, state, i + SQUARED * plane, grad_x * grad_x + grad_y * grad_y)
 
 
 @njit(**_OPTIONS)
@@ -239,19 +286,23 @@ def _linearize(first, height, width, image, state, scratch, offsets, a):
     """Sample the second image where the flow points and linearise around it; `first` is flat."""
     padded = _padded(width)
     plane = padded + LANES
-    columns = 8 * padded
-    samples = columns + LANES
+    samples = 8 * padded
     for row in range(height):
         base = (row + 1) * NUM_STATE * plane + LANES
         _place_row(row, height, width, state, base, plane, scratch, offsets, a)
-        _sample_row(width, (width + 2 * MARGIN) * 4, image, scratch, offsets, columns, samples)
+        _sample_row(width, (width + 2 * MARGIN) * 4, image, scratch, offsets, samples)
         _linearize_row(first, row, width, state, base, plane, scratch, samples)
 
 
 @njit(**_OPTIONS)
-def _steps_at_once(error, limit):
-    """Return how many steps to make before looking again: more than one only while far from stopping."""
-    if error > 8 * limit:
+def _steps_at_once(settled, error, limit):
+    """Return how many steps to make before looking again: more than one only while far from stopping.
+
+    The error falls steeply over the first steps, then by some per cent a step; `settled` counts steps since the median.
+    """
+    if settled < 4:
+        return 1
+    if error > 6 * limit:
         return MAX_STEPS_AT_ONCE
     return 2 if error > 3 * limit else 1
 
@@ -260,8 +311,8 @@ def _steps_at_once(error, limit):
 def _iterate(height, width, state, scratch, theta, limit, dual_step, inner, outer, median, sparse_check, error_limit):
     """Make steps until one changes the flow by at most `error_limit` in sum of squares; returns how many were made.
 
-    The test is that of `reference.stopping_test`. Where steps run several at a time the first one that passes ends it
-    all the same, with up to three further steps made.
+    The test is that of `reference.stopping_test`. Were an error to fall below the limit while several steps run at a
+    time, those after it would have been made as well.
     """
     padded = _padded(width)
     pitch = NUM_STATE * (padded + LANES)
@@ -270,9 +321,8 @@ def _iterate(height, width, state, scratch, theta, limit, dual_step, inner, oute
         if median and done % inner == 0:
             median5(state, pitch + LANES, pitch, height, width, scratch)
             median5(state, pitch + LANES + padded + LANES, pitch, height, width, scratch)
-        # the first step of a linearisation may already be small
-        wanted = _steps_at_once(error, error_limit) if done > 0 else 1
-        num_steps = min(wanted, inner - done % inner)
+        settled = done % inner
+        num_steps = min(_steps_at_once(settled, error, error_limit), inner - settled)
         _sweep(num_steps, height, width, state, scratch, theta, limit, dual_step)
         for step in range(num_steps):
             error = 0.0

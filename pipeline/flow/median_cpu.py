@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from numba import njit
 
-from pipeline.flow.memory import load, store
+from pipeline.flow.intrinsics import load, store
 
 _COPY, _RANK0, _RANK1, _RANK2, _RANK3, _RANK4, _RESULT = range(20, 27)
 _OPTIONS = {"nogil": True, "cache": True, "error_model": "numpy"}

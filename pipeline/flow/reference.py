@@ -12,8 +12,8 @@ OpenCV's DualTVL1OpticalFlow (after J. Sanchez, E. Meinhardt-Llopis, G. Facciolo
             p = (p + tau/theta grad u) / (1 + tau/theta |grad u|)                   (eq. 14)
     the dual p is zero at the start of a level and kept over its warps.
 
-Departures from OpenCV's code, below its own rounding: where |grad|^2 is at most float32's epsilon the step is
--rho / epsilon, clipped, in place of zero; the squared steps are summed in double precision.
+With cv2.remap and cv2.resize in place of `warp` and `resize` it gives OpenCV's bits; those two differ in the last one.
+A step's error is summed in double precision here, in single there, which rarely shows.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import numpy as np
 
 from pipeline.flow.parameters import TVL1Parameters
 
-GRADIENT_FLOOR = np.float32(np.finfo(np.float32).eps)
+FLAT = np.float32(np.finfo(np.float32).eps)  # |grad|^2 of a pixel without structure
 
 
 def tvl1_reference(
@@ -36,7 +36,8 @@ def tvl1_reference(
     for level in reversed(range(len(first))):
         if level < len(first) - 1:
             u, v = (
-                resize(plane, first[level].shape, None, parameters) / dtype(parameters.scale_step) for plane in (u, v)
+                resize(plane, first[level].shape, None, parameters) * dtype(1 / parameters.scale_step)
+                for plane in (u, v)
             )
         u, v = solve_level(first[level], second[level], u, v, parameters)
     return np.stack([u, v], axis=-1)
@@ -87,13 +88,14 @@ def solve_level(
 def _iterate(u, v, duals, grad_x, grad_y, rho_const, parameters) -> tuple[np.ndarray, np.ndarray]:
     """Alternate between v, u and p of one linearisation until a step is small; `duals` is updated in place."""
     theta, limit = u.dtype.type(parameters.theta), u.dtype.type(parameters.threshold)
-    squared = np.maximum(grad_x * grad_x + grad_y * grad_y, GRADIENT_FLOOR)
+    squared = grad_x * grad_x + grad_y * grad_y
     done = stopping_test(parameters, u.size)
     for step in range(parameters.outer_iterations * parameters.inner_iterations):
         if step % parameters.inner_iterations == 0 and parameters.median_size > 1:
             u, v = median5(u), median5(v)
         rho = rho_const + (grad_x * u + grad_y * v)
-        data_step = np.clip(-rho / squared, -limit, limit)
+        data_step = np.where(squared > FLAT, -rho / np.maximum(squared, FLAT), 0)
+        data_step = np.select([rho < -limit * squared, rho > limit * squared], [limit, -limit], data_step)
         new_u = u + data_step * grad_x + theta * divergence(duals[0], duals[1])
         new_v = v + data_step * grad_y + theta * divergence(duals[2], duals[3])
         error = float(np.sum((new_u - u) ** 2 + (new_v - v) ** 2, dtype=np.float64))
@@ -152,23 +154,26 @@ def warp(image: np.ndarray, u: np.ndarray, v: np.ndarray, parameters: TVL1Parame
 
 
 def _cubic_taps(position: np.ndarray, parameters: TVL1Parameters) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Return the first of the four pixels around each position and the four weights."""
+    """Return the first of the four pixels around each position and the four weights, in forms that lose no digits."""
     a = parameters.cubic_coefficient
-
-    def far(distance: np.ndarray) -> np.ndarray:
-        return ((a * distance - 5 * a) * distance + 8 * a) * distance - 4 * a
-
-    def near(distance: np.ndarray) -> np.ndarray:
-        return ((a + 2) * distance - (a + 3)) * distance * distance + 1
-
     whole = np.floor(position)
     share = position - whole
-    return whole.astype(np.intp) - 1, [far(1 + share), near(share), near(1 - share), far(2 - share)]
+    rest = 1 - share
+    first, last = a * share * (rest * rest), a * rest * (share * share)
+    second = ((a + 2) * share - (a + 3)) * (share * share) + 1
+    return whole.astype(np.intp) - 1, [first, second, 1 - first - second - last, last]
 
 
 def divergence(x_component: np.ndarray, y_component: np.ndarray) -> np.ndarray:
-    """Return the backward differences' sum; what lies outside is zero (the adjoint of `forward_gradient`)."""
-    return np.diff(x_component, axis=1, prepend=0) + np.diff(y_component, axis=0, prepend=0)
+    """Return the backward differences' sum; what lies outside is zero (the adjoint of `forward_gradient`).
+
+    The first column is added up in another order than the rest, as in OpenCV: a last bit decides where a level stops.
+    """
+    outside = x_component.dtype.type(0)
+    down = np.diff(y_component, axis=0, prepend=outside)
+    result = np.diff(x_component, axis=1, prepend=outside) + down
+    result[1:, 0] = (x_component[1:, 0] + y_component[1:, 0]) - y_component[:-1, 0]
+    return result
 
 
 def dual_step(plane: np.ndarray, p_x: np.ndarray, p_y: np.ndarray, parameters: TVL1Parameters) -> list[np.ndarray]:
@@ -176,7 +181,7 @@ def dual_step(plane: np.ndarray, p_x: np.ndarray, p_y: np.ndarray, parameters: T
     grad_x = np.diff(plane, axis=1, append=plane[:, -1:])
     grad_y = np.diff(plane, axis=0, append=plane[-1:])
     step = plane.dtype.type(parameters.dual_step)
-    norm = 1 + step * np.sqrt(grad_x * grad_x + grad_y * grad_y)
+    norm = 1 + step * np.hypot(grad_x, grad_y)
     return [(p_x + step * grad_x) / norm, (p_y + step * grad_y) / norm]
 
 

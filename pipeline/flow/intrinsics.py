@@ -1,7 +1,8 @@
-"""Loads and stores that tell LLVM which planes of a buffer never overlap, so that it vectorises the kernels' loops.
+"""What the kernels need of LLVM and Numba does not offer: accesses that never overlap, and a fused multiply-add.
 
+Loads and stores here say which plane of a buffer they touch, so that LLVM vectorises the kernels' loops. By itself
 LLVM proves two arrays disjoint by comparing addresses at run time, and gives up beyond a few pairs; a TV-L1 step
-touches ten planes. All planes live in one flat buffer here. Each access carries its plane's alias scope and is declared
+touches ten planes. All planes live in one flat buffer. Each access carries its plane's alias scope and is declared
 disjoint from every other plane's: the caller answers for that. No bounds checks, no negative indices.
 """
 
@@ -38,6 +39,16 @@ def store(typing_context, plane, buffer, index, value):
         return context.get_dummy_value()
 
     return types.void(plane, buffer, types.intp, buffer.dtype), generate
+
+
+@intrinsic
+def fma(typing_context, a, b, c):
+    """Return a * b + c with one rounding: one instruction where the CPU has it, the C library's function elsewhere."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.fma(*arguments)
+
+    return a(a, b, c), generate
 
 
 def _address(context, builder, signature, arguments):
