@@ -235,7 +235,7 @@ def _make_rows(job: ShardJob, record: VideoRecord) -> tuple[LedgerRow, VideoRows
     try:
         if not path.exists():
             raise VideoError("missing", f"{path} does not exist.", path=path)
-        extraction = _extract_guarded(VideoJob(str(path), job.plan.modality, section, limits.max_pixels), limits)
+        extraction = extract_guarded(VideoJob(str(path), job.plan.modality, section, limits.max_pixels), limits)
     except VideoError as error:
         return _ledger_row(job, record, status="failed", problem=error), None
     if not len(extraction.rows):
@@ -247,7 +247,7 @@ def _make_rows(job: ShardJob, record: VideoRecord) -> tuple[LedgerRow, VideoRows
     return replace(row, num_stored=len(rows), stored_bytes=rows.num_bytes(), **rows.statistics), rows
 
 
-def _extract_guarded(job: VideoJob, limits: Limits) -> Extraction:
+def extract_guarded(job: VideoJob, limits: Limits) -> Extraction:
     """Run `extract_video` in the guarded process; a crash gets a second try, as it may have come from outside."""
     call = partial(_guarded_process(limits.memory_bytes).call, job, timeout_seconds=limits.seconds_per_video)
     try:

@@ -11,10 +11,12 @@ from pipeline.engine import Progress, Summary, run_extraction
 from pipeline.index import index_dataset
 from pipeline.manifest import Manifest
 from pipeline.parameters import ExtractParameters
+from pipeline.price import price_extraction
 from pipeline.shards.ledger import count_by_status
 from stages import edge
 
 ROWS_SHOWN = 20
+CORE_COUNTS = (2, 16, 256)
 
 
 def extract_with_progress(
@@ -72,6 +74,27 @@ def extract_manifest(
         )
         update(total)
     return summary
+
+
+def print_price(
+    dataset: str, root: Path, parameters: ExtractParameters, *, list_split: int | None, limit: int | None, as_json: bool
+) -> None:
+    """Measure a few videos and print what the whole extraction will cost."""
+    manifest = index_dataset(dataset, root, list_split=list_split, limit=limit)
+    with edge.err.status("measuring a few videos"):
+        price = price_extraction(manifest.records, root, parameters)
+    if as_json:
+        edge.print_json(price)
+        return
+    for one in price.modalities:
+        size = edge.human_bytes(one.stored_bytes)
+        edge.out.print(
+            f"{one.modality}: {one.num_rows:,} rows, {size}, {one.core_hours:.2f} core-hours", highlight=False
+        )
+    times = ", ".join(f"{price.hours_on(cores):.2f} h on {cores} cores" for cores in CORE_COUNTS)
+    measured = f"measured on {price.num_sampled} videos, {price.num_failed} of which could not be read"
+    shards = f"{price.num_shards} shards a modality"
+    edge.out.print(f"{price.num_videos:,} videos, {shards}: {times} ({measured})", soft_wrap=True, highlight=False)
 
 
 def summary_record(summary: Summary) -> dict[str, object]:

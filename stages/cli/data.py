@@ -12,7 +12,7 @@ from pipeline.datasets import DATASETS, DatasetSpec, dataset_spec, read_videos
 from pipeline.parameters import ExtractParameters, FlowParameters, FrameParameters, Limits
 from stages import edge
 from stages.cli.options import Size, json_option, list_split_option
-from stages.extraction import extract_with_progress, print_summary, summary_record
+from stages.extraction import extract_with_progress, print_price, print_summary, summary_record
 
 
 @click.command()
@@ -145,23 +145,28 @@ def index(dataset: str, root: Path, out: Path, list_split: int | None, limit: in
     help="Share of videos that may be partial or failed before the exit code is 1.",
 )
 @click.option("--retry-failed", is_flag=True, help="Decode again what an earlier run could not, wholly or in part.")
+@click.option("--plan", is_flag=True, help="Only say what it would cost, measured on a few of the videos.")
 @click.option("--replace", is_flag=True, help="Replace shards of other parameters in --out.")
 @json_option
 def extract(dataset: str, root: Path, out: str, list_split: int | None, limit: int | None,
             workers: int | None, ray_address: str | None, fail_above: float, replace: bool, retry_failed: bool,
-            as_json: bool, **options: object) -> None:  # fmt: skip
+            plan: bool, as_json: bool, **options: object) -> None:  # fmt: skip
     """Decode videos, sample frames, compute flow, and write shards and a ledger. Running it again continues.
 
     \b
     Examples:
       tdn-data extract --dataset fcvid --root /data/fcvid --out shards
       tdn-data extract --dataset folder --root my_videos --out shards --modality both --size 256x256
+      tdn-data extract --dataset fcvid --root /data/fcvid --out shards --plan
     """
     with edge.messages():
+        parameters = parameters_from_options(dataset_spec(dataset), **options)
+        if plan:
+            return print_price(dataset, root, parameters, list_split=list_split, limit=limit, as_json=as_json)
         summary = extract_with_progress(
             dataset,
             root,
-            parameters_from_options(dataset_spec(dataset), **options),
+            parameters,
             out=out,
             list_split=list_split,
             limit=limit,

@@ -16,12 +16,21 @@ from stages.cli.options import json_option
 @click.argument("second", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="f.flo for numbers, f.png for colours.")
 @click.option("--truth", type=click.Path(path_type=Path), help="A .flo file to compare with.")
-@click.option("--method", default="tvl1", show_default=True, help="tvl1, opencv-tvl1, opencv-cuda-tvl1, farneback, dis.")
+@click.option(
+    "--method", default="tvl1", show_default=True, help="tvl1, opencv-tvl1, opencv-cuda-tvl1, farneback, dis."
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda, for tvl1.")
 @click.option("--preset", help="opencv or opencv-cuda, for tvl1.")
 @json_option
 def flow(
-    first: Path, second: Path, out: Path, truth: Path | None, method: str, device: str, preset: str | None, as_json: bool
+    first: Path,
+    second: Path,
+    out: Path,
+    truth: Path | None,
+    method: str,
+    device: str,
+    preset: str | None,
+    as_json: bool,
 ) -> None:
     """Compute the optical flow from image FIRST to image SECOND.
 
@@ -40,7 +49,9 @@ def flow(
         return
     height, width = report.flow.shape[:2]
     magnitudes = f"mean {report.mean_magnitude:.3f} px, largest {report.max_magnitude:.2f} px"
-    edge.out.print(f"{report.method}: {width} x {height}, {magnitudes}; {report.output}", soft_wrap=True, highlight=False)
+    edge.out.print(
+        f"{report.method}: {width} x {height}, {magnitudes}; {report.output}", soft_wrap=True, highlight=False
+    )
     if report.error is not None:
         words = ", ".join(f"{name.replace('_', ' ')} {_number(value)}" for name, value in asdict(report.error).items())
         edge.out.print(f"against {truth}: {words}", soft_wrap=True, highlight=False)

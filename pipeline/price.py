@@ -1,0 +1,120 @@
+"""What an extraction will cost, before it starts: a few videos are extracted for real, the rest is multiplication.
+
+Planning works on a manifest file in batches, so that ten million videos need neither the memory nor the minutes that
+ten million records would.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from pipeline.errors import InputError, VideoError
+from pipeline.extract import VideoJob, extract_guarded
+from pipeline.manifest import VideoRecord
+from pipeline.parameters import ExtractParameters
+from pipeline.shards.plan import num_shards, shard_number
+
+SAMPLE_SIZE = 8
+BATCH_ROWS = 1 << 16
+
+
+@dataclass(frozen=True)
+class ShardSizes:
+    """How a manifest divides into shards: their number, and the fewest, mean and most videos in one."""
+
+    num_videos: int
+    num_shards: int
+    fewest: int
+    mean: float
+    most: int
+
+
+@dataclass(frozen=True)
+class ModalityPrice:
+    """One modality's cost, scaled up from the sampled videos."""
+
+    modality: str
+    num_rows: int
+    stored_bytes: int
+    core_hours: float
+
+
+@dataclass(frozen=True)
+class Price:
+    """The cost of an extraction; `num_sampled` videos were measured, of which `num_failed` did not open."""
+
+    num_videos: int
+    num_sampled: int
+    num_failed: int
+    num_shards: int
+    modalities: tuple[ModalityPrice, ...]
+
+    def hours_on(self, num_cores: int) -> float:
+        """Return the hours that so many cores take, when all are busy all the time."""
+        return sum(one.core_hours for one in self.modalities) / num_cores
+
+
+def plan_sizes(manifest: Path, *, videos_per_shard: int) -> ShardSizes:
+    """Return how the videos of a manifest file divide into shards, reading identifiers alone, a batch at a time."""
+    file = pq.ParquetFile(manifest)
+    num_videos = file.metadata.num_rows
+    if not num_videos:
+        raise InputError(f"{manifest} lists no video.", path=manifest)
+    count = num_shards(num_videos, videos_per_shard)
+    sizes = np.zeros(count, np.int64)
+    for batch in file.iter_batches(BATCH_ROWS, columns=["video_id"]):
+        numbers = [shard_number(video_id, count) for video_id in batch["video_id"].to_pylist()]
+        sizes += np.bincount(numbers, minlength=count)
+    return ShardSizes(num_videos, count, int(sizes.min()), num_videos / count, int(sizes.max()))
+
+
+def price_extraction(
+    records: Sequence[VideoRecord],
+    root: Path,
+    parameters: ExtractParameters,
+    *,
+    num_videos: int | None = None,
+    sample_size: int = SAMPLE_SIZE,
+) -> Price:
+    """Extract `sample_size` videos spread evenly over `records` and return what all `num_videos` (default: all of
+    `records`) will cost. Raises InputError when not one of the sampled videos can be read.
+    """
+    total = len(records) if num_videos is None else num_videos
+    chosen = [records[index] for index in np.unique(np.linspace(0, len(records) - 1, sample_size).round().astype(int))]
+    measured = [
+        [_measure(record, root, parameters, modality) for record in chosen] for modality in parameters.modalities
+    ]
+    num_failed = sum(one is None for one in measured[0])
+    if num_failed == len(chosen):
+        raise InputError(f"none of {len(chosen)} sampled videos under {root} can be read; check --root.", path=root)
+    scale = total / len(chosen)
+    modalities = tuple(
+        _modality_price(modality, [one for one in ones if one is not None], scale)
+        for modality, ones in zip(parameters.modalities, measured, strict=True)
+    )
+    return Price(total, len(chosen), num_failed, num_shards(total, parameters.videos_per_shard), modalities)
+
+
+def _measure(
+    record: VideoRecord, root: Path, parameters: ExtractParameters, modality: str
+) -> tuple[int, int, float] | None:
+    """Return one video's rows, bytes and seconds in one modality; None when it cannot be read."""
+    section = parameters.frames if modality == "rgb" else parameters.flow
+    job = VideoJob(str(root / record.path), modality, section, parameters.limits.max_pixels)
+    started = time.perf_counter()
+    try:
+        rows = extract_guarded(job, parameters.limits).rows
+    except VideoError:
+        return None
+    return len(rows), rows.num_bytes(), time.perf_counter() - started
+
+
+def _modality_price(modality: str, measured: list[tuple[int, int, float]], scale: float) -> ModalityPrice:
+    rows, stored_bytes, seconds = (sum(column) * scale for column in zip(*measured, strict=True))
+    return ModalityPrice(modality, round(rows), round(stored_bytes), seconds / 3600)

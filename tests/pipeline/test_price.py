@@ -1,0 +1,55 @@
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.errors import InputError
+from pipeline.extract import VideoJob, extract_video
+from pipeline.index import index_dataset
+from pipeline.manifest import MANIFEST_SCHEMA
+from pipeline.parameters import ExtractParameters, FrameParameters
+from pipeline.price import plan_sizes, price_extraction
+from pipeline.shards.plan import plan_shards
+
+PARAMETERS = ExtractParameters(frames=FrameParameters(height=48, width=64), videos_per_shard=100)
+
+
+def synthetic_manifest(path, num_videos):
+    """Write a manifest of many identifiers, in batches."""
+    with pq.ParquetWriter(path, MANIFEST_SCHEMA) as writer:
+        for start in range(0, num_videos, 50_000):
+            ids = [f"class_{number % 239}/{number:011d}" for number in range(start, min(start + 50_000, num_videos))]
+            columns = {name: pa.nulls(len(ids), MANIFEST_SCHEMA.field(name).type) for name in MANIFEST_SCHEMA.names}
+            writer.write_table(pa.table(columns | {"video_id": ids}, schema=MANIFEST_SCHEMA))
+
+
+def test_a_synthetic_fcvid_divides_evenly(tmp_path):
+    synthetic_manifest(tmp_path / "m.parquet", 91_223)
+    sizes = plan_sizes(tmp_path / "m.parquet", videos_per_shard=64)
+    assert (sizes.num_videos, sizes.num_shards) == (91_223, 2048)
+    assert 0 < sizes.fewest < sizes.mean < sizes.most < 3 * sizes.mean
+
+
+def test_the_price_of_all_is_the_measured_cost_of_all(clip_folder):
+    manifest = index_dataset("folder", clip_folder)
+    price = price_extraction(manifest.records, clip_folder, PARAMETERS, sample_size=len(manifest))
+    job = [
+        VideoJob(str(clip_folder / r.path), "rgb", PARAMETERS.frames, 1 << 20) for r in manifest if r.problem is None
+    ]
+    rows = [extract_video(one).rows for one in job if "garbage" not in one.path]
+    assert (price.num_sampled, price.num_failed) == (12, 2)
+    assert price.modalities[0].num_rows == sum(map(len, rows))
+    assert price.modalities[0].stored_bytes == sum(one.num_bytes() for one in rows)
+    assert price.num_shards == len(plan_shards(manifest, PARAMETERS, "rgb"))
+    assert price.hours_on(2) == pytest.approx(price.modalities[0].core_hours / 2) and price.hours_on(2) > 0
+
+
+def test_a_larger_set_costs_in_proportion(clip_folder):
+    manifest = index_dataset("folder", clip_folder, limit=4)
+    price = price_extraction(manifest.records, clip_folder, PARAMETERS, sample_size=4, num_videos=4000)
+    assert price.modalities[0].num_rows == 1000 * (8 + 9 + 10 + 11)
+
+
+def test_a_root_without_its_videos_is_named(clip_folder, tmp_path):
+    manifest = index_dataset("folder", clip_folder)
+    with pytest.raises(InputError, match="none of 8 sampled videos under .* can be read"):
+        price_extraction(manifest.records, tmp_path, PARAMETERS)
