@@ -89,9 +89,9 @@ def print_price(
     for one in price.modalities:
         size = edge.human_bytes(one.stored_bytes)
         edge.out.print(
-            f"{one.modality}: {one.num_rows:,} rows, {size}, {one.core_hours:.2f} core-hours", highlight=False
+            f"{one.modality}: {one.num_rows:,} rows, {size}, {one.core_hours:.3g} core-hours", highlight=False
         )
-    times = ", ".join(f"{price.hours_on(cores):.2f} h on {cores} cores" for cores in CORE_COUNTS)
+    times = ", ".join(f"{price.hours_on(cores):.3g} h on {cores} cores" for cores in CORE_COUNTS)
     measured = f"measured on {price.num_sampled} videos, {price.num_failed} of which could not be read"
     shards = f"{price.num_shards} shards a modality"
     edge.out.print(f"{price.num_videos:,} videos, {shards}: {times} ({measured})", soft_wrap=True, highlight=False)

@@ -162,7 +162,8 @@ def extract(dataset: str, root: Path, out: str, list_split: int | None, limit: i
     with edge.messages():
         parameters = parameters_from_options(dataset_spec(dataset), **options)
         if plan:
-            return print_price(dataset, root, parameters, list_split=list_split, limit=limit, as_json=as_json)
+            print_price(dataset, root, parameters, list_split=list_split, limit=limit, as_json=as_json)
+            return
         summary = extract_with_progress(
             dataset,
             root,
