@@ -3,6 +3,7 @@
 Each kind of kill is done twice here and TDN_DATA_KILLS times by `make kills` (20).
 """
 
+import contextlib
 import hashlib
 import os
 import random
@@ -69,8 +70,9 @@ def test_a_worker_is_killed(clip_folder, undisturbed, tmp_path):
     for number, seconds in enumerate(moments(undisturbed, 2)):
         out = tmp_path / str(number)
         process = start(clip_folder, out)
-        time.sleep(seconds)
-        workers = [one for one in descendants(process.pid) if "ray::_extract_counted" in " ".join(one.cmdline())]
+        wait_for_workers(process)
+        time.sleep(0.2 * seconds)
+        workers = working(process)
         if workers:
             random.Random(number).choice(workers).kill()
             num_killed += 1
@@ -108,9 +110,17 @@ def test_ctrl_c_leaves_a_state_that_continues(clip_folder, undisturbed, tmp_path
     assert hashes(tmp_path) == undisturbed[0]
 
 
-def descendants(pid):
-    """All processes below one; a Ray worker's own name is in its command line."""
-    try:
-        return psutil.Process(pid).children(recursive=True)
-    except psutil.NoSuchProcess:
-        return []
+def working(process):
+    """The busy Ray workers below an extraction: Ray writes a task's name into the command line."""
+    found = []
+    for one in psutil.Process(process.pid).children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if "ray::_extract_counted" in " ".join(one.cmdline()):
+                found.append(one)
+    return found
+
+
+def wait_for_workers(process):
+    """Return once a worker is busy, or the extraction has ended."""
+    while process.poll() is None and not working(process):
+        time.sleep(0.05)
