@@ -9,7 +9,8 @@ A codec without a reader here is decoded from its first packet on, which is alwa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import struct
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -30,6 +31,7 @@ PacketReader = Callable[[memoryview], PacketFacts]
 _PREDICTED = PacketFacts()
 _KEY = PacketFacts(start=True)
 _START_CODE = b"\0\0\1"
+_UNIT_HEADER = struct.Struct(">IBB")
 _SMALLEST_CODED_VOP_BYTES = 11  # shorter MPEG-4 packets are placeholders: "nothing new", or the rest of a packed pair
 
 # Codecs whose inter pictures never look back past a keyframe, and where nothing can be left out with certainty.
@@ -51,7 +53,7 @@ def packet_reader(codec: str, extradata: bytes | None) -> PacketReader | None:
     return readers.get(codec)
 
 
-def is_reordered(codec: str, facts: list[PacketFacts]) -> bool:
+def is_reordered(codec: str, facts: Sequence[PacketFacts]) -> bool:
     """Whether pictures may be shown in another order than their packets come in."""
     if codec == "mpeg4":
         return any(fact.droppable for fact in facts)  # B pictures
@@ -60,9 +62,9 @@ def is_reordered(codec: str, facts: list[PacketFacts]) -> bool:
 
 @dataclass(frozen=True)
 class _NalReader:
-    """Applies `facts` to the NAL units of a packet; `length_size` is 0 for start codes, else bytes per length field."""
+    """Applies `facts` to the first two bytes of each NAL unit; `length_size` is in bytes, 0 for start codes."""
 
-    facts: Callable[[Iterator[memoryview]], PacketFacts]
+    facts: Callable[[Iterator[tuple[int, int]]], PacketFacts]
     length_size: int
 
     def __call__(self, packet: memoryview) -> PacketFacts:
@@ -79,47 +81,50 @@ def _length_size(codec: str, extradata: bytes) -> int:
     return (extradata[position] & 3) + 1
 
 
-def _prefixed_units(packet: memoryview, length_size: int) -> Iterator[memoryview]:
-    position = 0
-    while position + length_size + 2 <= len(packet):
-        length = int.from_bytes(packet[position : position + length_size], "big")
-        position += length_size
-        yield packet[position : position + 2]
-        position += length
+def _prefixed_units(packet: memoryview, length_size: int) -> Iterator[tuple[int, int]]:
+    position, end = 0, len(packet) - length_size - 2
+    while position <= end:
+        if length_size == 4:
+            length, first, second = _UNIT_HEADER.unpack_from(packet, position)
+        else:
+            length = int.from_bytes(packet[position : position + length_size], "big")
+            first, second = packet[position + length_size : position + length_size + 2]
+        yield first, second
+        position += length_size + length
 
 
-def _start_code_units(packet: memoryview) -> Iterator[memoryview]:
+def _start_code_units(packet: memoryview) -> Iterator[tuple[int, int]]:
     data = bytes(packet)
     position = data.find(_START_CODE)
     while position >= 0 and position + 5 <= len(data):
-        yield packet[position + 3 : position + 5]
+        yield data[position + 3], data[position + 4]
         position = data.find(_START_CODE, position + 3)
 
 
-def _h264_facts(units: Iterator[memoryview]) -> PacketFacts:
+def _h264_facts(units: Iterator[tuple[int, int]]) -> PacketFacts:
     slices = instantaneous = parameters = False
     reference = 0
-    for unit in units:
-        kind = unit[0] & 31
+    for first, _ in units:
+        kind = first & 31
         if 1 <= kind <= 5:
             slices = True
             instantaneous = instantaneous or kind == 5
-            reference |= unit[0] >> 5 & 3
+            reference |= first >> 5 & 3
         parameters = parameters or kind in (7, 8)
     droppable = slices and not reference and not parameters
     return PacketFacts(start=instantaneous, droppable=droppable, shown=slices, parameters=parameters)
 
 
-def _hevc_facts(units: Iterator[memoryview]) -> PacketFacts:
+def _hevc_facts(units: Iterator[tuple[int, int]]) -> PacketFacts:
     slices = random_access = parameters = False
     droppable, layer = True, 0
-    for unit in units:
-        kind = unit[0] >> 1 & 63
-        if kind < 32 and not unit[0] & 1 and unit[1] >> 3 == 0:  # a slice of the base layer
+    for first, second in units:
+        kind = first >> 1 & 63
+        if kind < 32 and not first & 1 and second >> 3 == 0:  # a slice of the base layer
             slices = True
             random_access = random_access or 16 <= kind <= 21
             droppable = droppable and kind <= 14 and kind % 2 == 0
-            layer = (unit[1] & 7) - 1
+            layer = (second & 7) - 1
         parameters = parameters or kind in (32, 33, 34)
     droppable = droppable and slices and not parameters
     return PacketFacts(random_access, droppable, shown=slices, parameters=parameters, layer=layer)

@@ -73,9 +73,9 @@ def read_packets(container: InputContainer, stream: VideoStream) -> Iterator[av.
     return (packet for packet in container.demux(stream) if packet.size)
 
 
-def is_incomplete(container: InputContainer, packet: av.Packet) -> bool:
-    """Whether bytes of the packet are missing. MPEG-TS only counts its cells and cries wolf where files were joined."""
-    return packet.is_corrupt and "mpegts" not in container.format.name.split(",")
+def flags_incomplete_packets(container: InputContainer) -> bool:
+    """Whether a packet's corrupt flag says that bytes are missing. MPEG-TS sets it wherever files were joined."""
+    return "mpegts" not in container.format.name.split(",")
 
 
 def is_cut_off(

@@ -12,7 +12,13 @@ import numpy as np
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from pipeline.video.container import announces_duration, is_incomplete, nothing_decodes, open_video, read_packets
+from pipeline.video.container import (
+    announces_duration,
+    flags_incomplete_packets,
+    nothing_decodes,
+    open_video,
+    read_packets,
+)
 from pipeline.video.plan import needed_packets, plan_runs
 from pipeline.video.timeline import (
     FALLBACK_FRAME_SECONDS,
@@ -62,12 +68,12 @@ def decode_timeline(path: str | os.PathLike, rows: PacketRows, *, max_pixels: in
 
 def decode_all(container: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame | None]:
     """Every picture as shown, None where others may be missing; after damage it goes on at the next keyframe."""
-    context, waiting = stream.codec_context, False
+    context, waiting, flags = stream.codec_context, False, flags_incomplete_packets(container)
     try:
         for packet in read_packets(container, stream):
             if waiting and not packet.is_keyframe:
                 continue
-            frames, waiting = _decode_or_reset(context, packet, incomplete=is_incomplete(container, packet))
+            frames, waiting = _decode_or_reset(context, packet, incomplete=packet.is_corrupt and flags)
             for frame in frames:
                 if waiting:
                     yield None

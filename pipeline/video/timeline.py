@@ -9,7 +9,7 @@ for all the rest.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
 
@@ -18,12 +18,12 @@ import numpy as np
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from pipeline.video.bitstream import PacketFacts, PacketReader, is_reordered, packet_reader
+from pipeline.video.bitstream import PacketFacts, is_reordered, packet_reader
 from pipeline.video.container import (
     announced_seconds,
     announces_duration,
+    flags_incomplete_packets,
     is_cut_off,
-    is_incomplete,
     open_video,
     read_packets,
 )
@@ -55,20 +55,19 @@ class Timeline:
         return np.where(self.gap_after, np.minimum(next_seconds, self.pts_seconds + usual), next_seconds)
 
 
-@dataclass
+@dataclass(frozen=True)
 class PacketRows:
-    """The packets of one stream in file order, one list entry each; `packets` is None once they are too many bytes."""
+    """The packets of one stream in file order, one entry per packet in each sequence."""
 
-    pts: list[int | None] = field(default_factory=list)
-    duration: list[int] = field(default_factory=list)
-    keyframe: list[bool] = field(default_factory=list)
-    discard: list[bool] = field(default_factory=list)  # decoded but cut away by an edit list
-    facts: list[PacketFacts] = field(default_factory=list)
-    packets: list[av.Packet] | None = field(default_factory=list)
-    num_bytes: int = 0
-    damaged: bool = False  # some packet is incomplete
-    cut_off: bool = False  # the file ends too early
-    changes_setup: bool = False  # decoder configuration replaced half-way
+    pts: tuple[int | None, ...]
+    duration: tuple[int | None, ...]  # ticks
+    keyframe: tuple[bool, ...]
+    discard: tuple[bool, ...]  # decoded but cut away by an edit list
+    facts: tuple[PacketFacts, ...]
+    packets: tuple[av.Packet, ...] | None  # None: more than MAX_KEPT_BYTES
+    damaged: bool  # some packet is incomplete
+    cut_off: bool  # the file ends too early
+    changes_setup: bool  # decoder configuration replaced half-way
 
     @property
     def shown(self) -> np.ndarray:
@@ -78,34 +77,34 @@ class PacketRows:
 
 def read_rows(path: str | os.PathLike, container: InputContainer, stream: VideoStream) -> PacketRows:
     """Read all packets of the stream, to the end of the file or to where it breaks."""
-    rows = PacketRows()
     context = stream.codec_context
     reader = packet_reader(context.codec.canonical_name, context.extradata) or (lambda packet: PacketFacts())
+    rows, packets, num_bytes, failed = [], [], 0, False
     try:
         for packet in read_packets(container, stream):
-            rows.damaged |= is_incomplete(container, packet)
-            _append(rows, packet, reader)
+            keyframe, facts = packet.is_keyframe, reader(memoryview(packet))
+            new_setup = keyframe and packet.has_sidedata("new_extradata")
+            rows.append((packet.pts, packet.duration, keyframe, packet.is_discard, facts, packet.is_corrupt, new_setup))
+            num_bytes += packet.size
+            if num_bytes <= MAX_KEPT_BYTES:
+                packets.append(packet)
+            else:
+                packets.clear()
     except av.FFmpegError:
-        rows.cut_off = True
-    rows.cut_off |= is_cut_off(
-        path, container, stream, num_packets=len(rows.pts), end_seconds=_span_seconds(rows, stream)
+        failed = True
+    pts, duration, keyframe, discard, facts, corrupt, new_setup = zip(*rows, strict=True) if rows else ((),) * 7
+    span_seconds = _span_seconds(pts, duration, stream)
+    return PacketRows(
+        pts=pts,
+        duration=duration,
+        keyframe=keyframe,
+        discard=discard,
+        facts=facts,
+        packets=tuple(packets) if num_bytes <= MAX_KEPT_BYTES else None,
+        damaged=any(corrupt) and flags_incomplete_packets(container),
+        cut_off=failed or is_cut_off(path, container, stream, num_packets=len(rows), end_seconds=span_seconds),
+        changes_setup=any(new_setup[1:]),
     )
-    return rows
-
-
-def _append(rows: PacketRows, packet: av.Packet, reader: PacketReader) -> None:
-    if packet.is_keyframe and rows.pts:
-        rows.changes_setup |= packet.has_sidedata("new_extradata")
-    rows.pts.append(packet.pts)
-    rows.duration.append(packet.duration or 0)
-    rows.keyframe.append(packet.is_keyframe)
-    rows.discard.append(packet.is_discard)
-    rows.facts.append(reader(memoryview(packet)))
-    rows.num_bytes += packet.size
-    if rows.num_bytes > MAX_KEPT_BYTES:
-        rows.packets = None
-    if rows.packets is not None:
-        rows.packets.append(packet)
 
 
 def packet_timeline(
@@ -133,7 +132,7 @@ def packet_timeline(
         stream,
         rows,
         tick=stream.time_base,
-        last_seconds=float(rows.duration[frame_packets[-1]] * stream.time_base),
+        last_seconds=float((rows.duration[frame_packets[-1]] or 0) * stream.time_base),
         table=table,
         frame_packets=frame_packets,
     )
@@ -209,7 +208,7 @@ def _first_shown_pts(path: str | os.PathLike) -> int | None:
     return None
 
 
-def _droppable(facts: list[PacketFacts]) -> np.ndarray:
+def _droppable(facts: tuple[PacketFacts, ...]) -> np.ndarray:
     highest_layer = max(fact.layer for fact in facts)
     return np.array([fact.droppable and fact.layer == highest_layer for fact in facts], dtype=bool)
 
@@ -229,10 +228,10 @@ def _starts(rows: PacketRows) -> np.ndarray:
     return np.array([0, *starts], dtype=np.int64)
 
 
-def _span_seconds(rows: PacketRows, stream: VideoStream) -> float:
-    """From the first to the end of the last timestamp."""
-    ends = [pts + duration for pts, duration in zip(rows.pts, rows.duration, strict=True) if pts is not None]
-    return float((max(ends) - min(pts for pts in rows.pts if pts is not None)) * stream.time_base) if ends else 0.0
+def _span_seconds(pts: tuple[int | None, ...], duration: tuple[int | None, ...], stream: VideoStream) -> float:
+    """From the first timestamp to the end of the last."""
+    ends = [begin + (ticks or 0) for begin, ticks in zip(pts, duration, strict=True) if begin is not None]
+    return float((max(ends) - min(begin for begin in pts if begin is not None)) * stream.time_base) if ends else 0.0
 
 
 def _usual_frame_seconds(pts_seconds: np.ndarray, stream: VideoStream) -> float:
