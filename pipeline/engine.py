@@ -181,7 +181,7 @@ def _run_jobs(
         counter = ray.remote(num_cpus=0)(_Counter).remote()
         task = ray.remote(num_cpus=1, max_retries=MAX_RETRIES)(_extract_counted)
         in_flight_limit = TASKS_PER_WORKER * int(ray.cluster_resources().get("CPU", 1))
-        waiting, in_flight, results = list(reversed(jobs)), [], []
+        waiting, in_flight, results = sorted(jobs, key=_work_bytes), [], []
         while waiting or in_flight:
             while waiting and len(in_flight) < in_flight_limit:
                 in_flight.append(task.remote(waiting.pop(), counter))
@@ -190,6 +190,11 @@ def _run_jobs(
             if on_progress is not None:
                 on_progress(Progress(ray.get(counter.value.remote()), num_total, num_found))
         return results
+
+
+def _work_bytes(job: ShardJob) -> int:
+    """Return the bytes of video in a shard; the largest are started first, so that no worker is late at the end."""
+    return sum(record.size_bytes or 0 for record in job.plan.records)
 
 
 class _Counter:
