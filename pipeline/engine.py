@@ -12,7 +12,7 @@ import fcntl
 import logging
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +39,7 @@ logger = logging.getLogger(__name__)
 TASKS_PER_WORKER = 2  # tasks in flight: enough to keep every worker busy, few enough to stop quickly
 MAX_RETRIES = 3
 POLL_SECONDS = 0.5
+GPU_SHARE = 0.25  # flow tasks on one GPU: one computes while the others decode and encode
 KNOCK_SECONDS = 10
 
 
@@ -179,17 +180,25 @@ def _run_jobs(
     num_total = sum(len(job.plan.records) for job in jobs)
     with _cluster(num_workers, ray_address) as ray:
         counter = ray.remote(num_cpus=0)(_Counter).remote()
-        task = ray.remote(num_cpus=1, max_retries=MAX_RETRIES)(_extract_counted)
-        in_flight_limit = TASKS_PER_WORKER * int(ray.cluster_resources().get("CPU", 1))
+        task = ray.remote(max_retries=MAX_RETRIES)(_extract_counted)
+        resources = ray.cluster_resources()
+        in_flight_limit = TASKS_PER_WORKER * int(resources.get("CPU", 1))
         waiting, in_flight, results = sorted(jobs, key=_work_bytes), [], []
         while waiting or in_flight:
             while waiting and len(in_flight) < in_flight_limit:
-                in_flight.append(task.remote(waiting.pop(), counter))
+                job = waiting.pop()
+                in_flight.append(task.options(**_task_resources(job, resources)).remote(job, counter))
             done, in_flight = ray.wait(in_flight, timeout=POLL_SECONDS)
             results.extend(_result(ray, reference) for reference in done)
             if on_progress is not None:
                 on_progress(Progress(ray.get(counter.value.remote()), num_total, num_found))
         return results
+
+
+def _task_resources(job: ShardJob, cluster: Mapping[str, float]) -> dict[str, float]:
+    """Return what Ray reserves for a shard: a core, and for our TV-L1 a share of a GPU where the cluster has any."""
+    on_gpu = job.plan.modality == "flow" and job.parameters.flow.method == "tvl1" and cluster.get("GPU", 0) > 0
+    return {"num_cpus": 1, "num_gpus": GPU_SHARE if on_gpu else 0}
 
 
 def _work_bytes(job: ShardJob) -> int:
