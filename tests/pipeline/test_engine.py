@@ -3,11 +3,12 @@
 import fcntl
 import hashlib
 import os
+import subprocess
 
 import pytest
 
 from pipeline.engine import _task_resources, run_extraction
-from pipeline.errors import InputError
+from pipeline.errors import InputError, StorageError
 from pipeline.extract import ShardJob
 from pipeline.index import index_dataset
 from pipeline.parameters import ExtractParameters, FlowParameters, FrameParameters
@@ -157,3 +158,20 @@ def test_flow_takes_a_share_of_a_gpu_only_where_there_is_one_and_our_method_is_u
         )
     ]
     assert shares == [True, False, False, False]
+
+
+def test_a_full_disk_is_said_and_the_run_continues_when_there_is_room(clip_folder, extracted, tmp_path):
+    rgb = ExtractParameters(frames=FrameParameters(**SIZE))
+    needed = sum(path.stat().st_size for path in extracted[0].glob("frames-*"))
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={needed // 2}", "tmpfs", tmp_path])
+    if mounted.returncode:
+        pytest.skip("a small tmpfs cannot be mounted here")
+    try:
+        with pytest.raises(StorageError, match="no space left on device; what is written stays"):
+            run(clip_folder, tmp_path, rgb)
+        left = {name for name in os.listdir(tmp_path) if name.startswith("frames-")}
+        assert all(hashes(extracted[0])[name] == digest for name, digest in hashes(tmp_path).items() if name in left)
+        subprocess.run(["mount", "-o", "remount,size=64m", tmp_path], check=True)
+        assert run(clip_folder, tmp_path, rgb).num_shards_made == 8 - len(left)
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
