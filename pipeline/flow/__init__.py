@@ -20,8 +20,8 @@ import numpy as np
 from pipeline.flow.accuracy import EndPointError, end_point_error
 from pipeline.flow.color import flow_to_color
 from pipeline.flow.files import FlowReport, flow_between_files, read_flo, write_flo
-from pipeline.flow.methods import DEVICES, METHODS, build_solver
-from pipeline.flow.quantize import FlowStatistics, dequantize, flow_statistics, quantize
+from pipeline.flow.methods import DEVICES, METHODS, FlowSolver, build_solver
+from pipeline.flow.quantize import FlowStatistics, check_bound, dequantize, flow_statistics, quantize
 
 __all__ = [
     "DEVICES",
@@ -37,6 +37,7 @@ __all__ = [
     "iter_flow",
     "optical_flow",
     "quantize",
+    "quantized_flow",
     "read_flo",
     "write_flo",
 ]
@@ -52,13 +53,28 @@ def optical_flow(
     `options`: what the method takes by name, e.g. `preset="opencv-cuda"` or `num_threads=4` for `tvl1`.
     Returns float32 (N, H, W, 2), pixels per step, x then y. Raises ValueError or TypeError for wrong arguments.
     """
-    prev, next = _batch("prev", prev), _batch("next", next)
-    if prev.shape != next.shape:
-        raise ValueError(f"prev has shape {prev.shape} and next {next.shape}; they must be equal")
-    solver = build_solver(method, device=device, options=options)
-    if len(prev) == 0:
-        return np.zeros((*prev.shape, 2), np.float32)
+    prev, next, solver = _checked(prev, next, method, device, options)
     return solver.pairs(prev, next)
+
+
+def quantized_flow(
+    prev: np.ndarray,
+    next: np.ndarray,
+    *,
+    bound: float,
+    method: str = "tvl1",
+    device: str = "auto",
+    **options: object,
+) -> np.ndarray:
+    """Compute the flow of N pairs as the bytes that are stored: `quantize(optical_flow(...), bound)`, uint8.
+
+    On a GPU the discretisation happens there, and a quarter of the data comes back.
+    """
+    prev, next, solver = _checked(prev, next, method, device, options)
+    if len(prev) and hasattr(solver, "quantized_pairs"):
+        check_bound(bound)
+        return solver.quantized_pairs(prev, next, bound)
+    return quantize(solver.pairs(prev, next), bound)
 
 
 def iter_flow(
@@ -72,6 +88,16 @@ def iter_flow(
     """
     solver = build_solver(method, device=device, options=options)
     return solver.stream(_same_size(grey_frames))
+
+
+def _checked(
+    prev: np.ndarray, next: np.ndarray, method: str, device: str, options: dict[str, object]
+) -> tuple[np.ndarray, np.ndarray, FlowSolver]:
+    """Return both stacks of images as (N, H, W) and the solver, refusing what does not fit."""
+    prev, next = _batch("prev", prev), _batch("next", next)
+    if prev.shape != next.shape:
+        raise ValueError(f"prev has shape {prev.shape} and next {next.shape}; they must be equal")
+    return prev, next, build_solver(method, device=device, options=options)
 
 
 def _batch(name: str, images: np.ndarray) -> np.ndarray:

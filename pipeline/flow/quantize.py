@@ -21,7 +21,7 @@ def quantize(flow: np.ndarray, bound: float) -> np.ndarray:
     `flow`: real, any shape, pixels per step. Returns uint8 of the same shape; no motion is 128 (127.5 rounded to even).
     Raises ValueError for a bound that is not positive or for flow that is not finite.
     """
-    _check_bound(bound)
+    check_bound(bound)
     flow = np.asarray(flow, np.float32)
     scale = np.float32(255.0 / (2.0 * bound))
     levels = np.rint((np.clip(flow, -bound, bound) + np.float32(bound)) * scale)
@@ -36,7 +36,7 @@ def dequantize(levels: np.ndarray, bound: float) -> np.ndarray:
     128, which stands for no motion, comes back as bound / 255: the code has no level at zero.
     Raises TypeError for anything but uint8, ValueError for a bound that is not positive.
     """
-    _check_bound(bound)
+    check_bound(bound)
     levels = np.asarray(levels)
     if levels.dtype != np.uint8:
         raise TypeError(f"levels has dtype {levels.dtype}; stored flow is uint8")
@@ -45,7 +45,7 @@ def dequantize(levels: np.ndarray, bound: float) -> np.ndarray:
 
 def flow_statistics(flow: np.ndarray, bound: float) -> FlowStatistics:
     """Measure one flow field (..., 2) against a bound."""
-    _check_bound(bound)
+    check_bound(bound)
     flow = np.asarray(flow, np.float32)
     if flow.size == 0 or flow.shape[-1] != 2:
         raise ValueError(f"flow has shape {flow.shape}; at least one vector is expected, (..., 2)")
@@ -57,6 +57,7 @@ def flow_statistics(flow: np.ndarray, bound: float) -> FlowStatistics:
     )
 
 
-def _check_bound(bound: float) -> None:
+def check_bound(bound: float) -> None:
+    """Refuse a bound that is not a positive number of pixels (ValueError)."""
     if not (bound > 0 and np.isfinite(bound)):
         raise ValueError(f"bound is {bound!r}; it must be a positive number of pixels")

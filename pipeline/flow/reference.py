@@ -53,22 +53,26 @@ def pyramid(image: np.ndarray, parameters: TVL1Parameters, dtype: type = np.floa
 
 def resize(image: np.ndarray, shape: tuple[int, int], step: float | None, parameters: TVL1Parameters) -> np.ndarray:
     """Resample bilinearly; `step` is the distance of two output pixels in input pixels, None for the sizes' ratio."""
-    rows = _linear_taps(image.shape[0], shape[0], step, parameters.centered_resize)
-    columns = _linear_taps(image.shape[1], shape[1], step, parameters.centered_resize)
-    low, high, share = columns
-    wide = image[:, low] * (1 - share) + image[:, high] * share
-    low, high, share = rows
-    return (wide[low] * (1 - share[:, None]) + wide[high] * share[:, None]).astype(image.dtype)
+    low, high, share = linear_taps(image.shape[1], shape[1], step, parameters.centered_resize)
+    wide = image[:, low] + (image[:, high] - image[:, low]) * share
+    low, high, share = linear_taps(image.shape[0], shape[0], step, parameters.centered_resize)
+    return wide[low] + (wide[high] - wide[low]) * share[:, None]
 
 
-def _linear_taps(
+def linear_taps(
     size: int, new_size: int, step: float | None, centered: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the two input pixels of each output pixel and the second one's weight."""
-    step = size / new_size if step is None else step
+    """Return the two input pixels of each output pixel (int32) and the second one's share (float32).
+
+    Outside the input its edge is repeated. Where a fixed step runs past the end the last pixel is reached as the second
+    of two, with the share 1: that is how OpenCV rounds.
+    """
     offset = 0.5 if centered else 0.0
-    position = np.clip((np.arange(new_size) + offset) * step - offset, 0, size - 1)
-    low = np.floor(position).astype(np.intp)
+    position = (np.arange(new_size) + offset) * (size / new_size if step is None else step) - offset
+    position = np.clip(position, 0, size - 1)
+    low = np.floor(position).astype(np.int32)
+    if step is not None and size > 1:
+        low = np.minimum(low, size - 2)
     return low, np.minimum(low + 1, size - 1), (position - low).astype(np.float32)
 
 

@@ -2,32 +2,56 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from threading import local
 
 import cv2
 import numpy as np
 
+from pipeline.errors import InputError
 from pipeline.flow import reference
 from pipeline.flow.methods import FlowSolver
 from pipeline.flow.parameters import TVL1Parameters, tvl1_parameters
 
 
 def build_tvl1(
-    *, device: str, preset: str = "opencv", num_threads: int = 1, batch_size: int = 64, **changes: float
+    *, device: str, preset: str = "opencv", num_threads: int = 1, batch_size: int = 256, **changes: float
 ) -> FlowSolver:
     """Return the TV-L1 solver for `device`; `auto` is the GPU where torch sees one.
 
-    `num_threads`: pairs computed side by side on the CPU. `batch_size`: pairs at once on the GPU.
-    `changes`: single parameters that differ from the preset's.
+    `num_threads`: pairs computed side by side on the CPU. `batch_size`: pairs at once on the GPU, where each pair has a
+    multiprocessor of its own: a few hundred fill it. `changes`: single parameters that differ from the preset's.
+    Raises InputError where a GPU is asked for and there is none.
     """
     parameters = tvl1_parameters(preset, **changes)
     for name, value in (("num_threads", num_threads), ("batch_size", batch_size)):
         if not isinstance(value, int) or value < 1:
             raise ValueError(f"{name} is {value!r}; it must be an integer of 1 or more")
-    return TVL1Solver(parameters, num_threads=num_threads)
+    if device == "cpu" or (device == "auto" and not _gpu_is_there()):
+        return TVL1Solver(parameters, num_threads=num_threads)
+    if not _gpu_is_there():
+        raise InputError("device is 'cuda', but torch with triton sees no GPU here; 'cpu' computes the same flow.")
+    from pipeline.flow.kernels_cuda import TVL1CudaSolver
+
+    return TVL1CudaSolver(parameters, batch_size=batch_size)
+
+
+@cache
+def _gpu_is_there() -> bool:
+    """Say whether torch sees a GPU and triton is there; where no driver is installed, without importing torch."""
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    try:
+        from pipeline.flow.kernels_cuda import cuda_is_available
+    except ImportError:
+        return False
+    return cuda_is_available()
 
 
 @dataclass(frozen=True)
