@@ -1,4 +1,4 @@
-"""Extraction as the command and the DVC stages run it: index, extract with a progress bar, one summary."""
+"""Extraction as the command and the DVC stages run it: a progress bar, then one summary."""
 
 from __future__ import annotations
 
@@ -17,32 +17,6 @@ from stages import edge
 
 ROWS_SHOWN = 20
 CORE_COUNTS = (2, 16, 256)
-
-
-def extract_with_progress(
-    dataset: str,
-    root: Path,
-    parameters: ExtractParameters,
-    *,
-    out: str,
-    list_split: int | None = None,
-    limit: int | None = None,
-    num_workers: int | None = None,
-    ray_address: str | None = None,
-    replace: bool = False,
-    retry_failed: bool = False,
-) -> Summary:
-    """Index the data set and extract it, each with its progress bar."""
-    manifest = index_dataset(dataset, root, list_split=list_split, limit=limit)
-    return extract_manifest(
-        manifest,
-        parameters,
-        out=out,
-        num_workers=num_workers,
-        ray_address=ray_address,
-        replace=replace,
-        retry_failed=retry_failed,
-    )
 
 
 def extract_manifest(

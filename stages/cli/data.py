@@ -9,10 +9,11 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from pipeline.datasets import DATASETS, DatasetSpec, dataset_spec, read_videos
+from pipeline.index import index_dataset
 from pipeline.parameters import ExtractParameters, FlowParameters, FrameParameters, Limits
 from stages import edge
 from stages.cli.options import Size, json_option, list_split_option
-from stages.extraction import extract_with_progress, print_price, print_summary, summary_record
+from stages.extraction import extract_manifest, print_price, print_summary, summary_record
 
 
 @click.command()
@@ -164,13 +165,10 @@ def extract(dataset: str, root: Path, out: str, list_split: int | None, limit: i
         if plan:
             print_price(dataset, root, parameters, list_split=list_split, limit=limit, as_json=as_json)
             return
-        summary = extract_with_progress(
-            dataset,
-            root,
+        summary = extract_manifest(
+            index_dataset(dataset, root, list_split=list_split, limit=limit),
             parameters,
             out=out,
-            list_split=list_split,
-            limit=limit,
             num_workers=workers,
             ray_address=ray_address,
             replace=replace,
