@@ -22,20 +22,18 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
-from pipeline.flow.intrinsics import fma, load, store
+from pipeline.flow.intrinsics import compiled, fma, load, sample, store
 from pipeline.flow.median_cpu import LANES, median5, median_scratch_size
 
 U, V, P11, P12, P21, P22, GRAD_X, GRAD_Y, RHO, SQUARED = range(10)  # planes of a row, in this order
 NUM_STATE = 10
-_ERRORS, _IMAGE, _SAMPLES, _OFFSETS, _FIRST, _WEIGHTS = range(10, 16)
+_ERRORS, _SAMPLES, _OFFSETS, _FIRST, _WEIGHTS = range(10, 15)
 MARGIN = 5  # pixels around the image that is sampled
 MAX_STEPS_AT_ONCE = 4
 
 _ZERO, _HALF, _ONE, _TINY = np.float32(0), np.float32(0.5), np.float32(1), np.float32(1e-30)
 _FLOOR = np.float32(np.finfo(np.float32).eps)
-_OPTIONS = {"nogil": True, "cache": True, "error_model": "numpy"}
 
 
 def workspace(height: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -56,12 +54,12 @@ def _aligned(size: int) -> np.ndarray:
     return memory[start : start + size]
 
 
-@njit(**_OPTIONS)
+@compiled
 def _padded(width):
     return (width + LANES - 1) // LANES * LANES
 
 
-@njit(**_OPTIONS)
+@compiled
 def _data_step(rho, squared, limit):
     """Return how far to go along the gradient to make the residual vanish, at most `limit` (eq. 15)."""
     bound = limit * squared
@@ -71,7 +69,7 @@ def _data_step(rho, squared, limit):
     return limit if rho < -bound else step
 
 
-@njit(**_OPTIONS)
+@compiled
 def _length(x, y):
     """Return sqrt(x * x + y * y) correctly rounded: the errors of squares, sum and root are computed and put back."""
     xx, yy = x * x, y * y
@@ -82,7 +80,7 @@ def _length(x, y):
     return fma(fma(-root, root, total) + error, _HALF / root, root)
 
 
-@njit(**_OPTIONS)
+@compiled
 def _primal_row(state, base, above, plane, width, scratch, errors, theta, limit):
     """Update u and v of the row at `base` (eq. 13 and 15), adding the squared change to each column's error."""
     first_u, first_v, first_error = state[base], state[base + V * plane], scratch[errors]
@@ -112,7 +110,7 @@ def _primal_row(state, base, above, plane, width, scratch, errors, theta, limit)
     scratch[errors] = first_error + (du * du + dv * dv)
 
 
-@njit(**_OPTIONS)
+@compiled
 def _first_column(state, base, above, plane, u, v, theta, limit):
     """Redo a row's first pixel, where OpenCV adds up the divergence in another order."""
     grad_x, grad_y = state[base + GRAD_X * plane], state[base + GRAD_Y * plane]
@@ -124,7 +122,7 @@ def _first_column(state, base, above, plane, u, v, theta, limit):
     state[base + V * plane] = (v + step * grad_y) + theta * divergence2
 
 
-@njit(**_OPTIONS)
+@compiled
 def _dual_row(state, base, below, plane, width, step):
     """Update p of the row at `base` from the forward gradient of u and v (eq. 14)."""
     for x in range(width):
@@ -144,7 +142,7 @@ def _dual_row(state, base, below, plane, width, step):
         store(P22, state, i + P22 * plane, (load(P22, state, i + P22 * plane) + step * v_y) / norm2)
 
 
-@njit(**_OPTIONS)
+@compiled
 def _sweep(num_steps, height, width, state, scratch, theta, limit, dual_step):
     """Make `num_steps` steps in one pass over the rows; leaves each step's squared changes per column in `scratch`.
 
@@ -157,7 +155,8 @@ def _sweep(num_steps, height, width, state, scratch, theta, limit, dual_step):
     padded = _padded(width)
     plane = padded + LANES
     pitch = NUM_STATE * plane
-    scratch[: num_steps * padded] = _ZERO
+    for i in range(num_steps * padded):
+        scratch[i] = _ZERO
     for front in range(height + num_steps):
         for step in range(num_steps):
             row = front - step
@@ -173,7 +172,7 @@ def _sweep(num_steps, height, width, state, scratch, theta, limit, dual_step):
                 _dual_row(state, base, below, plane, padded, dual_step)
 
 
-@njit(**_OPTIONS)
+@compiled
 def _interleave(second, image, edge_pixels):
     """Lay out a level's image and its centred gradient in 4 channels, with a margin of zeros or of the edge."""
     height, width = second.shape
@@ -183,7 +182,8 @@ def _interleave(second, image, edge_pixels):
         above, below = max(y - 1, 0), min(y + 1, height - 1)
         start = (row + MARGIN) * pitch
         if y != row and not edge_pixels:
-            image[start : start + pitch] = _ZERO
+            for i in range(start, start + pitch):
+                image[i] = _ZERO
             continue
         for column in range(-MARGIN, width + MARGIN):
             x = min(max(column, 0), width - 1)
@@ -195,7 +195,7 @@ def _interleave(second, image, edge_pixels):
             image[i + 3] = _ZERO
 
 
-@njit(**_OPTIONS)
+@compiled
 def _store_weights(scratch, at, pitch, share, a):
     """Put the bicubic kernel's weights for one position into four rows of `scratch`."""
     rest, squared = _ONE - share, share * share
@@ -208,14 +208,14 @@ def _store_weights(scratch, at, pitch, share, a):
     store(_WEIGHTS, scratch, at + 3 * pitch, last)
 
 
-@njit(**_OPTIONS)
+@compiled
 def _floor(position):
     """Return the integer at or below a position, in operations that vectorise."""
     whole = np.int32(position)
     return np.int32(whole - np.int32(np.float32(whole) > position))
 
 
-@njit(**_OPTIONS)
+@compiled
 def _place_row(row, height, width, state, base, plane, scratch, offsets, a):
     """Find for each pixel of a row where u points: the first of its 4 x 4 neighbours in `image`, and their weights.
 
@@ -237,34 +237,7 @@ def _place_row(row, height, width, state, base, plane, scratch, offsets, a):
         store(_OFFSETS, offsets, x, (top - 1 + MARGIN) * pitch + (left - 1 + MARGIN) * 4)
 
 
-@njit(**_OPTIONS)
-def _across(image, i, w0, w1, w2, w3):
-    """Return the weighted sum of four neighbouring pixels' channel at `i`."""
-    total = w0 * load(_IMAGE, image, i)
-    total = fma(w1, load(_IMAGE, image, i + 4), total)
-    total = fma(w2, load(_IMAGE, image, i + 8), total)
-    return fma(w3, load(_IMAGE, image, i + 12), total)
-
-
-@njit(**_OPTIONS)
-def _sample_row(width, pitch, image, scratch, offsets, samples):
-    """Sample image and gradient: across each row of the 4 x 4 neighbours, then down."""
-    padded = _padded(width)
-    for x in range(width):
-        start = offsets[x]
-        w0, w1, w2, w3 = scratch[x], scratch[padded + x], scratch[2 * padded + x], scratch[3 * padded + x]
-        h0, h1 = scratch[4 * padded + x], scratch[5 * padded + x]
-        h2, h3 = scratch[6 * padded + x], scratch[7 * padded + x]
-        for channel in range(4):
-            i = start + channel
-            total = h0 * _across(image, i, w0, w1, w2, w3)
-            total = fma(h1, _across(image, i + pitch, w0, w1, w2, w3), total)
-            total = fma(h2, _across(image, i + 2 * pitch, w0, w1, w2, w3), total)
-            total = fma(h3, _across(image, i + 3 * pitch, w0, w1, w2, w3), total)
-            store(_SAMPLES, scratch, samples + 4 * x + channel, total)
-
-
-@njit(**_OPTIONS)
+@compiled
 def _linearize_row(first, row, width, state, base, plane, scratch, samples):
     """Turn a row's samples into gradient, constant part of rho and |grad|^2 (eq. 9)."""
     for x in range(width):
@@ -281,7 +254,7 @@ def _linearize_row(first, row, width, state, base, plane, scratch, samples):
         store(SQUARED, state, i + SQUARED * plane, grad_x * grad_x + grad_y * grad_y)
 
 
-@njit(**_OPTIONS)
+@compiled
 def _linearize(first, height, width, image, state, scratch, offsets, a):
     """Sample the second image where the flow points and linearise around it; `first` is flat."""
     padded = _padded(width)
@@ -290,11 +263,12 @@ def _linearize(first, height, width, image, state, scratch, offsets, a):
     for row in range(height):
         base = (row + 1) * NUM_STATE * plane + LANES
         _place_row(row, height, width, state, base, plane, scratch, offsets, a)
-        _sample_row(width, (width + 2 * MARGIN) * 4, image, scratch, offsets, samples)
+        for x in range(width):
+            sample(image, offsets[x], (width + 2 * MARGIN) * 4, scratch, x, padded, scratch, samples + 4 * x)
         _linearize_row(first, row, width, state, base, plane, scratch, samples)
 
 
-@njit(**_OPTIONS)
+@compiled
 def _steps_at_once(settled, error, limit):
     """Return how many steps to make before looking again: more than one only while far from stopping.
 
@@ -307,7 +281,7 @@ def _steps_at_once(settled, error, limit):
     return 2 if error > 3 * limit else 1
 
 
-@njit(**_OPTIONS)
+@compiled
 def _iterate(height, width, state, scratch, theta, limit, dual_step, inner, outer, median, sparse_check, error_limit):
     """Make steps until one changes the flow by at most `error_limit` in sum of squares; returns how many were made.
 
@@ -336,31 +310,34 @@ def _iterate(height, width, state, scratch, theta, limit, dual_step, inner, oute
     return done
 
 
-@njit(**_OPTIONS)
+@compiled
 def _load_flow(u, v, state):
     """Clear the state and put the flow a level starts from into it."""
     height, width = u.shape
     plane = _padded(width) + LANES
     pitch = NUM_STATE * plane
-    state[: (height + 2) * pitch] = _ZERO
+    for i in range((height + 2) * pitch):
+        state[i] = _ZERO
     for row in range(height):
         base = (row + 1) * pitch + LANES
-        state[base : base + width] = u[row]
-        state[base + plane : base + plane + width] = v[row]
+        for x in range(width):
+            state[base + x] = u[row, x]
+            state[base + plane + x] = v[row, x]
 
 
-@njit(**_OPTIONS)
+@compiled
 def _save_flow(u, v, state):
     """Put the flow back where it came from."""
     height, width = u.shape
     plane = _padded(width) + LANES
     for row in range(height):
         base = (row + 1) * NUM_STATE * plane + LANES
-        u[row] = state[base : base + width]
-        v[row] = state[base + plane : base + plane + width]
+        for x in range(width):
+            u[row, x] = state[base + x]
+            v[row, x] = state[base + plane + x]
 
 
-@njit(**_OPTIONS)
+@compiled
 def solve_level(first, second, u, v, work, model, counts, switches):
     """Refine the flow between two images of one level in place; returns the number of steps made.
 

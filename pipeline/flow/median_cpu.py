@@ -12,12 +12,9 @@ and columns both rise, and in it the median of the 25 lies between the diagonals
 
 from __future__ import annotations
 
-from numba import njit
-
-from pipeline.flow.intrinsics import load, store
+from pipeline.flow.intrinsics import compiled, load, store
 
 _COPY, _RANK0, _RANK1, _RANK2, _RANK3, _RANK4, _RESULT = range(20, 27)
-_OPTIONS = {"nogil": True, "cache": True, "error_model": "numpy"}
 LANES = 16
 
 
@@ -26,17 +23,17 @@ def median_scratch_size(height: int, width: int) -> int:
     return (height + 4 + 6) * (width + 2 * LANES)
 
 
-@njit(**_OPTIONS)
+@compiled
 def _low(a, b):
     return a if a < b else b
 
 
-@njit(**_OPTIONS)
+@compiled
 def _high(a, b):
     return a if a > b else b
 
 
-@njit(**_OPTIONS)
+@compiled
 def _sort5(a, b, c, d, e):
     """Sort five numbers; the compiler drops what the caller does not use."""
     a, b = _low(a, b), _high(a, b)
@@ -51,7 +48,7 @@ def _sort5(a, b, c, d, e):
     return a, b, c, d, e
 
 
-@njit(**_OPTIONS)
+@compiled
 def _median7(a, b, c, d, e, f, g):
     """Return the fourth of seven numbers."""
     a, f = _low(a, f), _high(a, f)
@@ -69,7 +66,7 @@ def _median7(a, b, c, d, e, f, g):
     return _low(d, e)
 
 
-@njit(**_OPTIONS)
+@compiled
 def _sort_columns(scratch, rows, pitch, ranks):
     """Sort the five values above each other of every column: five rows at `rows` to five at `ranks`."""
     for x in range(pitch):
@@ -88,7 +85,7 @@ def _sort_columns(scratch, rows, pitch, ranks):
         store(_RANK4, scratch, ranks + 4 * pitch + x, e)
 
 
-@njit(**_OPTIONS)
+@compiled
 def _median_row(scratch, ranks, pitch, width, result):
     """Take the median of five neighbouring columns, for each pixel of a row."""
     for x in range(width):
@@ -148,7 +145,7 @@ def _median_row(scratch, ranks, pitch, width, result):
         store(_RESULT, scratch, result + x, _median7(low, middle0, middle1, middle2, middle3, middle4, high))
 
 
-@njit(**_OPTIONS)
+@compiled
 def median5(buffer, start, pitch, height, width, scratch):
     """Replace a plane by its 5 x 5 median, edges repeated; row r begins at `buffer[start + r * pitch]`."""
     wide = (width + LANES - 1) // LANES * LANES + LANES  # full vectors, and the two columns on either side
@@ -157,10 +154,8 @@ def median5(buffer, start, pitch, height, width, scratch):
     for row in range(height + 4):
         source = start + min(max(row - 2, 0), height - 1) * pitch
         target = row * wide
-        for x in range(width):
-            scratch[target + 2 + x] = buffer[source + x]
-        scratch[target : target + 2] = buffer[source]
-        scratch[target + 2 + width : target + wide] = buffer[source + width - 1]
+        for x in range(wide):
+            scratch[target + x] = buffer[source + min(max(x - 2, 0), width - 1)]
     for row in range(height):
         _sort_columns(scratch, row * wide, wide, ranks)
         _median_row(scratch, ranks, wide, wide - LANES, result)
