@@ -14,12 +14,12 @@ from fractions import Fraction
 from typing import Literal
 
 import av
+import av.filter
 import numpy as np
 from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 
 PixelFormat = Literal["rgb24", "gray"]
 PIXEL_FORMATS = ("rgb24", "gray")
-_BALLAST_BYTES = 31 << 20  # just under the largest block that glibc learns from
 _SAME_SIZE = Interpolation.BILINEAR
 _RESIZE = Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
 
@@ -53,30 +53,63 @@ def shown_geometry(frame: av.VideoFrame, *, pixel_aspect: Fraction, size: tuple[
 
 
 class Converter:
-    """Turns the pictures of one video into arrays; keeps swscale's tables between pictures, which saves a fifth."""
+    """Turns the pictures of one video into arrays.
+
+    Memory decides the speed here. A large block that is freed and allocated again for each picture is handed back to
+    the system and faulted in page by page, up to 40 % of the time, and its holes fill up with whatever small things the
+    caller keeps. So the common case runs through a filter graph, whose buffers go round, and all else is copied out.
+    """
 
     def __init__(self, geometry: Geometry, pixel_format: PixelFormat = "rgb24") -> None:
         self.geometry = geometry
         self.pixel_format = pixel_format
         self._reformatter = VideoReformatter()
-        # glibc gives the memory of a freed picture back to the system, and the next picture faults it in again page by
-        # page, up to 40 % of the time, unless a larger block has been freed before. No page of this one is touched.
-        np.empty(_BALLAST_BYTES, dtype=np.uint8)
+        self._graph: av.filter.Graph | None = None
+        self._graph_input: tuple | None = None
 
     def __call__(self, frame: av.VideoFrame) -> np.ndarray:
         """The picture as shown: uint8 (H, W, 3) RGB or (H, W) grey, contiguous."""
-        geometry = self.geometry
-        same_size = (frame.height, frame.width) == (geometry.height, geometry.width)
-        converted = self._reformatter.reformat(
-            frame,
-            width=geometry.width,
-            height=geometry.height,
-            format=self.pixel_format,
-            interpolation=_SAME_SIZE if same_size else _RESIZE,
-            dst_color_range=ColorRange.JPEG,
-            threads=1,
-        )
-        array = converted.to_ndarray()
-        if geometry.rotation:
-            array = np.rot90(array, k=-geometry.rotation // 90)
+        same_size = (frame.height, frame.width) == (self.geometry.height, self.geometry.width)
+        if same_size and self.pixel_format == "rgb24" and _is_plain(frame):
+            array = self._through_graph(frame)
+        else:
+            array = self._reformatted(frame, _SAME_SIZE if same_size else _RESIZE).copy()
+        if self.geometry.rotation:
+            array = np.rot90(array, k=-self.geometry.rotation // 90)
         return np.ascontiguousarray(array)
+
+    def _reformatted(self, frame: av.VideoFrame, interpolation: Interpolation) -> np.ndarray:
+        height, width = self.geometry.height, self.geometry.width
+        options = {"interpolation": interpolation, "dst_color_range": ColorRange.JPEG, "threads": 1}
+        converted = self._reformatter.reformat(frame, width, height, self.pixel_format, **options)
+        return converted.to_ndarray()
+
+    def _through_graph(self, frame: av.VideoFrame) -> np.ndarray:
+        properties = (frame.format.name, frame.colorspace, frame.color_range)
+        if self._graph_input != properties:
+            self._graph, self._graph_input = _rgb_graph(frame), properties
+        self._graph.vpush(frame)
+        return self._graph.vpull().to_ndarray()
+
+
+def _is_plain(frame: av.VideoFrame) -> bool:
+    """Whether a filter's conversion equals `to_ndarray` to the bit: where chroma is repeated and not interpolated."""
+    even = frame.height % 2 == 0 and frame.width % 2 == 0
+    return even and frame.format.name in ("yuv420p", "yuvj420p") and not frame.interlaced_frame
+
+
+def _rgb_graph(frame: av.VideoFrame) -> av.filter.Graph:
+    graph = av.filter.Graph()
+    graph.threads = 1
+    graph.link_nodes(
+        graph.add_buffer(
+            width=frame.width,
+            height=frame.height,
+            format=frame.format.name,
+            time_base=frame.time_base or Fraction(1, 1000),
+        ),
+        graph.add("scale", "flags=bilinear"),
+        graph.add("format", "rgb24"),
+        graph.add("buffersink"),
+    ).configure()
+    return graph

@@ -305,3 +305,15 @@ def test_the_same_frame_asked_for_twice_comes_twice(make_clip):
 def test_options_out_of_range_are_named_before_anything_is_opened(options, message):
     with pytest.raises(ValueError, match=message):
         iter_frames("no such file.mp4", **options)
+
+
+def test_keeping_a_little_of_each_frame_does_not_keep_the_frames(make_clip):
+    """Small blocks allocated between frames must not pin the frames' own memory."""
+    resource = pytest.importorskip("resource")
+    path = make_clip("a.mp4", num_frames=300, size=(360, 640), options={"preset": "ultrafast", "bf": "0"})
+    kept = [frame.data[0].copy() for frame in iter_frames(path, fps=25)]
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    kept += [frame.data[0].copy() for frame in iter_frames(path, fps=25)]
+    grown_bytes = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) << 10
+    assert len(kept) == 600
+    assert grown_bytes < 300 * 640 * 360 * 3 / 4
