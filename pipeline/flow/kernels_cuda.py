@@ -81,14 +81,14 @@ class TVL1CudaSolver:
             images = np.concatenate([prev, next])
             firsts = np.arange(num_pairs)
             seconds = firsts + num_pairs
-        flow = self._solve(self._upload(images), self._upload(firsts), self._upload(seconds))
+        flow = self.solve(self.upload(images), self.upload(firsts), self.upload(seconds))
         flow = flow.permute(0, 2, 3, 1)  # (N, 2, H, W) -> (N, H, W, 2)
         if bound is not None:
             scale = float(np.float32(255.0 / (2.0 * bound)))
             flow = ((flow.clamp(-bound, bound) + bound) * scale).round().to(torch.uint8)
         self._download(flow.contiguous(), out)
 
-    def _upload(self, array: np.ndarray) -> torch.Tensor:
+    def upload(self, array: np.ndarray) -> torch.Tensor:
         tensor = torch.from_numpy(np.ascontiguousarray(array))
         if self._device.type == "cuda":
             tensor = tensor.pin_memory()
@@ -99,7 +99,7 @@ class TVL1CudaSolver:
         pinned.copy_(tensor)
         out[...] = pinned.numpy()
 
-    def _solve(self, images: torch.Tensor, firsts: torch.Tensor, seconds: torch.Tensor) -> torch.Tensor:
+    def solve(self, images: torch.Tensor, firsts: torch.Tensor, seconds: torch.Tensor) -> torch.Tensor:
         """Return the flow (N, 2, H, W) of pairs of `images` (F, H, W), from coarse to fine."""
         parameters = self._parameters
         levels = [images.float()]
@@ -124,7 +124,7 @@ class TVL1CudaSolver:
         result = torch.empty((len(images), *shape), device=self._device)
         grid = (triton.cdiv(shape[0] * shape[1], 1024), len(images))
         resize_kernel[grid](
-            images, result, *(self._upload(tap) for tap in taps), scale, height, width, *shape,
+            images, result, *(self.upload(tap) for tap in taps), scale, height, width, *shape,
             BLOCK=1024, enable_fp_fusion=False,
         )  # fmt: skip
         return result
