@@ -24,6 +24,7 @@ scale by averaging; where it is not finite it does not count. A video's scores a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Self
 
 import torch
@@ -102,16 +103,25 @@ class FlowNet(nn.Module):
             self.decoder = FlowDecoder(_stage_channels(self.encoder), over_time=over_time, every_scale=not over_time)
         self.register_load_state_dict_pre_hook(_pass_over_decoder)
 
+    def _precision(self) -> AbstractContextManager:
+        """Keep 3D convolutions out of autocast on CPUs: in bfloat16 their weights' gradients are wrong there.
+
+        torch 2.13 on a CPU reads memory that it has not written when the map is small, e.g. 512 x 2 x 7 x 7.
+        """
+        return torch.autocast("cpu", enabled=False) if self.over_time else nullcontext()
+
     def encode(self, snippets: Tensor) -> dict[str, Tensor]:
         """Return the encoder's maps by layer: (M, c, h, w), or (M, c, t, h, w) over time."""
         x = snippets.transpose(1, 2) if self.over_time else snippets.flatten(1, 2)
-        return self.encoder.forward_features(x)
+        with self._precision():
+            return self.encoder.forward_features(x)
 
     def decode(self, maps: dict[str, Tensor]) -> list[Tensor]:
         """Return flow (M, fields, 2, h, w) from the coarsest scale to the finest; raise ValueError without decoder."""
         if self.decoder is None:
             raise ValueError("decoder is None; it was removed, and without it the network gives scores but no flow")
-        flows = self.decoder([maps[name] for name in STAGES])
+        with self._precision():
+            flows = self.decoder([maps[name] for name in STAGES])
         return [flow.transpose(1, 2) if self.over_time else flow[:, None] for flow in flows]
 
 

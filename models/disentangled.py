@@ -123,6 +123,8 @@ class Disentangled(nn.Module):
             raise ValueError(
                 f"clip has shape {tuple(clip.shape)}; expected (N, S, K, 3, H, W) with S at least 1 and K at least 2"
             )
+        if clip.shape[4] % 32 or clip.shape[5] % 32:
+            raise ValueError(f"clip has frames of {clip.shape[4]} x {clip.shape[5]}; expected multiples of 32")
         run = dict(self.appearance.layers())[LOW_LEVEL]
         return run(clip.flatten(0, 2)).unflatten(0, (-1, clip.shape[2]))
 

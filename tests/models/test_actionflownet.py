@@ -167,6 +167,19 @@ def test_the_joint_loss_reaches_every_parameter(kind):
         assert parameter.grad.abs().max() > 0, name
 
 
+def test_gradients_under_bfloat16_on_a_cpu_are_those_of_float32_though_the_last_map_is_two_frames_deep():
+    network = build(ActionFlowNet, snippet_length=16)
+    x, labels, gradients = clip(network), torch.tensor([1, 3]), {}
+    for autocast in (False, True):
+        network.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            loss = F.cross_entropy(network(x).float(), labels)
+        loss.backward()
+        gradients[autocast] = network.flownet.encoder.layer4[1].conv2.weight.grad.clone()
+    difference = (gradients[True] - gradients[False]).norm()
+    assert difference < 0.05 * gradients[False].norm()
+
+
 def test_flow_is_learnt_first_and_then_actions_with_it():
     """Noise that moves left (class 0) or right (class 1) by four pixels."""
     torch.manual_seed(0)

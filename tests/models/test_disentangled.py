@@ -179,3 +179,8 @@ def test_wrong_options_are_named(options, message):
 def test_a_wrong_clip_is_named(network, shape):
     with pytest.raises(ValueError, match="clip has shape .* K at least 2"):
         network(torch.zeros(shape))
+
+
+def test_a_frame_size_that_bn_inception_cannot_halve_is_named(network):
+    with pytest.raises(ValueError, match="clip has frames of 64 x 48; expected multiples of 32"):
+        network(clip(size=64)[..., :48])
