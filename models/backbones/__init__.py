@@ -1,0 +1,32 @@
+"""Image networks by name, with the parameter names of their published weights."""
+
+from __future__ import annotations
+
+from models.backbones.alexnet import AlexNet
+from models.backbones.base import Backbone
+from models.backbones.bninception import BNInception
+from models.backbones.googlenet import GoogLeNet
+from models.backbones.resnet import resnet18, resnet34, resnet50, resnet101
+from models.backbones.vgg import VGG16
+
+BACKBONES = {
+    "resnet18": resnet18,
+    "resnet34": resnet34,
+    "resnet50": resnet50,
+    "resnet101": resnet101,
+    "bninception": BNInception,
+    "googlenet": GoogLeNet,
+    "vgg16": VGG16,
+    "alexnet": AlexNet,
+}
+
+
+def build_backbone(name: str, *, num_classes: int = 1000, in_channels: int = 3, **options: object) -> Backbone:
+    """Return the network called `name`: image (N, in_channels, H, W) to logits (N, num_classes).
+
+    `options` go to the network, e.g. `width=16` for a narrow ResNet. Raises ValueError for an unknown name and
+    TypeError for an option the network does not have.
+    """
+    if name not in BACKBONES:
+        raise ValueError(f"backbone is {name!r}; known backbones: {', '.join(BACKBONES)}")
+    return BACKBONES[name](num_classes=num_classes, in_channels=in_channels, **options)
