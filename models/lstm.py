@@ -23,6 +23,7 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from models.backbones import build_backbone
 from models.pooling import check_count, remove_classifier, run_in_chunks
@@ -114,7 +115,7 @@ class PeepholeLayer(nn.Module):
     """One layer, equations 3.3 to 3.7; the rows of its weights are input gate, forget gate, cell, output gate.
 
     What the inputs add to the gates is one product for all steps; within a step remains one product with the hidden
-    vector.
+    vector. The steps are computed in float32, under autocast too: errors of many steps add up in the cell.
     """
 
     def __init__(self, num_inputs: int, num_cells: int) -> None:
@@ -130,19 +131,75 @@ class PeepholeLayer(nn.Module):
 
     def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Return hidden vectors (N, T, num_cells) for inputs (N, T, num_inputs), and the state after the last step."""
-        num_cells = self.peephole.shape[1]
-        hidden = cell = x.new_zeros(len(x), num_cells)
-        if state is not None:
-            hidden, cell = state
-        both, output = self.peephole[:2], self.peephole[2]
-        outputs = []
-        for gates in F.linear(x, self.weight_input, self.bias).unbind(1):
-            gates = (gates + F.linear(hidden, self.weight_hidden)).unflatten(1, (4, num_cells))
-            enter, forget = torch.sigmoid(gates[:, :2] + both * cell[:, None]).unbind(1)  # 3.3, 3.4
-            cell = forget * cell + enter * torch.tanh(gates[:, 2])  # 3.5
-            hidden = torch.sigmoid(gates[:, 3] + output * cell) * torch.tanh(cell)  # 3.6, 3.7
-            outputs.append(hidden)
-        return torch.stack(outputs, 1), (hidden, cell)
+        added = F.linear(x, self.weight_input, self.bias).to(self.peephole.dtype)
+        if state is None:
+            state = (added.new_zeros(len(x), self.peephole.shape[1]),) * 2
+        with torch.autocast(x.device.type, enabled=False):
+            hiddens, cells = Recurrence.apply(added.transpose(0, 1), self.weight_hidden, self.peephole, *state)
+        return hiddens.transpose(0, 1), (hiddens[-1], cells[-1])
+
+
+class Recurrence(torch.autograd.Function):
+    """All steps of one layer, and their gradients.
+
+    Automatic differentiation would add up the gradient of the weights step by step, which costs more than all else;
+    here it is one product over all steps at the end.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: torch.autograd.function.FunctionCtx,
+        added: Tensor,
+        weight: Tensor,
+        peephole: Tensor,
+        hidden: Tensor,
+        cell: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Return hidden vectors and cells, (T, N, num_cells) each, for what inputs add to the gates, (T, N, 4 cells).
+
+        `weight` is (4 cells, cells), `peephole` (3, cells), `hidden` and `cell` (N, cells) the state before.
+        """
+        num_cells = peephole.shape[1]
+        hiddens, cells, gates = [hidden], [cell], []
+        for step in added.unbind(0):
+            z = torch.addmm(step, hidden, weight.t()).unflatten(1, (4, num_cells))
+            i, f = torch.sigmoid(torch.addcmul(z[:, :2], peephole[:2], cell[:, None])).unbind(1)  # 3.3, 3.4
+            g = torch.tanh(z[:, 2])
+            cell = torch.addcmul(f * cell, i, g)  # 3.5
+            o = torch.sigmoid(torch.addcmul(z[:, 3], peephole[2], cell))  # 3.6
+            hidden = o * torch.tanh(cell)  # 3.7
+            hiddens.append(hidden)
+            cells.append(cell)
+            gates += [i, f, g, o]
+        hiddens, cells = torch.stack(hiddens), torch.stack(cells)
+        if gates and any(ctx.needs_input_grad):
+            ctx.save_for_backward(weight, peephole, hiddens, cells, torch.stack(gates).unflatten(0, (-1, 4)))
+        return hiddens[1:], cells[1:]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: torch.autograd.function.FunctionCtx, to_hiddens: Tensor, to_cells: Tensor) -> tuple[Tensor, ...]:
+        """Return the gradients of the five inputs, by the chain rule from the last step to the first."""
+        weight, peephole, hiddens, cells, gates = ctx.saved_tensors
+        to_hidden, to_cell = torch.zeros_like(hiddens[0]), torch.zeros_like(cells[0])
+        to_added = []
+        squashed = torch.tanh(cells[1:])
+        for t in reversed(range(len(gates))):
+            i, f, g, o = gates[t]
+            to_hidden = to_hidden + to_hiddens[t]
+            to_o = to_hidden * squashed[t] * o * (1 - o)
+            to_cell = to_cell + to_cells[t] + to_hidden * o * (1 - squashed[t] ** 2) + to_o * peephole[2]
+            to_i = to_cell * g * i * (1 - i)
+            to_f = to_cell * cells[t] * f * (1 - f)
+            to_g = to_cell * i * (1 - g**2)
+            to_cell = to_cell * f + to_i * peephole[0] + to_f * peephole[1]
+            to_added.append(torch.cat([to_i, to_f, to_g, to_o], 1))
+            to_hidden = to_added[-1] @ weight
+        to_added = torch.stack(to_added[::-1])  # (T, N, 4 cells)
+        to_weight = to_added.flatten(0, 1).t() @ hiddens[:-1].flatten(0, 1)
+        to_i, to_f, _, to_o = to_added.chunk(4, 2)
+        seen = torch.stack([to_i * cells[:-1], to_f * cells[:-1], to_o * cells[1:]])
+        return to_added, to_weight, seen.sum((1, 2)), to_hidden, to_cell
 
 
 def frame_gains(num_frames: int, *, device: torch.device | None = None) -> Tensor:

@@ -81,8 +81,23 @@ def test_without_peepholes_it_is_torchs_lstm():
 def test_gradients_are_those_of_finite_differences():
     torch.manual_seed(0)
     lstm = PeepholeLSTM(3, 2, 2).double()
-    x = torch.randn(1, 4, 3, dtype=torch.double, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda x, *_: lstm(x)[0], (x, *lstm.parameters()))
+    x = torch.randn(2, 4, 3, dtype=torch.double, requires_grad=True)
+    state = [torch.randn(2, 2, dtype=torch.double, requires_grad=True) for _ in range(4)]
+
+    def run(x, h1, c1, h2, c2, *_):
+        outputs, after = lstm(x, [(h1, c1), (h2, c2)])
+        return outputs, *after[0], *after[1]
+
+    assert torch.autograd.gradcheck(run, (x, *state, *lstm.parameters()))
+
+
+def test_steps_stay_in_float32_under_autocast():
+    torch.manual_seed(0)
+    lstm, x = PeepholeLSTM(5, 4, 2), torch.randn(2, 50, 5)
+    with torch.autocast("cpu", torch.bfloat16):
+        outputs, state = lstm(x)
+    assert outputs.dtype == state[0][1].dtype == torch.float32
+    torch.testing.assert_close(outputs, lstm(x)[0], rtol=0, atol=0.02)
 
 
 def test_a_video_in_two_parts_with_the_state_handed_over_gives_the_same():
@@ -195,3 +210,7 @@ def test_a_wrong_clip_is_named():
         build()(torch.zeros(2, 3, 1, 2, 32, 32))
     with pytest.raises(ValueError, match="number of frames of the clip, is 0"):
         build()(torch.zeros(2, 0, 1, 3, 32, 32))
+
+
+def test_flow_has_two_channels():
+    assert build(modality="flow")(torch.zeros(1, 3, 1, 2, 32, 32)).shape == (1, 4)

@@ -193,3 +193,8 @@ def test_a_wrong_clip_is_named():
         build(ConvPooling)(torch.zeros(2, 3, 1, 2, 32, 32))
     with pytest.raises(ValueError, match="number of frames of the clip, is 0"):
         build(ConvPooling)(torch.zeros(2, 0, 1, 3, 32, 32))
+
+
+def test_flow_has_two_channels_and_snippets_of_several_frames_are_stacked():
+    assert build(ConvPooling, modality="flow")(torch.zeros(1, 3, 1, 2, 32, 32)).shape == (1, 4)
+    assert build(ConvPooling, snippet_length=5)(torch.zeros(1, 3, 5, 3, 32, 32)).shape == (1, 4)
