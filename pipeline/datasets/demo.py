@@ -30,11 +30,11 @@ PAIRS = (
     ("turn_clockwise", "turn_counterclockwise"),
 )
 CLASS_NAMES = tuple(name for pair in PAIRS for name in pair)
-SHAPES = ("disc", "triangle", "square", "pentagon", "bar", "cross")
+SHAPES = ("bar", "ellipse", "wedge", "hook", "tee")
 FPS = 10
 SPLITS = ("train", "test")
 TEXTURE_SIZE = 64  # texels along each side; textures repeat
-TEXELS_PER_RADIUS = 8.0
+TEXELS_PER_RADIUS = 5.0
 NOISE_LEVELS = 4.0  # standard deviation of the sensor noise
 
 
@@ -138,7 +138,7 @@ def _check(class_name: str, num_frames: int, size: int, noise: float) -> None:
 def _draw_poses(first_of_pair: str, rng: np.random.Generator, num_frames: int, size: int) -> list[_Pose]:
     """Draw a motion that is symmetric in time up to its direction, and return its states in order."""
     x, y = rng.uniform(0.34, 0.66, 2) * size  # centre in the middle of the clip
-    radius = rng.uniform(0.15, 0.22) * size
+    radius = rng.uniform(0.18, 0.24) * size
     angle = rng.uniform(0, 2 * math.pi)
     speed = rng.uniform(0, 1)
     times = (np.arange(num_frames) / (num_frames - 1) - 0.5).tolist()  # -0.5 ... 0.5
@@ -149,8 +149,8 @@ def _draw_poses(first_of_pair: str, rng: np.random.Generator, num_frames: int, s
     if first_of_pair == "grow":
         ratio = 1.8 + 0.8 * speed
         return [_Pose(x, y, radius * ratio**t, angle) for t in times]
-    turn = math.radians(80 + 60 * speed)
-    return [_Pose(x, y, 1.2 * radius, angle + t * turn) for t in times]
+    turn = math.radians(60 + 40 * speed)
+    return [_Pose(x, y, 1.5 * radius, angle + t * turn) for t in times]
 
 
 def _draw_colors(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -186,17 +186,20 @@ def _object_coordinates(pose: _Pose, size: int) -> tuple[np.ndarray, np.ndarray]
 
 
 def _signed_distance(shape: str, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return the distance to the shape's edge in units of its radius, negative inside (at corners: a lower bound)."""
-    if shape == "disc":
-        return np.sqrt(x * x + y * y) - 1.0
-    if shape == "bar":
-        return np.maximum(np.abs(x) - 1.0, np.abs(y) - 0.5)
-    if shape == "cross":
-        return np.minimum(np.maximum(np.abs(x) - 1.0, np.abs(y) - 0.35), np.maximum(np.abs(x) - 0.35, np.abs(y) - 1.0))
-    num_sides = {"triangle": 3, "square": 4, "pentagon": 5}[shape]
-    angles = [2 * math.pi * side / num_sides for side in range(num_sides)]
-    sides = [x * math.cos(angle) + y * math.sin(angle) for angle in angles]
-    return np.maximum.reduce(sides) - math.cos(math.pi / num_sides)
+    """Return the distance to the shape's edge in units of its radius, negative inside (roughly, away from the edge).
+
+    Each shape is longer than wide, or bent: one whose outline looks alike after a small turn would hide the turn.
+    """
+    if shape == "ellipse":
+        return (np.sqrt(x * x + (y * 2.5) ** 2) - 1.0) / 2.5
+    if shape == "wedge":
+        return np.maximum(np.abs(y) - 0.25 * (1.0 + x), np.abs(x) - 1.0)
+    bar = np.maximum(np.abs(x) - 1.0, np.abs(y) - 0.3)
+    if shape == "hook":
+        return np.minimum(bar, np.maximum(np.abs(x - 0.7) - 0.3, np.abs(y - 0.3) - 0.6))
+    if shape == "tee":
+        return np.minimum(bar, np.maximum(np.abs(x - 0.7) - 0.3, np.abs(y) - 0.8))
+    return bar
 
 
 def _paint(texture: np.ndarray, color: np.ndarray, x: np.ndarray, y: np.ndarray, *, amplitude: float) -> np.ndarray:
