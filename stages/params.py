@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Literal
 
 import yaml
-from models.evaluate import EvaluateConfig
-from models.train import TrainConfig
 from pydantic import Field
 
+from models.evaluate import EvaluateConfig
+from models.train import TrainConfig
 from pipeline.errors import InputError
 from pipeline.parameters import ExtractParameters, FlowParameters, FrameParameters, Limits, Strict
 from stages import edge
@@ -49,6 +49,13 @@ class ExtractSection(Strict):
     limits: Limits = Limits()
 
 
+class FuseSection(Strict):
+    """How RGB and flow scores are weighted; Ng & Davis, section 3.3."""
+
+    rgb: float = Field(1.0, ge=0)
+    flow: float = Field(1.5, ge=0)
+
+
 class Params(Strict):
     """The whole of params.yaml."""
 
@@ -59,6 +66,7 @@ class Params(Strict):
     flow: FlowParameters
     train: TrainConfig
     evaluate: EvaluateConfig
+    fuse: FuseSection = FuseSection()
 
     def extract_parameters(self, modality: str) -> ExtractParameters:
         """Return what the extraction of one modality is told."""

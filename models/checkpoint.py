@@ -1,0 +1,116 @@
+"""Weights on disk: our own checkpoints, and files that others published."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from models.backbones.base import Backbone, convert_first_layer
+from pipeline.errors import InputError
+
+CHECKPOINT_VERSION = 1
+MAX_NAMES_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained network: what `build_model` needs to make it again, its weights, and how its clips are cut."""
+
+    model: str
+    options: dict[str, object]
+    num_classes: int
+    clip_size: int
+    state_dict: dict[str, Tensor]
+
+
+def save_checkpoint(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> None:
+    """Write a checkpoint by a temporary name first."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    torch.save({"version": CHECKPOINT_VERSION, **vars(checkpoint)}, temporary)
+    temporary.replace(path)
+
+
+def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
+    """Read one of our checkpoints; raise InputError when it is missing or is none."""
+    content = _load(Path(path))
+    if not isinstance(content, dict) or content.get("version") != CHECKPOINT_VERSION:
+        raise InputError(f"{path} is no checkpoint of this program; train one with `dvc repro train`.", path=path)
+    return Checkpoint(**{name: value for name, value in content.items() if name != "version"})
+
+
+def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
+    """Load a file into `model`: our checkpoint of the same network, or published weights for its backbones.
+
+    A file with a backbone's parameter names (torchvision's, or `bninception`) goes into every backbone of the model:
+    the classifier stays as it is where its size differs, and a first layer for other channels is converted by
+    averaging and repeating (cross-modality initialisation, Ng & Davis, section 3.4). Raises InputError that names what
+    differs when the file belongs to another network.
+    """
+    content = _load(Path(path))
+    state = content.get("state_dict", content) if isinstance(content, dict) else content
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise InputError(f"{path} holds no named tensors; give a checkpoint or a state dict.", path=path)
+    state = {name.removeprefix("module."): value for name, value in state.items()}
+    if any(name in state for name in model.state_dict()) and not isinstance(model, Backbone):
+        _load_strict(model, state, path)
+        return
+    backbones = [module for module in model.modules() if isinstance(module, Backbone)]
+    if not backbones:
+        _load_strict(model, state, path)
+    for backbone in backbones:
+        _load_strict(backbone, _adapted(backbone, state), path)
+
+
+def _load(path: Path) -> object:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist; give a file of weights.", path=path) from error
+    except Exception as error:  # torch raises a dozen kinds for files that are none of its own
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{path} is no file of weights ({reason}).", path=path) from error
+
+
+def _adapted(backbone: Backbone, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return a published state dict with its first layer and its classifier fitted to `backbone`."""
+    convert = getattr(type(backbone), "weights_for_rgb", None)
+    own = backbone.state_dict()
+    adapted = dict(convert(state) if convert is not None else state)
+    for name, value in own.items():
+        given = adapted.get(name)
+        if given is None or given.shape == value.shape:
+            continue
+        if given.ndim == 4 and given.shape[2:] == value.shape[2:] and given.shape[0] == value.shape[0]:
+            adapted[name] = convert_first_layer(given, value.shape[1])
+        elif given.shape[1:] == value.shape[1:]:
+            adapted[name] = value  # a classifier of other classes
+    return adapted
+
+
+def _load_strict(module: nn.Module, state: dict[str, Tensor], path: object) -> None:
+    """Load `state`; raise InputError that names missing, unknown and differently shaped parameters."""
+    own = module.state_dict()
+    missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+    shapes = [
+        f"{name} {tuple(state[name].shape)} instead of {tuple(own[name].shape)}"
+        for name in own.keys() & state.keys()
+        if own[name].shape != state[name].shape
+    ]
+    parts = [("missing", missing), ("unknown", unknown), ("other shapes", sorted(shapes))]
+    words = [f"{title}: {_some(names)}" for title, names in parts if names]
+    if words:
+        raise InputError(
+            f"{path} belongs to another network than {type(module).__name__}: {'; '.join(words)}.", path=path
+        )
+    module.load_state_dict(state)
+
+
+def _some(names: list[str]) -> str:
+    more = len(names) - MAX_NAMES_SHOWN
+    return ", ".join(names[:MAX_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")

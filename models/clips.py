@@ -1,0 +1,142 @@
+"""Clips for networks, drawn from shards: S segments, K consecutive frames in each (Ng & Davis, section 3.4).
+
+Training draws one snippet at random from each segment. Testing draws `num_clips` clips a video from a generator seeded
+by the video's own name, each in the centre crop or in ten (section 4.2: 25 clips, 10 crops), so a test view is the same
+whatever the order, the machine or the number of workers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from models.augment import Augment, center_crop, ten_crops
+from models.backbones.base import IMAGENET_MEAN, IMAGENET_STD
+from pipeline.sampling import snippet_starts
+from pipeline.shards.reader import ShardReader, StoredVideo
+
+FLOW_MEAN, FLOW_STD = (0.5, 0.5), (0.226, 0.226)  # of discretised flow in [0, 1]: no motion is 0.5
+
+
+@dataclass(frozen=True)
+class ClipShape:
+    """How a clip is cut out of a video: segments S, consecutive frames K, and the side of the square in pixels."""
+
+    num_segments: int
+    snippet_length: int
+    size: int
+
+
+class ClipDataset(Dataset):
+    """One split of a finished extraction as training clips: item -> (clip float32 (S, K, C, H, W), target).
+
+    The target is the class number, or for multi-label data a float32 vector of 0 and 1. Items are drawn from
+    `generator`, so an epoch's clips depend on the order in which items are asked for: use it from one process.
+    Decoded videos are kept up to `cache_bytes`.
+    """
+
+    def __init__(
+        self,
+        reader: ShardReader,
+        *,
+        split: str,
+        shape: ClipShape,
+        augment: Augment,
+        generator: np.random.Generator,
+        mirror_labels: tuple[int, ...] | None = None,
+        cache_bytes: int = 1 << 30,
+    ) -> None:
+        self.videos = split_videos(reader, split)
+        self._reader, self._shape, self._augment, self._generator = reader, shape, augment, generator
+        self._mirror_labels = mirror_labels
+        self._cache: dict[str, np.ndarray] = {}
+        self._room_bytes = cache_bytes
+
+    def __len__(self) -> int:
+        return len(self.videos)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        video = self.videos[index]
+        starts = snippet_starts(
+            video.num_rows, self._shape.num_segments, self._shape.snippet_length, generator=self._generator
+        )
+        clip = self._frames(video, snippet_rows(starts, self._shape.snippet_length, video.num_rows))
+        clip, mirrored = self._augment(clip, self._generator)
+        labels = video.labels
+        if mirrored and self._mirror_labels is not None:
+            labels = tuple(self._mirror_labels[label] for label in labels)
+        return normalize(clip), target_of(labels, self._reader.info.multi_label, len(self._reader.info.class_names))
+
+    def _frames(self, video: StoredVideo, rows: np.ndarray) -> np.ndarray:
+        """Return the frames at rows (S, K) as uint8 (S, K, H, W, C), from the cache where there is room for it."""
+        frames = self._cache.get(video.video_id)
+        if frames is None and self._room_bytes > 0:
+            frames = self._cache[video.video_id] = self._reader.read(video.video_id).data
+            self._room_bytes -= frames.nbytes
+        if frames is None:
+            unique, places = np.unique(rows, return_inverse=True)
+            return self._reader.read(video.video_id, unique.tolist()).data[places.reshape(rows.shape)]
+        return frames[rows]
+
+
+def split_videos(reader: ShardReader, split: str) -> tuple[StoredVideo, ...]:
+    """Return the videos of one split; raise ValueError that lists the splits when there is none."""
+    videos = tuple(video for video in reader.videos if video.split == split)
+    if not videos:
+        known = sorted({video.split for video in reader.videos})
+        raise ValueError(f"split is {split!r}; the shards hold {', '.join(known) or 'no video'}")
+    return videos
+
+
+def snippet_rows(starts: np.ndarray, snippet_length: int, num_rows: int) -> np.ndarray:
+    """Return the rows (S, K) of snippets that start at `starts` (S,); past the end the last row is repeated."""
+    return np.minimum(starts[:, None] + np.arange(snippet_length), num_rows - 1)
+
+
+def normalize(clip: np.ndarray) -> Tensor:
+    """Return uint8 (S, K, H, W, C) as float32 (S, K, C, H, W): RGB by ImageNet's mean and deviation, flow around 0."""
+    mean, std = (IMAGENET_MEAN, IMAGENET_STD) if clip.shape[-1] == 3 else (FLOW_MEAN, FLOW_STD)
+    scaled = torch.from_numpy(np.ascontiguousarray(clip)).permute(0, 1, 4, 2, 3).float() / 255
+    return (scaled - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[:, None, None]
+
+
+def target_of(labels: tuple[int, ...], multi_label: bool, num_classes: int) -> Tensor:
+    """Return the class number (), or for multi-label data a vector of 0 and 1 (num_classes,)."""
+    if not multi_label:
+        return torch.tensor(labels[0])
+    target = torch.zeros(num_classes)
+    target[list(labels)] = 1
+    return target
+
+
+def video_views(
+    reader: ShardReader, video: StoredVideo, shape: ClipShape, *, num_clips: int, num_crops: int, seed: int = 0
+) -> Tensor:
+    """Return a test video's views as one batch (num_clips * num_crops, S, K, C, H, W).
+
+    One clip is taken from the segments' middles; several are drawn at random, by a generator that depends on `seed`
+    and the video's name. `num_crops` is 1 (centre) or 10 (four corners, centre, and their reflections).
+    """
+    if num_crops not in (1, 10):
+        raise ValueError(f"num_crops is {num_crops!r}; it must be 1 (centre) or 10 (corners, centre, reflections)")
+    frames = reader.read(video.video_id).data
+    views = []
+    for starts in _test_starts(video, shape, num_clips, seed):
+        clip = frames[snippet_rows(starts, shape.snippet_length, video.num_rows)]
+        crops = [center_crop(clip, shape.size)] if num_crops == 1 else ten_crops(clip, shape.size)
+        views.extend(normalize(crop) for crop in crops)
+    return torch.stack(views)
+
+
+def _test_starts(video: StoredVideo, shape: ClipShape, num_clips: int, seed: int) -> list[np.ndarray]:
+    cut = (video.num_rows, shape.num_segments, shape.snippet_length)
+    if num_clips == 1:
+        return [snippet_starts(*cut)]
+    digest = hashlib.blake2b(f"{seed} {video.video_id}".encode(), digest_size=8).digest()
+    generator = np.random.default_rng(int.from_bytes(digest, "little"))
+    return [snippet_starts(*cut, generator=generator) for _ in range(num_clips)]

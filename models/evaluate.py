@@ -1,0 +1,138 @@
+"""Testing by the papers' protocol: several views a video, scores before softmax averaged, every video accounted for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from torch import nn
+
+from models import build_model
+from models.checkpoint import Checkpoint, read_checkpoint
+from models.clips import ClipShape, split_videos, video_views
+from pipeline.errors import InputError
+from pipeline.shards.reader import ShardReader
+
+SCORES_SCHEMA = pa.schema(
+    [("video_id", pa.string()), ("labels", pa.list_(pa.int32())), ("scores", pa.list_(pa.float32()))]
+)
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """The test protocol; Ng & Davis, section 4.2: 25 clips, 10 crops."""
+
+    split: str = "test"
+    num_clips: int = 25
+    num_crops: int = 10
+    views_per_batch: int = 50
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.num_crops not in (1, 10):
+            raise ValueError(f"num_crops is {self.num_crops!r}; it must be 1 or 10")
+        for name in ("num_clips", "views_per_batch"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)!r}; it must be at least 1")
+
+
+@dataclass(frozen=True)
+class VideoScores:
+    """Scores before softmax of every video of a split: `scores` float32 (N, C), ids and labels in the same order."""
+
+    video_ids: tuple[str, ...]
+    labels: tuple[tuple[int, ...], ...]
+    scores: np.ndarray
+
+
+def evaluate(
+    reader: ShardReader,
+    checkpoint: str | os.PathLike[str],
+    *,
+    config: EvaluateConfig,
+    on_video: Callable[[int, int], None] | None = None,
+) -> VideoScores:
+    """Return the scores of every stored video of the split, each the mean over its views.
+
+    `on_video` is called with the number of videos done and their total. Raises InputError when the checkpoint was made
+    for other classes than the shards have.
+    """
+    saved = read_checkpoint(checkpoint)
+    if saved.num_classes != len(reader.info.class_names):
+        raise InputError(
+            f"{checkpoint} knows {saved.num_classes} classes, the shards have {len(reader.info.class_names)}; "
+            "train on these shards.",
+            path=checkpoint,
+        )
+    model = restore_model(saved)
+    shape = ClipShape(saved.options["num_segments"], saved.options["snippet_length"], saved.clip_size)
+    videos, scores = split_videos(reader, config.split), []
+    for number, video in enumerate(videos, start=1):
+        views = video_views(
+            reader, video, shape, num_clips=config.num_clips, num_crops=config.num_crops, seed=config.seed
+        )
+        scores.append(_video_score(model, views, config.views_per_batch))
+        if on_video is not None:
+            on_video(number, len(videos))
+    return VideoScores(
+        tuple(video.video_id for video in videos), tuple(video.labels for video in videos), np.stack(scores)
+    )
+
+
+def restore_model(checkpoint: Checkpoint) -> nn.Module:
+    """Return the network of a checkpoint with its weights, in evaluation mode, on the GPU where there is one."""
+    with torch.random.fork_rng():
+        model = build_model(checkpoint.model, num_classes=checkpoint.num_classes, **checkpoint.options)
+    model.load_state_dict(checkpoint.state_dict)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return model.to(device, memory_format=torch.channels_last).eval()
+
+
+@torch.inference_mode()
+def _video_score(model: nn.Module, views: torch.Tensor, views_per_batch: int) -> np.ndarray:
+    """Return the mean score (C,) over a video's views (V, S, K, C, H, W)."""
+    device = next(model.parameters()).device
+    scores = torch.cat([model(batch.to(device)) for batch in views.split(views_per_batch)])
+    return scores.mean(0).float().cpu().numpy()
+
+
+def write_scores(path: Path, result: VideoScores) -> None:
+    """Write scores as Parquet: one row per video, by a temporary name first."""
+    columns = {
+        "video_id": list(result.video_ids),
+        "labels": [list(labels) for labels in result.labels],
+        "scores": result.scores.astype(np.float32).tolist(),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    pq.write_table(pa.table(columns, schema=SCORES_SCHEMA), temporary)
+    temporary.replace(path)
+
+
+def read_scores(path: Path) -> VideoScores:
+    """Read scores back; raise InputError when the file is missing or no scores file."""
+    try:
+        rows = pq.read_table(path, schema=SCORES_SCHEMA).to_pylist()
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"{path} holds no scores ({error}); evaluate the network first.", path=path) from error
+    return VideoScores(
+        tuple(row["video_id"] for row in rows),
+        tuple(tuple(row["labels"]) for row in rows),
+        np.array([row["scores"] for row in rows], np.float32),
+    )
+
+
+def check_same_videos(first: VideoScores, second: VideoScores) -> None:
+    """Raise InputError that names a video which only one of two streams has scored."""
+    difference = set(first.video_ids).symmetric_difference(second.video_ids)
+    if difference:
+        raise InputError(
+            f"{len(difference)} videos are scored in only one of the two streams, e.g. {sorted(difference)[0]!r}; "
+            "extract and evaluate both on the same videos."
+        )

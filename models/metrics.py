@@ -1,0 +1,85 @@
+"""What the papers report: top-k accuracy, average precision per class and its mean, confusion; and fusion."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.metrics import average_precision_score, confusion_matrix, top_k_accuracy_score
+
+FUSION_WEIGHTS = (1.0, 1.5)  # RGB : flow
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """`top1` and `top5` in [0, 1], None for multi-label data, as is `confusion`, counts (C, C) with rows actual.
+
+    `per_class_ap`: float64 (C,), NaN for the `num_undefined` classes without a positive; `mean_ap` leaves them out.
+    """
+
+    num_videos: int
+    top1: float | None
+    top5: float | None
+    mean_ap: float
+    num_undefined: int
+    per_class_ap: np.ndarray
+    confusion: np.ndarray | None
+
+    def as_dict(self) -> dict[str, float | int]:
+        """Return the single numbers by the names that metrics.json has."""
+        numbers = {"top1": self.top1, "top5": self.top5, "mAP": self.mean_ap, "num_videos": self.num_videos}
+        return {name: value for name, value in numbers.items() if value is not None}
+
+
+def compute_metrics(scores: np.ndarray, labels: Sequence[Sequence[int]], *, multi_label: bool) -> Metrics:
+    """Return the metrics of video scores (N, C) before softmax against each video's labels."""
+    if len(scores) != len(labels) or not len(scores):
+        raise ValueError(f"{len(scores)} videos have scores and {len(labels)} have labels; they must agree, above 0")
+    num_classes = scores.shape[1]
+    truth = np.zeros(scores.shape, bool)
+    for row, row_labels in enumerate(labels):
+        truth[row, list(row_labels)] = True
+    per_class = np.array([_average_precision(truth[:, c], scores[:, c]) for c in range(num_classes)])
+    defined = ~np.isnan(per_class)
+    single = None if multi_label else np.array([row[0] for row in labels])
+    return Metrics(
+        num_videos=len(scores),
+        top1=None if single is None else _top_k(single, scores, 1),
+        top5=None if single is None else _top_k(single, scores, 5),
+        mean_ap=float(per_class[defined].mean()) if defined.any() else float("nan"),
+        num_undefined=int((~defined).sum()),
+        per_class_ap=per_class,
+        confusion=None if single is None else confusion_matrix(single, scores.argmax(1), labels=range(num_classes)),
+    )
+
+
+def _average_precision(truth: np.ndarray, scores: np.ndarray) -> float:
+    """Return one class's average precision over all videos, NaN where no video has the class."""
+    return float(average_precision_score(truth, scores)) if truth.any() else float("nan")
+
+
+def _top_k(labels: np.ndarray, scores: np.ndarray, k: int) -> float:
+    """Return the share of videos whose label is among the k highest scores; with k classes or fewer that is 1."""
+    num_classes = scores.shape[1]
+    if k >= num_classes:
+        return 1.0
+    if num_classes == 2:
+        return float((scores.argmax(1) == labels).mean())
+    return float(top_k_accuracy_score(labels, scores, k=k, labels=range(num_classes)))
+
+
+def fuse(rgb: np.ndarray, flow: np.ndarray, *, weights: tuple[float, float] = FUSION_WEIGHTS) -> np.ndarray:
+    """Return the weighted mean of two streams' scores (N, C) before softmax, each row l1-normalised first.
+
+    Ng & Davis, section 3.3: RGB : flow as 1 : 1.5. A row of zeros stays zero.
+    """
+    if rgb.shape != flow.shape:
+        raise ValueError(f"scores are {rgb.shape} and {flow.shape}; two streams of the same videos must agree")
+    parts = [weight * _l1_normalized(scores) for scores, weight in zip((rgb, flow), weights, strict=True)]
+    return sum(parts) / sum(weights)
+
+
+def _l1_normalized(scores: np.ndarray) -> np.ndarray:
+    norms = np.abs(scores).sum(axis=1, keepdims=True)
+    return np.divide(scores, norms, out=np.zeros_like(scores, dtype=np.float64), where=norms > 0)

@@ -1,0 +1,29 @@
+"""DVC stage `fuse`: RGB and flow scores of one network -> fused scores and metrics. `python -m stages.fuse MODEL`."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+
+from models.evaluate import check_same_videos, read_scores
+from models.metrics import fuse
+from pipeline.shards.reader import ShardReader
+from stages import edge
+from stages.params import RUNS, SHARDS, load_params
+from stages.results import write_results
+
+
+def main(model: str) -> None:
+    """Run the stage."""
+    with edge.messages(), edge.wrong_arguments():
+        weights = load_params().fuse
+        rgb, flow = (read_scores(RUNS / f"{model}-{modality}" / "scores.parquet") for modality in ("rgb", "flow"))
+        check_same_videos(rgb, flow)
+        fused = replace(rgb, scores=fuse(rgb.scores, flow.scores, weights=(weights.rgb, weights.flow)))
+        folder = RUNS / f"{model}-fused"
+        folder.mkdir(parents=True, exist_ok=True)
+        write_results(folder, fused, ShardReader(SHARDS["rgb"], modality="rgb").info)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,35 @@
+"""DVC stage `train`: shards -> checkpoint and live metrics. `python -m stages.train MODEL MODALITY`."""
+
+from __future__ import annotations
+
+import sys
+
+from dvclive import Live
+
+from models.train import EpochReport, train
+from pipeline.shards.reader import ShardReader
+from stages import edge
+from stages.params import RUNS, SHARDS, load_params
+
+
+def main(model: str, modality: str) -> None:
+    """Run the stage."""
+    folder = RUNS / f"{model}-{modality}"
+    with edge.messages(), edge.wrong_arguments():
+        config = load_params().train
+        reader = ShardReader(SHARDS[modality], modality=modality)
+        live = Live(dir=str(folder / "training"), dvcyaml=None, save_dvc_exp=False, report=None)
+        with live, edge.progress(f"{model} {modality}", total=config.epochs) as update:
+
+            def on_epoch(report: EpochReport) -> None:
+                live.log_metric("loss", report.loss)
+                live.log_metric("accuracy", report.accuracy)
+                live.log_metric("learning_rate", report.learning_rate)
+                live.next_step()
+                update(report.epoch)
+
+            train(reader, model, config=config, out=folder / "checkpoint.pt", on_epoch=on_epoch)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
