@@ -101,5 +101,6 @@ def _typed(name: str, value: object, kind: type) -> object:
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if type(value) is not kind or (kind is float and not math.isfinite(value)):
-        raise TypeError(f"{name} is {value!r}; it must be a {'finite ' if kind is float else ''}{kind.__name__}")
+        wanted = "a finite float" if kind is float else f"of type {kind.__name__}"
+        raise TypeError(f"{name} is {value!r}; it must be {wanted}")
     return value
