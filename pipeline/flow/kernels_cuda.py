@@ -19,7 +19,7 @@ from pipeline.flow.reference import linear_taps
 
 _log = logging.getLogger(__name__)
 
-_BLOCK = 2048  # pixels a program holds at a time
+_BLOCK = 1024  # pixels a program holds at a time: two a thread, which still fit its registers
 _NUM_WARPS = 16  # of 32 threads
 
 

@@ -1,11 +1,7 @@
-"""The Triton kernels: their logic in Triton's interpreter everywhere, their results on a GPU where one is.
+"""The Triton kernels: their logic in Triton's interpreter, what they compile to, and their results where a GPU is."""
 
-Triton decides when it is imported whether it interprets, so those tests run in a process of their own, started by
-`test_kernels_pass_their_tests_in_the_interpreter`.
-"""
-
-import logging
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,42 +12,48 @@ import pytest
 
 from pipeline.errors import InputError
 from pipeline.flow import end_point_error, iter_flow, optical_flow, quantize, quantized_flow
-from pipeline.flow.parameters import tvl1_parameters
 
 torch = pytest.importorskip("torch")
-pytest.importorskip("triton")
+triton = pytest.importorskip("triton")
 
-INTERPRETING = os.environ.get("TRITON_INTERPRET") == "1"
-in_interpreter = pytest.mark.skipif(not INTERPRETING, reason="runs in a process of its own")
-needs_gpu = pytest.mark.skipif(INTERPRETING or not torch.cuda.is_available(), reason="torch sees no GPU")
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU")
 
 
-@pytest.mark.skipif(INTERPRETING, reason="this is the process of its own")
 def test_kernels_pass_their_tests_in_the_interpreter():
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--import-mode=importlib", __file__]
+    tests = Path(__file__).with_name("interpreted_kernels.py")
     result = subprocess.run(
-        [*command, "-k", "interpreted"],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--import-mode=importlib", str(tests)],
         env=os.environ | {"TRITON_INTERPRET": "1"},
-        cwd=Path(__file__).parents[3],
+        cwd=tests.parents[3],
         capture_output=True,
         text=True,
         timeout=300,
         check=False,
     )
     assert result.returncode == 0, result.stdout
-    assert "15 passed" in result.stdout
-    assert "skipped" not in result.stdout
+    assert re.search(r"^1[0-9] passed in", result.stdout, re.MULTILINE), result.stdout
 
 
-@pytest.fixture
-def interpreted():
-    """The module with the solver, its kernels run by Triton's interpreter on the CPU."""
-    import pipeline.flow.kernels_cuda as module
+def test_kernels_compile_to_ieee_arithmetic_for_a_gpu_that_is_not_here():
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
 
-    return module
+    from pipeline.flow.kernels_triton import PLANES, solve_kernel
+
+    constants = {"MEDIAN": True, "EDGE": False, "SPARSE": False, "PLANES": PLANES, "BLOCK": 512}
+    kinds = dict.fromkeys(("frames", "flow", "work"), "*fp32") | dict.fromkeys(("firsts", "seconds"), "*i64")
+    kinds |= dict.fromkeys(("theta", "limit", "dual_step", "cubic", "error_limit"), "fp32") | {"steps": "*i32"}
+    signature = {name: "constexpr" if name in constants else kinds.get(name, "i32") for name in solve_kernel.arg_names}
+    source = ASTSource(fn=solve_kernel, signature=signature, constexprs=constants)
+    options = {"num_warps": 8, "num_stages": 1, "enable_fp_fusion": False}
+    code = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=options).asm["ptx"]
+    assert "div.rn.f32" in code
+    assert "sqrt.rn.f32" in code
+    assert not re.search(r"div\.(full|approx)|sqrt\.approx", code)
+    assert "bar.sync" in code
 
 
-def sequence(num_frames: int, height: int = 20, width: int = 24) -> np.ndarray:
+def sequence(num_frames: int, height: int, width: int) -> np.ndarray:
     """Frames of a texture that moves by (1, -1) pixels a frame."""
     noise = np.random.default_rng(0).normal(size=(height + num_frames, width + num_frames)).astype(np.float32)
     texture = cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 2), None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
@@ -59,102 +61,9 @@ def sequence(num_frames: int, height: int = 20, width: int = 24) -> np.ndarray:
     return np.stack([texture[k : k + height, num_frames - k : num_frames - k + width] for k in offsets])
 
 
-@in_interpreter
-@pytest.mark.parametrize(
-    ("preset", "shape"), [("opencv", (20, 24)), ("opencv-cuda", (20, 24)), ("opencv", (16, 33)), ("opencv", (5, 1))]
-)
-def test_interpreted_kernels_give_the_cpu_kernels_flow(interpreted, preset, shape):
-    """The interpreter rounds fused multiply-adds twice, hence the tolerance; on a GPU they are fused."""
-    options = {"num_warps": 2, "inner_iterations": 4, "outer_iterations": 2, "epsilon": 0.0}
-    frames = sequence(3, *shape)
-    solver = interpreted.TVL1CudaSolver(tvl1_parameters(preset, **options), batch_size=4, device="cpu")
-    expected = optical_flow(frames[:-1], frames[1:], device="cpu", preset=preset, **options)
-    assert np.abs(solver.pairs(frames[:-1], frames[1:]) - expected).max() < 2e-3
-
-
-@in_interpreter
-def test_interpreted_every_pair_stops_by_its_own_error(interpreted):
-    parameters = tvl1_parameters(num_scales=1, num_warps=1)
-    frames = sequence(2)
-    solver = interpreted.TVL1CudaSolver(parameters, batch_size=4, device="cpu")
-    prev, next = frames[[0, 0]], frames[[1, 0]]  # one pair moves, the other does not
-    flow = solver.pairs(prev, next)
-    expected = optical_flow(prev, next, device="cpu", num_scales=1, num_warps=1)
-    assert end_point_error(flow[0], expected[0]).mean < 1e-3
-    assert not flow[1].any()
-
-
-@in_interpreter
-def test_interpreted_blocks_smaller_than_the_image_overlap_rightly(interpreted, monkeypatch):
-    options = {"num_scales": 1, "num_warps": 1, "inner_iterations": 5, "outer_iterations": 1, "epsilon": 0.0}
-    frames = sequence(2, 9, 11)
-    expected = optical_flow(frames[:1], frames[1:], device="cpu", **options)
-    for block in (8, 32):  # below and above an image row
-        monkeypatch.setattr(interpreted, "_BLOCK", block)
-        solver = interpreted.TVL1CudaSolver(tvl1_parameters(**options), batch_size=1, device="cpu")
-        assert np.abs(solver.pairs(frames[:1], frames[1:]) - expected).max() < 1e-4
-
-
-def quick_solver(interpreted, batch_size: int):
-    parameters = tvl1_parameters(num_scales=1, num_warps=1, inner_iterations=2, outer_iterations=1, median_size=1)
-    return interpreted.TVL1CudaSolver(parameters, batch_size=batch_size, device="cpu")
-
-
-@in_interpreter
-@pytest.mark.parametrize("num_frames", [0, 1, 2, 3, 4, 5])
-def test_interpreted_stream_gives_what_pairs_give_whatever_the_batch(interpreted, num_frames):
-    frames = sequence(5)[:num_frames]
-    streamed = list(quick_solver(interpreted, batch_size=2).stream(frames))
-    assert len(streamed) == max(num_frames - 1, 0)
-    if streamed:
-        assert np.array_equal(streamed, quick_solver(interpreted, batch_size=9).pairs(frames[:-1], frames[1:]))
-
-
-@in_interpreter
-def test_interpreted_discretisation_is_that_of_quantize(interpreted):
-    frames = sequence(3)
-    solver = quick_solver(interpreted, batch_size=4)
-    levels = solver.quantized_pairs(frames[:-1], frames[1:], 1.0)
-    assert np.array_equal(levels, quantize(solver.pairs(frames[:-1], frames[1:]), 1.0))
-
-
-@in_interpreter
-def test_interpreted_short_memory_halves_the_batch_and_says_so_once(interpreted, monkeypatch, caplog):
-    frames = sequence(6, 8, 9)
-    expected = quick_solver(interpreted, batch_size=9).pairs(frames[:-1], frames[1:])
-    solver = quick_solver(interpreted, batch_size=5)
-    solve = solver.solve
-
-    def solve_small_batches_only(images, firsts, seconds):
-        if len(firsts) > 2:
-            raise torch.OutOfMemoryError("out of memory")
-        return solve(images, firsts, seconds)
-
-    monkeypatch.setattr(solver, "solve", solve_small_batches_only)
-    with caplog.at_level(logging.WARNING):
-        assert np.array_equal(solver.pairs(frames[:-1], frames[1:]), expected)
-        solver.pairs(frames[:-1], frames[1:])
-    assert [record.getMessage() for record in caplog.records] == [
-        "GPU memory is short: optical flow goes on with 2 pairs at a time"
-    ]
-
-
-@in_interpreter
-def test_interpreted_a_pair_too_large_by_itself_is_reported(interpreted, monkeypatch):
-    solver = quick_solver(interpreted, batch_size=1)
-
-    def never(*_):
-        raise torch.OutOfMemoryError("out of memory")
-
-    monkeypatch.setattr(solver, "solve", never)
-    frames = sequence(2)
-    with pytest.raises(torch.OutOfMemoryError):
-        solver.pairs(frames[:1], frames[1:])
-
-
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_asking_for_a_gpu_where_there_is_none_is_an_input_error():
-    frames = sequence(2)
+    frames = sequence(2, 20, 24)
     with pytest.raises(InputError, match="sees no GPU"):
         optical_flow(frames[:1], frames[1:], device="cuda")
     assert optical_flow(frames[:1], frames[1:], device="auto").shape == (1, 20, 24, 2)
