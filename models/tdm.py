@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from models.backbones import build_backbone
+from models.backbones.base import convert_first_layer
 from models.backbones.resnet import ResNet
 from models.tdm_modules import LongTermDifference, MotionConvolution, ShortTermFusion, TemporalConvolution
 from models.tsn import count_channels
@@ -100,6 +101,31 @@ class TDM(nn.Module):
         features = self.short_term.forward_features(differences, until=self.short_term_stages[-1])
         return {stage: features[stage] for stage in self.short_term_stages}
 
+    def published_weights(self, state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return a published file's weights under this network's names; what is neither kind comes back as it is.
+
+        The authors' files: see `from_mcg_nju`. A ResNet's ImageNet weights go into the backbone and into S-TDM's
+        network, its first layer averaged and repeated; L-TDM and the temporal convolutions stay as they are. A
+        classifier of other classes stays as it is.
+        """
+        own = self.state_dict()
+        if is_mcg_nju(state_dict):
+            out = from_mcg_nju(state_dict)
+        elif "layer1.0.conv1.weight" in state_dict:
+            out = {name: value for name, value in own.items() if _is_motion(name)}
+            for part in ("backbone", "short_term"):
+                out |= {
+                    f"{part}.{name}": value
+                    for name, value in state_dict.items()
+                    if part == "backbone" or f"{part}.{name}" in own
+                }
+        else:
+            return state_dict
+        for name, value in own.items():
+            if name in out and out[name].shape != value.shape:
+                out[name] = _fitted(name, out[name], value)
+        return out
+
     def _add_long_term(
         self, long_term: tuple[str, ...], temporal: tuple[str, ...], options: dict[str, str | int | bool]
     ) -> None:
@@ -175,6 +201,20 @@ def from_mcg_nju(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
         mean = f"{prefix}bn{number}.running_mean" if number else f"{prefix}downsample.1.running_mean"
         out[mean] = out[mean] - renamed[name]
     return out
+
+
+def _is_motion(name: str) -> bool:
+    """Tell whether a parameter belongs to what a ResNet does not have."""
+    return name.startswith("fusion.") or ".conv2.long_term." in name or ".conv2.temporal." in name
+
+
+def _fitted(name: str, given: Tensor, own: Tensor) -> Tensor:
+    """Return a published tensor for the place of `own`, of another shape."""
+    if name.startswith("backbone.fc."):
+        return own
+    if name.endswith(".conv1.weight") and given.shape[2:] == own.shape[2:] and given.shape[0] == own.shape[0]:
+        return convert_first_layer(given, own.shape[1])
+    return given
 
 
 def _our_name(name: str) -> str:

@@ -1,0 +1,65 @@
+"""What a network costs: parameters, and multiply-adds for one clip.
+
+Counted as the papers count: convolutions and matrix products, a multiplication with its addition as one. Sums,
+normalisations, activations and pooling are left out. A module that computes a product in another way says so itself:
+its method `uncounted_multiply_adds(*inputs) -> int` is added at each call.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Numbers of a network for one clip shape."""
+
+    parameters: int
+    multiply_adds: int
+
+
+def model_cost(model: nn.Module, clip_shape: Sequence[int]) -> Cost:
+    """Return the cost of one forward pass in evaluation for a clip (N, S, K, C, H, W).
+
+    Nothing is computed: a copy of the network runs on the `meta` device, where tensors have shapes and no values.
+    Raises ValueError for a shape that is no clip's, and what the network raises for a clip that it does not take.
+    """
+    if len(clip_shape) != 6 or any(length < 1 for length in clip_shape):
+        raise ValueError(f"clip_shape is {tuple(clip_shape)}; expected six numbers from 1: (N, S, K, C, H, W)")
+    network = _shapes_only(model)
+    uncounted = []
+    for module in network.modules():
+        if hasattr(module, "uncounted_multiply_adds"):
+            module.register_forward_pre_hook(lambda module, x: uncounted.append(module.uncounted_multiply_adds(*x)))
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network(torch.empty(tuple(clip_shape), device="meta"))
+    parameters = sum(math.prod(parameter.shape) for parameter in model.parameters())
+    return Cost(parameters, counter.get_total_flops() // 2 + sum(uncounted))
+
+
+def default_clip_shape(model: nn.Module, *, num_videos: int = 1, size: int = 224) -> tuple[int, ...]:
+    """Return the clip (N, S, K, 3, size, size) that an RGB network was built for.
+
+    S is its `num_segments`, K its `snippet_length` or, where snippets are stacked, a third of its `in_channels`.
+    """
+    snippet_length = getattr(model, "snippet_length", None) or model.in_channels // 3
+    return (num_videos, model.num_segments, snippet_length, 3, size, size)
+
+
+def _shapes_only(model: nn.Module) -> nn.Module:
+    """Return a copy of the network in evaluation mode whose tensors have no values; no weight is copied."""
+    tensors = [*model.parameters(), *model.buffers()]
+    memo = {id(tensor): _like(tensor) for tensor in tensors}
+    return copy.deepcopy(model, memo).eval()
+
+
+def _like(tensor: torch.Tensor) -> torch.Tensor:
+    empty = torch.empty_like(tensor, device="meta")
+    return nn.Parameter(empty, requires_grad=tensor.requires_grad) if isinstance(tensor, nn.Parameter) else empty
