@@ -161,11 +161,11 @@ class _GoodFrames:
             self.problem = error
 
     def _asked_seconds(self, frame, number: int) -> float:
-        """Return the time that frame `number` was asked for: its place in the grid, or its own time without a grid."""
+        """Return the time that frame `number` was asked for: its place in the grid, later where frames are missing."""
         section = self._job.section
         if section.every_seconds is not None:
-            return number * section.every_seconds
-        return frame.pts_seconds if section.fps is None else number / section.fps
+            return max(number * section.every_seconds, frame.pts_seconds)
+        return frame.pts_seconds if section.fps is None else max(number / section.fps, frame.pts_seconds)
 
     def num_expected(self, num_good: int) -> int:
         """Return how many frames the whole video was to give: the good ones, or what its header announces if broken."""

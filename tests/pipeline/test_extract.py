@@ -107,3 +107,10 @@ def test_a_timeout_is_a_ledger_row(clip_folder, tmp_path):
     result = extract_shard(ShardJob(**{**vars(job), "parameters": hurried}))
     assert "timeout" in {row.reason for row in result.ledger}
     assert open_shard(job.storage, result.name).entries() == []
+
+
+def test_frames_from_max_seconds_on_are_left_out(clip_folder):
+    path = str(clip_folder / "videos/clip 09.mp4")  # 17 frames at 10 a second
+    for grid, expected in (({}, 10), ({"fps": 5}, 5), ({"every_seconds": 0.3}, 4)):
+        rows = extract_video(VideoJob(path, "rgb", FrameParameters(**grid, max_seconds=1.0), MAX_PIXELS)).rows
+        assert len(rows) == expected
