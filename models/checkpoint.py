@@ -9,7 +9,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from models.backbones import is_classifier
 from models.backbones.base import Backbone, convert_first_layer
+from models.backbones.bninception import BNInception, weights_for_rgb
 from pipeline.errors import InputError
 
 CHECKPOINT_VERSION = 1
@@ -32,7 +34,8 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> Non
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
-    torch.save({"version": CHECKPOINT_VERSION, **vars(checkpoint)}, temporary)
+    with temporary.open("wb") as file:  # given a name, torch.save writes it into the file
+        torch.save({"version": CHECKPOINT_VERSION, **vars(checkpoint)}, file)
     temporary.replace(path)
 
 
@@ -49,20 +52,22 @@ def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
 
     A file with a backbone's parameter names (torchvision's, or `bninception`) goes into every backbone of the model:
     the classifier stays as it is where its size differs, and a first layer for other channels is converted by
-    averaging and repeating (cross-modality initialisation, Ng & Davis, section 3.4). Raises InputError that names what
-    differs when the file belongs to another network.
+    averaging and repeating (cross-modality initialisation, Ng & Davis, section 3.4). A TSN's checkpoint goes into the
+    image subnetwork of a TDN in the same way (the same section, for flow). Raises InputError that names what differs
+    when the file belongs to another network.
     """
     content = _load(Path(path))
     state = content.get("state_dict", content) if isinstance(content, dict) else content
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise InputError(f"{path} holds no named tensors; give a checkpoint or a state dict.", path=path)
     state = {name.removeprefix("module."): value for name, value in state.items()}
-    if any(name in state for name in model.state_dict()) and not isinstance(model, Backbone):
+    backbones = [module for module in model.modules() if isinstance(module, Backbone)]
+    if not backbones or (backbones[0] is not model and not model.state_dict().keys().isdisjoint(state)):
         _load_strict(model, state, path)
         return
-    backbones = [module for module in model.modules() if isinstance(module, Backbone)]
-    if not backbones:
-        _load_strict(model, state, path)
+    if all(name.startswith("backbone.") for name in state) and hasattr(model, "image"):
+        state = {name.removeprefix("backbone."): value for name, value in state.items()}
+        backbones = [model.image]
     for backbone in backbones:
         _load_strict(backbone, _adapted(backbone, state), path)
 
@@ -79,17 +84,14 @@ def _load(path: Path) -> object:
 
 def _adapted(backbone: Backbone, state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return a published state dict with its first layer and its classifier fitted to `backbone`."""
-    convert = getattr(type(backbone), "weights_for_rgb", None)
+    adapted = weights_for_rgb(state) if isinstance(backbone, BNInception) else dict(state)
     own = backbone.state_dict()
-    adapted = dict(convert(state) if convert is not None else state)
-    for name, value in own.items():
-        given = adapted.get(name)
-        if given is None or given.shape == value.shape:
-            continue
-        if given.ndim == 4 and given.shape[2:] == value.shape[2:] and given.shape[0] == value.shape[0]:
-            adapted[name] = convert_first_layer(given, value.shape[1])
-        elif given.shape[1:] == value.shape[1:]:
-            adapted[name] = value  # a classifier of other classes
+    first = next(name for name, value in own.items() if value.ndim == 4)
+    for name in [name for name in own if name in adapted and adapted[name].shape != own[name].shape]:
+        if is_classifier(name):
+            adapted[name] = own[name]
+        elif name == first and adapted[name].shape[2:] == own[name].shape[2:]:
+            adapted[name] = convert_first_layer(adapted[name], own[name].shape[1])
     return adapted
 
 

@@ -1,8 +1,8 @@
 """Clips for networks, drawn from shards: S segments, K consecutive frames in each (Ng & Davis, section 3.4).
 
-Training draws one snippet at random from each segment. Testing draws `num_clips` clips a video from a generator seeded
-by the video's own name, each in the centre crop or in ten (section 4.2: 25 clips, 10 crops), so a test view is the same
-whatever the order, the machine or the number of workers.
+Training draws one snippet at random from each segment, by a generator seeded by epoch and video. Testing draws
+`num_clips` clips a video from a generator seeded by the video's own name, each in the centre crop or in ten
+(section 4.2: 25 clips, 10 crops). So neither depends on the order, the machine or the number of workers.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ class ClipShape:
 
 
 class ClipDataset(Dataset):
-    """One split of a finished extraction as training clips: item -> (clip float32 (S, K, C, H, W), target).
+    """One split of a finished extraction as training clips: (epoch, index) -> (clip float32 (S, K, C, H, W), target).
 
-    The target is the class number, or for multi-label data a float32 vector of 0 and 1. Items are drawn from
-    `generator`, so an epoch's clips depend on the order in which items are asked for: use it from one process.
-    Decoded videos are kept up to `cache_bytes`.
+    The target is the class number, or for multi-label data a float32 vector of 0 and 1. A clip depends on `seed`, the
+    epoch and the index alone, not on the order or the process in which clips are asked for. Decoded videos are kept up
+    to `cache_bytes` in each process.
     """
 
     def __init__(
@@ -47,12 +47,12 @@ class ClipDataset(Dataset):
         split: str,
         shape: ClipShape,
         augment: Augment,
-        generator: np.random.Generator,
+        seed: int = 0,
         mirror_labels: tuple[int, ...] | None = None,
         cache_bytes: int = 1 << 30,
     ) -> None:
         self.videos = split_videos(reader, split)
-        self._reader, self._shape, self._augment, self._generator = reader, shape, augment, generator
+        self._reader, self._shape, self._augment, self._seed = reader, shape, augment, seed
         self._mirror_labels = mirror_labels
         self._cache: dict[str, np.ndarray] = {}
         self._room_bytes = cache_bytes
@@ -60,13 +60,14 @@ class ClipDataset(Dataset):
     def __len__(self) -> int:
         return len(self.videos)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        video = self.videos[index]
+    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        epoch, index = key
+        video, generator = self.videos[index], np.random.default_rng((self._seed, epoch, index))
         starts = snippet_starts(
-            video.num_rows, self._shape.num_segments, self._shape.snippet_length, generator=self._generator
+            video.num_rows, self._shape.num_segments, self._shape.snippet_length, generator=generator
         )
         clip = self._frames(video, snippet_rows(starts, self._shape.snippet_length, video.num_rows))
-        clip, mirrored = self._augment(clip, self._generator)
+        clip, mirrored = self._augment(clip, generator)
         labels = video.labels
         if mirrored and self._mirror_labels is not None:
             labels = tuple(self._mirror_labels[label] for label in labels)

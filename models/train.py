@@ -15,9 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.data import DataLoader, Sampler
 
 from models import build_model
 from models.augment import Augment
+from models.backbones import is_classifier
+from models.backbones.base import Backbone
 from models.checkpoint import Checkpoint, load_weights, save_checkpoint
 from models.clips import ClipDataset, ClipShape
 from pipeline.datasets import dataset_spec
@@ -29,8 +32,12 @@ SNIPPET_LENGTHS = {"rgb": 1, "flow": 5}  # section 3.4: k = 1 for RGB, k = 5 for
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Everything that decides a training run but the data. Rates and shares: `lr_steps` are shares of all epochs after
-    which the learning rate is divided by ten, `fixed_share` is the share of epochs of phase one."""
+    """Everything that decides a training run but the data.
+
+    `lr_steps` are shares of all epochs after which the learning rate is divided by ten, `fixed_share` is the share of
+    epochs of phase one. `init` names files of weights, loaded one after the other. `num_workers` processes prepare
+    clips; their number changes nothing in the result.
+    """
 
     backbone: str = "resnet50"
     backbone_options: dict[str, object] = field(default_factory=dict)
@@ -48,7 +55,8 @@ class TrainConfig:
     lr_steps: tuple[float, ...] = (0.4, 0.8)
     fixed_share: float = 0.2
     partial_bn: bool = False
-    init: str | None = None
+    init: tuple[str, ...] = ()
+    num_workers: int = 0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -59,6 +67,9 @@ class TrainConfig:
         for name in ("momentum", "weight_decay", "fixed_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; it must be between 0 and 1")
+        for name in ("num_workers", "seed"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)!r}; it must be 0 or more")
         if any(not 0 < step < 1 for step in self.lr_steps):
             raise ValueError(f"lr_steps is {self.lr_steps!r}; each must be a share of all epochs, between 0 and 1")
 
@@ -106,8 +117,8 @@ def train(
         torch.manual_seed(config.seed)
         options = config.model_options(model_name, reader.modality)
         model = build_model(model_name, num_classes=num_classes, **options).to(memory_format=torch.channels_last)
-        if config.init is not None:
-            load_weights(model, config.init)
+        for path in config.init:
+            load_weights(model, path)
         dataset = _dataset(reader, split, config)
         for report in _epochs(model, dataset, config, multi_label=reader.info.multi_label):
             if on_epoch is not None:
@@ -123,7 +134,7 @@ def _dataset(reader: ShardReader, split: str, config: TrainConfig) -> ClipDatase
         split=split,
         shape=ClipShape(config.num_segments, SNIPPET_LENGTHS[reader.modality], config.size),
         augment=Augment(config.size, config.crop, config.mirror),
-        generator=np.random.default_rng(config.seed),
+        seed=config.seed,
         mirror_labels=mirror_labels(dataset_spec(reader.info.name), reader.info.class_names),
     )
 
@@ -135,14 +146,24 @@ def _epochs(model: nn.Module, dataset: ClipDataset, config: TrainConfig, *, mult
     optimizer = torch.optim.SGD(
         model.parameters(), lr=config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay
     )
-    shuffling = np.random.default_rng(config.seed + 1)
+    batches = DataLoader(
+        dataset,
+        batch_sampler=EpochBatches(len(dataset), config.batch_size, seed=config.seed),
+        num_workers=config.num_workers,
+        persistent_workers=config.num_workers > 0,
+    )
     for epoch in range(config.epochs):
         rate = learning_rate_at(epoch, config)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        set_phase(model, image_fixed=epoch < round(config.fixed_share * config.epochs), partial_bn=config.partial_bn)
+        set_phase(
+            model,
+            image_fixed=epoch < round(config.fixed_share * config.epochs),
+            pretrained=bool(config.init),
+            partial_bn=config.partial_bn,
+        )
         losses, hits = [], 0
-        for clips, targets in _batches(dataset, config.batch_size, shuffling):
+        for clips, targets in batches:
             loss, scores = _step(model, optimizer, clips.to(device), targets.to(device), multi_label)
             losses.append(loss)
             hits += _num_hits(scores, targets.to(device))
@@ -155,33 +176,52 @@ def learning_rate_at(epoch: int, config: TrainConfig) -> float:
     return config.learning_rate / 10**passed
 
 
-def set_phase(model: nn.Module, *, image_fixed: bool, partial_bn: bool = False) -> None:
+def set_phase(model: nn.Module, *, image_fixed: bool, pretrained: bool = True, partial_bn: bool = False) -> None:
     """Put `model` into training mode; with `image_fixed` its image subnetwork learns its classifier only.
 
-    A fixed trunk also keeps its normalisation statistics. `partial_bn` (TSN; section 4.2) fixes those of every
-    normalisation but the first. Networks without an image subnetwork have one phase.
+    A fixed subnetwork that is `pretrained` also keeps its normalisations' statistics. `partial_bn` (TSN; section 4.2)
+    fixes those of every normalisation but each backbone's first. Networks without an image subnetwork have one phase.
     """
     model.train()
     image = getattr(model, "image", None)
-    if image is not None:
-        trunk = [(name, parameter) for name, parameter in image.named_parameters() if not name.startswith("fc.")]
-        for _, parameter in trunk:
-            parameter.requires_grad_(not image_fixed)
-        if image_fixed:
-            image.eval()
+    if isinstance(image, Backbone):
+        for name, parameter in image.named_parameters():
+            parameter.requires_grad_(not image_fixed or is_classifier(name))
+        if image_fixed and pretrained:
+            _fix_statistics(_normalizations(image))
     if partial_bn:
-        normalizations = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
-        for module in normalizations[1:]:
-            module.eval()
+        for backbone in (module for module in model.modules() if isinstance(module, Backbone)):
+            _fix_statistics(_normalizations(backbone)[1:])
 
 
-def _batches(dataset: ClipDataset, batch_size: int, generator: np.random.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield an epoch's clips in shuffled batches of nearly equal size: normalisation could not take a last one of 1."""
-    order = generator.permutation(len(dataset))
-    count = max(1, round(len(dataset) / batch_size))
-    for indices in np.array_split(order, count):
-        items = [dataset[int(index)] for index in indices]
-        yield torch.stack([clip for clip, _ in items]), torch.stack([target for _, target in items])
+def _normalizations(module: nn.Module) -> list[nn.Module]:
+    return [part for part in module.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
+
+
+def _fix_statistics(normalizations: list[nn.Module]) -> None:
+    for module in normalizations:
+        module.eval()
+
+
+class EpochBatches(Sampler):
+    """Each time it is gone through: the batches of the next epoch, lists of (epoch, index), shuffled by `seed`.
+
+    All batches have nearly `batch_size` clips: a last one of a single clip would leave normalisation nothing to
+    normalise by.
+    """
+
+    def __init__(self, num_clips: int, batch_size: int, *, seed: int) -> None:
+        self._num_clips, self._generator = num_clips, np.random.default_rng(seed)
+        self._num_batches = max(1, round(num_clips / batch_size))
+        self._epoch = 0
+
+    def __len__(self) -> int:
+        return self._num_batches
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        epoch, self._epoch = self._epoch, self._epoch + 1
+        for indices in np.array_split(self._generator.permutation(self._num_clips), self._num_batches):
+            yield [(epoch, int(index)) for index in indices]
 
 
 def _step(

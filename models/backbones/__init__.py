@@ -9,6 +9,8 @@ from models.backbones.googlenet import GoogLeNet
 from models.backbones.resnet import resnet18, resnet34, resnet50, resnet101
 from models.backbones.vgg import VGG16
 
+CLASSIFIERS = ("fc", "fc2", "last_linear", "classifier")  # what the published files call the layers after the maps
+
 BACKBONES = {
     "resnet18": resnet18,
     "resnet34": resnet34,
@@ -30,3 +32,8 @@ def build_backbone(name: str, *, num_classes: int = 1000, in_channels: int = 3, 
     if name not in BACKBONES:
         raise ValueError(f"backbone is {name!r}; known backbones: {', '.join(BACKBONES)}")
     return BACKBONES[name](num_classes=num_classes, in_channels=in_channels, **options)
+
+
+def is_classifier(parameter_name: str) -> bool:
+    """Return whether a backbone's parameter belongs to what makes scores from its last map."""
+    return any(part in CLASSIFIERS for part in parameter_name.split("."))
