@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from stages import edge
-from stages.cli.options import json_option
+from stages.cli.options import Size, json_option
 
 
 @click.group()
@@ -22,6 +23,27 @@ def bench() -> None:
 
 
 @bench.command()
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda or auto.")
+@click.option("--size", type=Size(), default="256x340", show_default=True)
+@click.option("--rounds", default=3, show_default=True, type=click.IntRange(1))
+@json_option
+def flow(paths: tuple[Path, ...], device: str, size: tuple[int, int], rounds: int, as_json: bool) -> None:
+    """Our TV-L1 against OpenCV's on image pairs and videos; without any on a rendered pair.
+
+    \b
+    Example: tdn-data bench flow a.png b.png video.mp4
+    """
+    from benchmarks import flow as benchmark
+
+    height, width = size
+    with edge.messages(), edge.wrong_arguments(), edge.err.status("computing flow in turn"):
+        result = benchmark.run(paths, height=height, width=width, device=device, num_rounds=rounds)
+    record = asdict(result) | {"ratio": result.ratio}
+    _show(record, benchmark.format_times(result), as_json)
+
+
+@bench.command()
 @click.argument("video", type=click.Path(path_type=Path))
 @click.option("--every-seconds", default=3.0, show_default=True)
 @click.option("--rounds", default=3, show_default=True, type=click.IntRange(1))
@@ -32,7 +54,7 @@ def decode(video: Path, every_seconds: float, rounds: int, as_json: bool) -> Non
 
     with edge.messages(), edge.err.status("decoding in turn"):
         result = benchmark.run(video, every_seconds=every_seconds, num_rounds=rounds)
-    _show(result, benchmark.format_times(result), as_json)
+    _show(asdict(result) | {"ratios": result.ratios}, benchmark.format_times(result), as_json)
 
 
 @bench.command()
@@ -47,10 +69,10 @@ def extract(video: Path, copies: int, workers: int, rounds: int, as_json: bool) 
 
     with edge.messages(), edge.err.status("extracting in turn"):
         result = benchmark.run(video, num_copies=copies, num_workers=workers, num_rounds=rounds)
-    _show(result, benchmark.format_times(result), as_json)
+    _show(asdict(result) | {"overhead": result.overhead}, benchmark.format_times(result), as_json)
 
 
-def _show(result: object, words: str, as_json: bool) -> None:
+def _show(result: dict[str, object], words: str, as_json: bool) -> None:
     if as_json:
         edge.print_json(result)
     else:
