@@ -12,12 +12,14 @@ from models.actionflownet import ActionFlowNet, ActionFlowNet2F, Stacked
 from models.disentangled import Disentangled
 from models.lstm import LSTM
 from models.pooling import ConvPooling, LatePooling, LocalPooling, SlowPooling, TimeConvolution
+from models.tdm import TDM
 from models.tdn import TDN
 from models.tsn import TSN
 
 MODELS = {
     "tsn": TSN,
     "tdn": TDN,
+    "tdm": TDM,
     "conv_pooling": ConvPooling,
     "late_pooling": LatePooling,
     "slow_pooling": SlowPooling,
