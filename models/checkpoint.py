@@ -61,6 +61,8 @@ def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise InputError(f"{path} holds no named tensors; give a checkpoint or a state dict.", path=path)
     state = {name.removeprefix("module."): value for name, value in state.items()}
+    if hasattr(model, "published_weights"):  # a network with files of its own authors
+        state = model.published_weights(state)
     backbones = [module for module in model.modules() if isinstance(module, Backbone)]
     if not backbones or (backbones[0] is not model and not model.state_dict().keys().isdisjoint(state)):
         _load_strict(model, state, path)
