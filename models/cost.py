@@ -8,12 +8,12 @@ its method `uncounted_multiply_adds(*inputs) -> int` is added at each call.
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
 
@@ -28,19 +28,19 @@ class Cost:
 def model_cost(model: nn.Module, clip_shape: Sequence[int]) -> Cost:
     """Return the cost of one forward pass in evaluation for a clip (N, S, K, C, H, W).
 
-    Nothing is computed: a copy of the network runs on the `meta` device, where tensors have shapes and no values.
+    Nothing is computed: a copy of the network runs on tensors that have shapes and no values.
     Raises ValueError for a shape that is no clip's, and what the network raises for a clip that it does not take.
     """
     if len(clip_shape) != 6 or any(length < 1 for length in clip_shape):
         raise ValueError(f"clip_shape is {tuple(clip_shape)}; expected six numbers from 1: (N, S, K, C, H, W)")
-    network = _shapes_only(model)
-    uncounted = []
+    mode, uncounted = FakeTensorMode(), []
+    network = _shapes_only(model, mode)
     for module in network.modules():
         if hasattr(module, "uncounted_multiply_adds"):
             module.register_forward_pre_hook(lambda module, x: uncounted.append(module.uncounted_multiply_adds(*x)))
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        network(torch.empty(tuple(clip_shape), device="meta"))
-    parameters = sum(math.prod(parameter.shape) for parameter in model.parameters())
+    with torch.no_grad(), mode, FlopCounterMode(display=False) as counter:
+        network(torch.empty(tuple(clip_shape)))
+    parameters = sum(parameter.numel() for parameter in model.parameters())
     return Cost(parameters, counter.get_total_flops() // 2 + sum(uncounted))
 
 
@@ -53,13 +53,13 @@ def default_clip_shape(model: nn.Module, *, num_videos: int = 1, size: int = 224
     return (num_videos, model.num_segments, snippet_length, 3, size, size)
 
 
-def _shapes_only(model: nn.Module) -> nn.Module:
-    """Return a copy of the network in evaluation mode whose tensors have no values; no weight is copied."""
+def _shapes_only(model: nn.Module, mode: FakeTensorMode) -> nn.Module:
+    """Return a copy of the network on the CPU, in evaluation mode, whose tensors have no values."""
     tensors = [*model.parameters(), *model.buffers()]
-    memo = {id(tensor): _like(tensor) for tensor in tensors}
-    return copy.deepcopy(model, memo).eval()
+    return copy.deepcopy(model, {id(tensor): _like(tensor, mode) for tensor in tensors}).eval()
 
 
-def _like(tensor: torch.Tensor) -> torch.Tensor:
-    empty = torch.empty_like(tensor, device="meta")
-    return nn.Parameter(empty, requires_grad=tensor.requires_grad) if isinstance(tensor, nn.Parameter) else empty
+def _like(tensor: torch.Tensor, mode: FakeTensorMode) -> torch.Tensor:
+    with mode:
+        empty = torch.empty(tensor.shape, dtype=tensor.dtype)
+        return nn.Parameter(empty, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else empty
