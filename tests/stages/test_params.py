@@ -1,0 +1,55 @@
+import pytest
+import yaml
+
+from pipeline.errors import InputError
+from stages.params import PARAMS, load_params
+
+CONTENT = yaml.safe_load(PARAMS.read_text()) if PARAMS.exists() else {}
+
+
+@pytest.fixture
+def changed(tmp_path):
+    """Write the project's params.yaml with one section changed, and return its path."""
+
+    def write(section, **changes):
+        content = {**CONTENT, section: {**CONTENT[section], **changes}}
+        path = tmp_path / "params.yaml"
+        path.write_text(yaml.safe_dump(content))
+        return path
+
+    return write
+
+
+def test_the_projects_own_parameters_are_valid():
+    params = load_params()
+    assert params.dataset.name == "demo" and params.extract_parameters("flow").modalities == ("flow",)
+
+
+@pytest.mark.parametrize(
+    ("section", "changes", "message"),
+    [
+        ("train", {"epoch": 3}, r"train\.epoch: unknown key"),
+        ("train", {"epochs": "many"}, r"train\.epochs: input should be a valid integer.*'many'"),
+        ("train", {"epochs": -1}, "epochs is -1; it must be above 0"),
+        ("frames", {"height": 8}, r"frames\.height: input should be greater than or equal to 16 \(is 8\)"),
+        ("frames", {"height": None}, "height and width go together"),
+        ("frames", {"fps": 3, "every_seconds": 3}, "every_seconds and fps exclude each other"),
+        ("flow", {"method": "horn-schunck"}, r"flow\.method: input should be 'tvl1'.*'horn-schunck'"),
+        ("evaluate", {"num_crops": 5}, "num_crops is 5; it must be 1 or 10"),
+        ("extract", {"format": "zip"}, r"extract\.format: input should be 'parquet' or 'lmdb'"),
+    ],
+)
+def test_a_wrong_parameter_is_named_with_its_value(changed, section, changes, message):
+    with pytest.raises(InputError, match=message):
+        load_params(changed(section, **changes))
+
+
+def test_a_missing_or_broken_file_is_named(tmp_path):
+    with pytest.raises(InputError, match="absent.yaml is missing"):
+        load_params(tmp_path / "absent.yaml")
+    (tmp_path / "broken.yaml").write_text("train: [")
+    with pytest.raises(InputError, match="broken.yaml is not valid YAML"):
+        load_params(tmp_path / "broken.yaml")
+    (tmp_path / "empty.yaml").write_text("")
+    with pytest.raises(InputError, match="dataset: missing"):
+        load_params(tmp_path / "empty.yaml")

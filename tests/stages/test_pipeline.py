@@ -1,0 +1,87 @@
+"""The DVC pipeline itself, whole, on a very small rendering, in a copy of the project."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+PROJECT = Path(__file__).resolve().parents[2]
+ENVIRONMENT = os.environ | {
+    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    "PYTHONPATH": "",
+    "GIT_AUTHOR_NAME": "t",
+    "GIT_AUTHOR_EMAIL": "t@example.org",
+    "GIT_COMMITTER_NAME": "t",
+    "GIT_COMMITTER_EMAIL": "t@example.org",
+}
+
+
+def run(folder, *command, code=0):
+    """Run a command in the copy; return what it printed on both streams."""
+    result = subprocess.run(
+        command, cwd=folder, env=ENVIRONMENT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    assert result.returncode == code, result.stdout
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A copy of the project under git with a tiny demo, after its first `dvc repro`."""
+    folder = tmp_path_factory.mktemp("project")
+    for name in ("pipeline", "models", "stages", ".dvc", "dvc.yaml", ".dvcignore", ".gitignore", "params.yaml"):
+        source = PROJECT / name
+        ignore = shutil.ignore_patterns("__pycache__", "tmp", "cache")
+        shutil.copytree(source, folder / name, ignore=ignore) if source.is_dir() else shutil.copy(source, folder / name)
+    params = yaml.safe_load((folder / "params.yaml").read_text())
+    params["demo"] |= {"train_per_class": 2, "test_per_class": 1}
+    params["train"] |= {"epochs": 1, "batch_size": 8}
+    params["evaluate"] |= {"num_clips": 1}
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    run(folder, "git", "init", "-q")
+    run(folder, "git", "add", ".")
+    run(folder, "git", "commit", "-qm", "start")
+    run(folder, "dvc", "repro")
+    run(folder, "git", "add", ".")
+    run(folder, "git", "commit", "-qm", "first results")
+    return folder
+
+
+def test_every_stage_leaves_its_outputs(project):
+    for model in ("tsn", "tdn"):
+        for modality in ("rgb", "flow", "fused"):
+            metrics = json.loads((project / f"runs/{model}-{modality}/metrics.json").read_text())
+            assert metrics["num_videos"] == 8 and 0 <= metrics["top1"] <= metrics["top5"] <= 1
+    report = (project / "runs/report.html").read_text()
+    assert report.count("<svg") >= 9 and report.count("data:image/png") == 8
+
+
+def test_a_second_repro_does_nothing(project):
+    assert "Data and pipelines are up to date" in run(project, "dvc", "repro")
+
+
+def test_metrics_and_plots_are_shown(project):
+    metrics = run(project, "dvc", "metrics", "show")
+    assert "top1" in metrics and "runs/tdn-rgb/metrics.json" in metrics.replace(os.sep, "/")
+    run(project, "dvc", "plots", "show")
+    assert (project / "dvc_plots/index.html").stat().st_size > 1000
+
+
+def test_a_changed_parameter_reruns_only_what_depends_on_it(project):
+    words = run(project, "dvc", "exp", "run", "-S", "train.epochs=2")
+    assert "Running stage 'train@tdn-rgb'" in words and "Running stage 'report'" in words
+    for stage in ("demo", "index", "frames", "flow"):
+        assert f"Stage '{stage}' didn't change, skipping" in words
+    assert "train.epochs" in run(project, "dvc", "params", "diff")
+
+
+def test_a_wrong_parameter_stops_the_stage_with_its_name(project):
+    text = (project / "params.yaml").read_text()
+    (project / "params.yaml").write_text(text.replace("epochs: 2", "epochs: 2\n  epoch: 3"))
+    words = run(project, sys.executable, "-m", "stages.train", "tsn", "rgb", code=2)
+    assert "train.epoch: unknown key" in words and "Traceback" not in words
