@@ -73,8 +73,8 @@ class TVL1CudaSolver:
     def _batch(self, prev: np.ndarray, next: np.ndarray, bound: float | None, *, out: np.ndarray) -> None:
         """Copy one batch over, solve it, discretise it if asked to, and copy it back into `out`."""
         num_pairs = len(prev)
-        if num_pairs > 1 and np.may_share_memory(prev, next) and np.shares_memory(prev[1], next[0]):
-            images = np.concatenate([prev, next[-1:]])  # neighbours of one sequence: each frame goes over once
+        if _are_neighbours(prev, next):
+            images = np.concatenate([prev, next[-1:]])  # each frame goes over once
             firsts = np.arange(num_pairs)
             seconds = firsts + 1
         else:
@@ -89,6 +89,7 @@ class TVL1CudaSolver:
         self._download(flow.contiguous(), out)
 
     def upload(self, array: np.ndarray) -> torch.Tensor:
+        """Copy an array to the device, over pinned memory where that is a GPU."""
         tensor = torch.from_numpy(np.ascontiguousarray(array))
         if self._device.type == "cuda":
             tensor = tensor.pin_memory()
@@ -100,7 +101,10 @@ class TVL1CudaSolver:
         out[...] = pinned.numpy()
 
     def solve(self, images: torch.Tensor, firsts: torch.Tensor, seconds: torch.Tensor) -> torch.Tensor:
-        """Return the flow (N, 2, H, W) of pairs of `images` (F, H, W), from coarse to fine."""
+        """Return the flow (N, 2, H, W) of pairs of `images`, from coarse to fine; all tensors on the device.
+
+        `images`: uint8 (F, H, W). Pair k is `images[firsts[k]]`, `images[seconds[k]]`: int64 (N,) both.
+        """
         parameters = self._parameters
         levels = [images.float()]
         for shape in parameters.level_shapes(*images.shape[1:])[1:]:
@@ -152,6 +156,12 @@ class TVL1CudaSolver:
             PLANES=PLANES, BLOCK=block, num_warps=_NUM_WARPS, num_stages=1, enable_fp_fusion=False,
         )  # fmt: skip
         return steps
+
+
+def _are_neighbours(prev: np.ndarray, next: np.ndarray) -> bool:
+    """Say whether `next[k]` is `prev[k + 1]` in memory, as in frames[:-1] and frames[1:]."""
+    start, after = (array.__array_interface__["data"][0] for array in (prev, next))
+    return prev.strides == next.strides and start + prev.strides[0] == after
 
 
 def cuda_is_available() -> bool:

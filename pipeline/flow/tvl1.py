@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from threading import local
 
 import cv2
@@ -25,13 +26,15 @@ def build_tvl1(
 
     `num_threads`: pairs computed side by side on the CPU. `batch_size`: pairs at once on the GPU, where each pair has a
     multiprocessor of its own: a few hundred fill it. `changes`: single parameters that differ from the preset's.
-    Raises InputError where a GPU is asked for and there is none.
+    Raises InputError where a GPU is asked for and there is none, or Numba is missing on a CPU.
     """
     parameters = tvl1_parameters(preset, **changes)
     for name, value in (("num_threads", num_threads), ("batch_size", batch_size)):
         if not isinstance(value, int) or value < 1:
             raise ValueError(f"{name} is {value!r}; it must be an integer of 1 or more")
     if device == "cpu" or (device == "auto" and not _gpu_is_there()):
+        if find_spec("numba") is None:
+            raise InputError("Method tvl1 on a CPU needs numba: pip install numba.")
         return TVL1Solver(parameters, num_threads=num_threads)
     if not _gpu_is_there():
         raise InputError("device is 'cuda', but torch with triton sees no GPU here; 'cpu' computes the same flow.")

@@ -113,3 +113,16 @@ def test_a_pair_too_large_by_itself_is_reported(interpreted, monkeypatch):
     frames = sequence(2)
     with pytest.raises(torch.OutOfMemoryError):
         solver.pairs(frames[:1], frames[1:])
+
+
+def test_frames_go_over_once_only_where_the_second_of_a_pair_is_the_next_ones_first(interpreted):
+    frames = sequence(4, 8, 12)
+    crops = frames[:, :, :9], frames[:, :, 3:]
+    for prev, next in (
+        (frames[:-1], frames[1:]),
+        (frames[:-2], frames[2:]),
+        (crops[0][:-1], crops[1][1:]),
+        (frames[1:], frames[:-1]),
+    ):
+        expected = quick_solver(interpreted, batch_size=9).pairs(prev.copy(), next.copy())
+        assert np.array_equal(quick_solver(interpreted, batch_size=9).pairs(prev, next), expected)
