@@ -116,11 +116,10 @@ def test_a_pair_too_large_by_itself_is_reported(interpreted, monkeypatch):
 
 
 def test_frames_go_over_once_only_where_the_second_of_a_pair_is_the_next_ones_first(interpreted):
-    frames = sequence(4, 8, 12)
-    crops = frames[:, :, :9], frames[:, :, 3:]
+    frames = sequence(3, 6, 8)
+    crops = frames[:, :, :6], frames[:, :, 2:]
     for prev, next in (
         (frames[:-1], frames[1:]),
-        (frames[:-2], frames[2:]),
         (crops[0][:-1], crops[1][1:]),
         (frames[1:], frames[:-1]),
     ):
