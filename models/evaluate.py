@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ from models.clips import ClipShape, split_videos, video_views
 from pipeline.errors import InputError
 from pipeline.shards.reader import ShardReader
 
+logger = logging.getLogger(__name__)
+
+MAX_NAMES_SHOWN = 5
 SCORES_SCHEMA = pa.schema(
     [("video_id", pa.string()), ("labels", pa.list_(pa.int32())), ("scores", pa.list_(pa.float32()))]
 )
@@ -32,9 +36,12 @@ class EvaluateConfig:
     num_clips: int = 25
     num_crops: int = 10
     views_per_batch: int = 50
+    max_missing_share: float = 0.0  # of the split's videos, that may have no frames and then stay out of the metrics
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if not 0 <= self.max_missing_share < 1:
+            raise ValueError(f"max_missing_share is {self.max_missing_share!r}; it must be at least 0 and below 1")
         if self.num_crops not in (1, 10):
             raise ValueError(f"num_crops is {self.num_crops!r}; it must be 1 or 10")
         for name in ("num_clips", "views_per_batch"):
@@ -58,10 +65,10 @@ def evaluate(
     config: EvaluateConfig,
     on_video: Callable[[int, int], None] | None = None,
 ) -> VideoScores:
-    """Return the scores of every stored video of the split, each the mean over its views.
+    """Return the scores of every video of the split, each the mean over its views.
 
     `on_video` is called with the number of videos done and their total. Raises InputError when the checkpoint was made
-    for other classes than the shards have.
+    for other classes than the shards have, and when more than the allowed share of the listed videos has no frames.
     """
     saved = read_checkpoint(checkpoint)
     if saved.num_classes != len(reader.info.class_names):
@@ -70,6 +77,7 @@ def evaluate(
             "train on these shards.",
             path=checkpoint,
         )
+    check_complete(reader, config)
     model = restore_model(saved)
     shape = ClipShape(saved.options["num_segments"], saved.options["snippet_length"], saved.clip_size)
     videos, scores = split_videos(reader, config.split), []
@@ -83,6 +91,20 @@ def evaluate(
     return VideoScores(
         tuple(video.video_id for video in videos), tuple(video.labels for video in videos), np.stack(scores)
     )
+
+
+def check_complete(reader: ShardReader, config: EvaluateConfig) -> None:
+    """Raise InputError that names videos of the split without frames, when they are more than may be missing."""
+    missing = reader.missing(config.split)
+    num_listed = len(missing) + sum(video.split == config.split for video in reader.videos)
+    if len(missing) > config.max_missing_share * num_listed:
+        names = ", ".join(missing[:MAX_NAMES_SHOWN]) + (" ..." if len(missing) > MAX_NAMES_SHOWN else "")
+        raise InputError(
+            f"{len(missing)} of {num_listed} {config.split} videos have no frames to score: {names}; ledger.parquet "
+            "says why. Extract them, or raise evaluate.max_missing_share to leave them out of the metrics."
+        )
+    if missing:
+        logger.warning("%d of %d %s videos have no frames and are left out", len(missing), num_listed, config.split)
 
 
 def restore_model(checkpoint: Checkpoint) -> nn.Module:

@@ -17,7 +17,7 @@ import numpy as np
 from pipeline.errors import InputError
 from pipeline.images import decode_image
 from pipeline.shards.formats import Shard, open_shard
-from pipeline.shards.ledger import IndexRow, read_dataset, read_index
+from pipeline.shards.ledger import IndexRow, read_dataset, read_index, read_ledger
 from pipeline.shards.schema import VideoRows
 from pipeline.storage import Storage
 
@@ -78,6 +78,11 @@ class ShardReader:
 
     def __getstate__(self) -> dict[str, object]:
         return self.__dict__ | {"_open": OrderedDict()}
+
+    def missing(self, split: str) -> tuple[str, ...]:
+        """Return the videos of a split that the ledger lists and that have nothing to read, as `self.videos` sorted."""
+        listed = (row for row in read_ledger(self._storage) if row.modality == self.modality and row.split == split)
+        return tuple(row.video_id for row in listed if row.video_id not in self._rows)
 
     def read(self, video_id: str, rows: Sequence[int] | None = None) -> StoredFrames:
         """Return the decoded rows of one video, or those at the positions `rows`; raise InputError if it is unknown."""

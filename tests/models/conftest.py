@@ -1,0 +1,81 @@
+"""Small finished extractions, written from arrays, for what reads shards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.images import encode_image
+from pipeline.shards.formats import open_shard, shard_writer
+from pipeline.shards.ledger import IndexRow, write_dataset, write_index, write_ledger
+from pipeline.shards.reader import ShardReader
+from pipeline.shards.schema import LedgerRow, VideoRows, shard_name
+from pipeline.storage import Storage
+
+# video_id, split, labels, and frames uint8 (N, H, W, 3) or flow (N, H, W, 2); None for a video that failed
+Video = tuple[str, str, tuple[int, ...], np.ndarray | None]
+MakeShards = Callable[..., ShardReader]
+
+
+@pytest.fixture
+def make_shards(tmp_path: Path) -> MakeShards:
+    """A function that stores videos losslessly and opens them."""
+
+    def make(videos: Sequence[Video], *, class_names: Sequence[str], multi_label: bool = False) -> ShardReader:
+        modality = "flow" if next(data for *_, data in videos if data is not None).shape[-1] == 2 else "rgb"
+        folder = tmp_path / f"shards-{modality}"
+        folder.mkdir()
+        storage, name = Storage(folder), shard_name(modality, 0, 1, "parquet")
+        writer = shard_writer(folder / name, modality=modality, extension="parquet")
+        for video_id, split, labels, data in videos:
+            if data is not None:
+                writer.add(_rows(data, modality), video_id=video_id, split=split, labels=labels)
+        ledger = [_ledger_row(video, modality, name) for video in videos]
+        writer.close({"modality": modality}, ledger)
+        entries = open_shard(storage, name).entries()
+        write_index(
+            storage,
+            [IndexRow(e.video_id, modality, e.split, e.labels, name, e.row_group, e.num_rows) for e in entries],
+        )
+        write_ledger(storage, ledger)
+        about = {"name": "folder", "class_names": list(class_names), "multi_label": multi_label}
+        write_dataset(storage, about | {"parameters": {modality: {"codec": "png"}}})
+        return ShardReader(folder, modality=modality)
+
+    return make
+
+
+def _rows(data: np.ndarray, modality: str) -> VideoRows:
+    count, height, width = data.shape[:3]
+    times = np.arange(count) / 10
+    if modality == "rgb":
+        payloads = {"image": [encode_image(frame, codec="png") for frame in data]}
+        return VideoRows(modality, np.arange(count), times, height, width, payloads)
+    payloads = {
+        name: [encode_image(np.ascontiguousarray(plane), codec="png") for plane in data[..., axis]]
+        for axis, name in enumerate(("flow_x", "flow_y"))
+    }
+    return VideoRows(modality, np.arange(count), times, height, width, payloads, times + 0.1, 20.0)
+
+
+def _ledger_row(video: Video, modality: str, shard: str) -> LedgerRow:
+    video_id, split, labels, data = video
+    row = LedgerRow(video_id, modality, f"{video_id}.mp4", split, labels, "failed", "missing", shard=shard)
+    return row if data is None else replace(row, status="ok", reason=None, num_stored=len(data))
+
+
+@pytest.fixture
+def coloured(make_shards: MakeShards) -> ShardReader:
+    """Two classes that one colour tells apart, eight training and four test videos of 8 frames, 32 x 32."""
+    generator = np.random.default_rng(0)
+    videos = []
+    for number in range(12):
+        label = number % 2
+        frames = generator.integers(0, 100, (8, 32, 32, 3), dtype=np.uint8)
+        frames[..., label] += 120
+        videos.append((f"v{number:02d}", "train" if number < 8 else "test", (label,), frames))
+    return make_shards(videos, class_names=("red", "green"))

@@ -1,0 +1,71 @@
+"""Metrics against counts done by hand, and fusion as in section 3.3."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from models.metrics import FUSION_WEIGHTS, compute_metrics, fuse
+
+
+def test_top_k_and_confusion_count_by_hand() -> None:
+    scores = np.array([[3, 2, 1, 0, 0, 0], [3, 2, 1, 0, 0, 0], [6, 5, 4, 3, 2, 1], [0, 1, 0, 0, 0, 0]], float)
+    metrics = compute_metrics(scores, [(0,), (1,), (5,), (1,)], multi_label=False)
+    assert metrics.top1 == 0.5  # rows 0 and 3
+    assert metrics.top5 == 0.75  # all but row 2, whose class comes sixth
+    assert metrics.confusion[1].tolist() == [1, 1, 0, 0, 0, 0]
+    assert metrics.confusion[5].tolist() == [1, 0, 0, 0, 0, 0]
+    assert metrics.confusion.sum() == metrics.num_videos == 4
+
+
+def test_average_precision_is_precision_at_each_hit() -> None:
+    scores = np.array([[0.9], [0.8], [0.7], [0.6]])
+    metrics = compute_metrics(scores, [(0,), (), (0,), ()], multi_label=True)
+    assert metrics.mean_ap == pytest.approx((1 / 1 + 2 / 3) / 2)
+
+
+def test_classes_without_positives_are_left_out_and_counted() -> None:
+    scores = np.array([[2.0, 1.0, 5.0], [1.0, 2.0, 6.0]])
+    metrics = compute_metrics(scores, [(0,), (1,)], multi_label=True)
+    assert metrics.num_undefined == 1
+    assert np.isnan(metrics.per_class_ap).tolist() == [False, False, True]
+    assert metrics.mean_ap == 1
+
+
+def test_multi_label_data_have_no_accuracy() -> None:
+    metrics = compute_metrics(np.eye(3), [(0, 1), (1,), (2,)], multi_label=True)
+    assert metrics.top1 is metrics.top5 is metrics.confusion is None
+    assert set(metrics.as_dict()) >= {"mAP", "num_videos"}
+    assert "top1" not in metrics.as_dict()
+
+
+@pytest.mark.parametrize("num_classes", [2, 3, 8])
+def test_perfect_scores_are_perfect(num_classes: int) -> None:
+    metrics = compute_metrics(np.eye(num_classes), [(label,) for label in range(num_classes)], multi_label=False)
+    assert (metrics.top1, metrics.top5, metrics.mean_ap) == (1, 1, 1)
+
+
+def test_scores_and_labels_must_agree() -> None:
+    with pytest.raises(ValueError, match="2 videos have scores and 1 have labels"):
+        compute_metrics(np.eye(2), [(0,)], multi_label=False)
+
+
+def test_fusion_weighs_l1_normalised_scores_one_to_one_and_a_half() -> None:
+    assert FUSION_WEIGHTS == (1.0, 1.5)
+    fused = fuse(np.array([[2.0, -2.0]]), np.array([[0.0, 10.0]]))
+    np.testing.assert_allclose(fused, [[(1 * 0.5 + 1.5 * 0) / 2.5, (1 * -0.5 + 1.5 * 1) / 2.5]])
+
+
+def test_fusion_does_not_depend_on_the_streams_scale() -> None:
+    generator = np.random.default_rng(0)
+    rgb, flow = generator.normal(size=(2, 5, 4))
+    np.testing.assert_allclose(fuse(rgb, flow), fuse(100 * rgb, 0.01 * flow))
+
+
+def test_fusion_of_nothing_is_nothing() -> None:
+    assert not fuse(np.zeros((2, 3)), np.zeros((2, 3))).any()
+
+
+def test_fusion_refuses_other_shapes() -> None:
+    with pytest.raises(ValueError, match=r"\(2, 3\) and \(3, 3\)"):
+        fuse(np.zeros((2, 3)), np.zeros((3, 3)))
