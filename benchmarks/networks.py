@@ -1,0 +1,196 @@
+"""Milliseconds per video of every registered network, with TSN-ResNet-50's in the same interleaved run.
+
+Each network has its default form (backbone, segments, frames: those of its paper) and sees a random clip that lies in
+memory as that network likes it, channels-last. On the CPU with one thread processor time counts, which other
+processes disturb less; otherwise wall time. The table is that of Wang et al.'s supplement (section B, table 2)
+without the reading of videos.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import torch
+from torch import Tensor, nn
+
+from models import MODELS, build_model
+from models.cost import default_clip_shape, model_cost
+
+PEER = "tsn"
+NUM_CLASSES = 400
+PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class NetworkTimes:
+    """One network: what a video costs it, and the median time per video."""
+
+    name: str
+    clip_shape: tuple[int, ...]  # (N, S, K, C, H, W)
+    parameters: int
+    multiply_adds: int  # per video
+    milliseconds: float  # per video
+    fastest_milliseconds: float
+
+
+@dataclass(frozen=True)
+class NetworksTimes:
+    """All networks of a run, TSN-ResNet-50 first, and where it ran."""
+
+    device: str
+    precision: str
+    num_threads: int
+    num_rounds: int
+    hardware: str
+    networks: tuple[NetworkTimes, ...]
+    versions: dict[str, str]
+
+    @property
+    def ratios(self) -> dict[str, float]:
+        """Each network's time over TSN-ResNet-50's."""
+        return {network.name: network.milliseconds / self.networks[0].milliseconds for network in self.networks}
+
+    @property
+    def cost_ratios(self) -> dict[str, float]:
+        """Each network's multiply-adds over TSN-ResNet-50's."""
+        return {network.name: network.multiply_adds / self.networks[0].multiply_adds for network in self.networks}
+
+
+def run(
+    names: Sequence[str] | None = None,
+    *,
+    device: str = "auto",
+    num_videos: int = 1,
+    size: int = 224,
+    num_rounds: int = 5,
+    num_threads: int = 1,
+    precision: str = "float32",
+    **options: object,
+) -> NetworksTimes:
+    """Time `names` (None: every registered network) and TSN-ResNet-50 in turn, `num_rounds` times after a warm-up.
+
+    `num_videos` clips of `size` pixels go in at once. `device`: "cpu", "cuda" or "auto". `precision`: "float32", or
+    autocast to "bfloat16" or "float16". `options` go to every network, e.g. `num_segments=16`. Raises ValueError for
+    wrong arguments, among them networks whose scores are not finite.
+    """
+    names = _checked_names(MODELS if names is None else names)
+    if min(num_videos, num_rounds, num_threads) < 1 or precision not in PRECISIONS:
+        raise ValueError(
+            f"num_videos is {num_videos}, num_rounds {num_rounds}, num_threads {num_threads}, precision {precision!r}; "
+            f"counts start at 1, known precisions: {', '.join(PRECISIONS)}"
+        )
+    device = _checked_device(device)
+    with _threads(num_threads), torch.inference_mode():
+        networks = {name: build_model(name, num_classes=NUM_CLASSES, **options).eval() for name in names}
+        shapes = {name: default_clip_shape(model, num_videos=num_videos, size=size) for name, model in networks.items()}
+        costs = {name: model_cost(model, (1, *shapes[name][1:])) for name, model in networks.items()}
+        calls = {name: _call(model, shapes[name], device, precision) for name, model in networks.items()}
+        for name, call in calls.items():
+            if not call().isfinite().all():
+                raise ValueError(f"{name} gives scores that are not finite in {precision}")
+        seconds = _interleaved(calls, num_rounds, _clock(device, num_threads))
+    records = tuple(
+        NetworkTimes(
+            name=name,
+            clip_shape=shapes[name],
+            parameters=costs[name].parameters,
+            multiply_adds=costs[name].multiply_adds,
+            milliseconds=1e3 * median(seconds[name]) / num_videos,
+            fastest_milliseconds=1e3 * min(seconds[name]) / num_videos,
+        )
+        for name in names
+    )
+    versions = {"torch": torch.__version__, "python": platform.python_version()}
+    return NetworksTimes(device, precision, num_threads, num_rounds, _hardware(device), records, versions)
+
+
+def format_times(result: NetworksTimes) -> str:
+    """The result as a table of text: input, parameters, multiply-adds, time, both ratios, versions."""
+    threads = f", threads: {result.num_threads}" if result.device == "cpu" else ""
+    lines = [f"networks on {result.hardware}, {result.precision}{threads}, median of {result.num_rounds} rounds"]
+    lines.append(
+        f"  {'network':16} {'S x K x C x H x W':>22} {'params':>8} {'mult-adds':>10} {'time':>12}"
+        f" {'x cost':>7} {'x time':>7}"
+    )
+    lines += [
+        f"  {network.name:16} {' x '.join(map(str, network.clip_shape[1:])):>22} {network.parameters / 1e6:6.1f} M"
+        f" {network.multiply_adds / 1e9:8.1f} G {network.milliseconds:9.1f} ms"
+        f" {result.cost_ratios[network.name]:7.2f} {result.ratios[network.name]:7.2f}"
+        for network in result.networks
+    ]
+    lines.append("  " + ", ".join(f"{name} {version}" for name, version in result.versions.items()))
+    return "\n".join(lines)
+
+
+def _call(model: nn.Module, shape: tuple[int, ...], device: str, precision: str) -> Callable[[], Tensor]:
+    """Return a function that runs the network once and waits for the result."""
+    memory_format = getattr(model, "memory_format", torch.channels_last)
+    model.to(device, memory_format=memory_format)
+    clip = torch.randn(shape, device=device, generator=torch.Generator(device).manual_seed(0))
+    if shape[2] == 1:  # one frame a snippet: the images lie channels-last as a loader would hand them on
+        clip = clip.movedim(3, -1).contiguous().movedim(-1, 3)
+    dtype = PRECISIONS[precision]
+
+    def call() -> Tensor:
+        with torch.autocast(device, dtype, enabled=dtype is not None):
+            scores = model(clip)
+        if device == "cuda":
+            torch.cuda.synchronize()
+        return scores
+
+    return call
+
+
+def _interleaved(
+    calls: dict[str, Callable[[], Tensor]], num_rounds: int, clock: Callable[[], float]
+) -> dict[str, list[float]]:
+    """Return the seconds of each call in each round; a round runs every call once."""
+    seconds = {name: [] for name in calls}
+    for _ in range(num_rounds):
+        for name, call in calls.items():
+            start = clock()
+            call()
+            seconds[name].append(clock() - start)
+    return seconds
+
+
+def _clock(device: str, num_threads: int) -> Callable[[], float]:
+    return time.process_time if device == "cpu" and num_threads == 1 else time.perf_counter
+
+
+@contextlib.contextmanager
+def _threads(num_threads: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(num_threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _checked_names(names: Sequence[str]) -> tuple[str, ...]:
+    if unknown := [name for name in names if name not in MODELS]:
+        raise ValueError(f"names has {', '.join(map(repr, unknown))}; known models: {', '.join(MODELS)}")
+    return (PEER, *(name for name in names if name != PEER))
+
+
+def _checked_device(device: str) -> str:
+    if device not in ("auto", "cpu", "cuda"):
+        raise ValueError(f"device is {device!r}; allowed: auto, cpu, cuda")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device is 'cuda', and no such device is here; use 'cpu'")
+    return "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def _hardware(device: str) -> str:
+    if device == "cuda":
+        return torch.cuda.get_device_name()
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
