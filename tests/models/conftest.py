@@ -70,12 +70,13 @@ def _ledger_row(video: Video, modality: str, shard: str) -> LedgerRow:
 
 @pytest.fixture
 def coloured(make_shards: MakeShards) -> ShardReader:
-    """Two classes that one colour tells apart, eight training and four test videos of 8 frames, 32 x 32."""
+    """Red that brightens and green that darkens: eight training and four test videos, 8 frames of 32 x 32."""
     generator = np.random.default_rng(0)
     videos = []
     for number in range(12):
         label = number % 2
-        frames = generator.integers(0, 100, (8, 32, 32, 3), dtype=np.uint8)
-        frames[..., label] += 120
+        frames = generator.integers(0, 60, (8, 32, 32, 3), dtype=np.uint8)
+        frames[..., label] += 100
+        frames += 10 * np.arange(8, dtype=np.uint8)[:: 1 if label == 0 else -1, None, None, None]
         videos.append((f"v{number:02d}", "train" if number < 8 else "test", (label,), frames))
     return make_shards(videos, class_names=("red", "green"))

@@ -1,0 +1,148 @@
+"""Weights on disk: what is accepted, and what a file of another network is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from models import build_model
+from models.backbones import build_backbone
+from models.backbones.base import convert_first_layer
+from models.backbones.bninception import weights_for_rgb
+from models.checkpoint import Checkpoint, load_weights, read_checkpoint, save_checkpoint
+from pipeline.errors import InputError
+
+SMALL = {"backbone": "resnet18", "width": 8, "num_segments": 3}
+
+
+def build(name: str, *, seed: int = 0, num_classes: int = 4, **options: object) -> torch.nn.Module:
+    torch.manual_seed(seed)
+    return build_model(name, num_classes=num_classes, **SMALL | options)
+
+
+def save(model: torch.nn.Module, path: Path) -> Path:
+    save_checkpoint(Checkpoint("any", {"num_segments": 3}, 4, 56, model.state_dict()), path)
+    return path
+
+
+def published(path: Path, *, seed: int = 5, width: int = 8, prefix: str = "") -> dict[str, torch.Tensor]:
+    """Write a file as torchvision would publish it, 1000 classes; return its content."""
+    torch.manual_seed(seed)
+    state = build_backbone("resnet18", width=width).state_dict()
+    torch.save({prefix + name: value for name, value in state.items()}, path)
+    return state
+
+
+@pytest.mark.parametrize("name", ["tsn", "tdn"])
+def test_checkpoint_comes_back_as_it_was(tmp_path: Path, name: str) -> None:
+    trained, fresh = build(name, seed=1), build(name, seed=2)
+    path = save(trained, tmp_path / "deep/er/model.pt")
+    assert read_checkpoint(path).options == {"num_segments": 3}
+    load_weights(fresh, path)
+    for key, value in trained.state_dict().items():
+        assert torch.equal(fresh.state_dict()[key], value), key
+    assert [file.name for file in path.parent.iterdir()] == ["model.pt"]
+
+
+def test_same_weights_same_bytes_under_any_name(tmp_path: Path) -> None:
+    first, second = (save(build("tsn"), tmp_path / name) for name in ("a.pt", "b.pt"))
+    assert first.read_bytes() == second.read_bytes()
+
+
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_published_weights_go_into_both_subnetworks(tmp_path: Path, prefix: str) -> None:
+    state = published(tmp_path / "resnet18.pth", prefix=prefix)
+    model = build("tdn")
+    classifier = model.image.fc.weight.clone()
+    load_weights(model, tmp_path / "resnet18.pth")
+    for subnetwork in (model.image, model.difference):
+        for name, value in subnetwork.state_dict().items():
+            assert name.startswith("fc.") or torch.equal(value, state[name]), name
+    assert torch.equal(model.image.fc.weight, classifier)
+
+
+def test_classifier_of_as_many_classes_is_taken(tmp_path: Path) -> None:
+    state = published(tmp_path / "resnet18.pth")
+    model = build("tsn", num_classes=1000)
+    load_weights(model, tmp_path / "resnet18.pth")
+    assert torch.equal(model.backbone.fc.weight, state["fc.weight"])
+
+
+def test_first_layer_is_averaged_and_repeated_for_flow(tmp_path: Path) -> None:
+    state = published(tmp_path / "resnet18.pth")
+    model = build("tsn", modality="flow", snippet_length=5)
+    load_weights(model, tmp_path / "resnet18.pth")
+    assert model.backbone.conv1.weight.shape[1] == 10
+    assert torch.equal(model.backbone.conv1.weight, convert_first_layer(state["conv1.weight"], 10))
+
+
+def test_trained_tsn_becomes_the_image_subnetwork(tmp_path: Path) -> None:
+    tsn, tdn = build("tsn", seed=1), build("tdn", seed=2)
+    before = tdn.difference.conv1.weight.clone()
+    load_weights(tdn, save(tsn, tmp_path / "tsn.pt"))
+    for name, value in tsn.backbone.state_dict().items():
+        assert torch.equal(tdn.image.state_dict()[name], value), name
+    assert torch.equal(tdn.difference.conv1.weight, before)
+
+
+def test_public_bninception_files_are_changed_to_normalised_rgb(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    public = build_backbone("bninception", num_classes=4).state_dict()
+    torch.save(public, tmp_path / "bninception.pth")
+    model = build_model("tsn", num_classes=4, backbone="bninception")
+    load_weights(model, tmp_path / "bninception.pth")
+    expected = weights_for_rgb(public)["conv1_7x7_s2.weight"]
+    torch.testing.assert_close(model.backbone.conv1_7x7_s2.weight, expected)
+
+
+def test_bare_backbone_is_loaded(tmp_path: Path) -> None:
+    state = published(tmp_path / "resnet18.pth")
+    network = build_backbone("resnet18", width=8)
+    load_weights(network, tmp_path / "resnet18.pth")
+    assert torch.equal(network.fc.weight, state["fc.weight"])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            "tdn",
+            r"another network than ResNet: missing: bn1.bias.*unknown: difference.bn1.bias.* and \d+ more",
+        ),
+        (
+            "wide",
+            r"other shapes: bn1.bias \(16,\) instead of \(8,\)",
+        ),
+        ("list", "holds no named tensors"),
+        ("text", "is no file of weights"),
+        ("absent", "does not exist; give a file of weights"),
+    ],
+)
+def test_wrong_file_is_told_apart(tmp_path: Path, content: str, message: str) -> None:
+    path = tmp_path / "weights.pt"
+    if content == "tdn":
+        save(build("tdn"), path)
+    elif content == "wide":
+        published(path, width=16)
+    elif content == "list":
+        torch.save([1, 2], path)
+    elif content == "text":
+        path.write_text("no weights")
+    with pytest.raises(InputError, match=message):
+        load_weights(build("tsn"), path)
+
+
+def test_published_weights_are_no_checkpoint(tmp_path: Path) -> None:
+    published(tmp_path / "resnet18.pth")
+    with pytest.raises(InputError, match="is no checkpoint of this program"):
+        read_checkpoint(tmp_path / "resnet18.pth")
+
+
+def test_refused_file_leaves_the_model_as_it_was(tmp_path: Path) -> None:
+    published(tmp_path / "wide.pth", width=16)
+    model, same = build("tsn"), build("tsn")
+    with pytest.raises(InputError):
+        load_weights(model, tmp_path / "wide.pth")
+    assert torch.equal(model.backbone.conv1.weight, same.backbone.conv1.weight)

@@ -1,0 +1,130 @@
+"""Testing: every video of the split has a score, or the run says which has none."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from models import build_model
+from models.checkpoint import Checkpoint, save_checkpoint
+from models.clips import ClipShape, video_views
+from models.evaluate import (
+    EvaluateConfig,
+    VideoScores,
+    check_same_videos,
+    evaluate,
+    read_scores,
+    restore_model,
+    write_scores,
+)
+from pipeline.errors import InputError
+from pipeline.shards.reader import ShardReader
+
+CONFIG = EvaluateConfig(num_clips=2, num_crops=1)
+OPTIONS = {"backbone": "resnet18", "width": 8, "num_segments": 2, "modality": "rgb", "snippet_length": 1}
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    state = build_model("tdn", num_classes=2, **OPTIONS).state_dict()
+    save_checkpoint(Checkpoint("tdn", OPTIONS, 2, 24, state), tmp_path / "checkpoint.pt")
+    return tmp_path / "checkpoint.pt"
+
+
+def with_failures(make_shards, count: int) -> ShardReader:
+    """Return a reader of ten listed test videos, `count` of them failed."""
+    frames = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
+    videos = [(f"v{number}", "test", (number % 2,), None if number < count else frames) for number in range(10)]
+    return make_shards(videos, class_names=("red", "green"))
+
+
+def test_every_test_video_has_a_score(coloured: ShardReader, checkpoint: Path) -> None:
+    seen = []
+    result = evaluate(coloured, checkpoint, config=CONFIG, on_video=lambda *state: seen.append(state))
+    assert result.video_ids == ("v08", "v09", "v10", "v11")
+    assert result.labels == ((0,), (1,), (0,), (1,))
+    assert result.scores.shape == (4, 2)
+    assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def test_score_is_the_mean_over_the_views_before_softmax(coloured: ShardReader, checkpoint: Path) -> None:
+    from models.checkpoint import read_checkpoint
+
+    model = restore_model(read_checkpoint(checkpoint)).cpu()
+    video = next(video for video in coloured.videos if video.video_id == "v09")
+    views = video_views(coloured, video, ClipShape(2, 1, 24), num_clips=3, num_crops=10)
+    with torch.no_grad():
+        expected = model(views).mean(0).numpy()
+    result = evaluate(coloured, checkpoint, config=EvaluateConfig(num_clips=3, num_crops=10, views_per_batch=7))
+    np.testing.assert_allclose(result.scores[1], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_same_seed_same_scores(coloured: ShardReader, checkpoint: Path) -> None:
+    first, again = (evaluate(coloured, checkpoint, config=CONFIG).scores for _ in range(2))
+    np.testing.assert_array_equal(first, again)
+    assert (evaluate(coloured, checkpoint, config=replace(CONFIG, seed=1)).scores != first).any()
+
+
+def test_missing_videos_are_named(make_shards, checkpoint: Path) -> None:
+    with pytest.raises(InputError, match="2 of 10 test videos have no frames to score: v0, v1; ledger"):
+        evaluate(with_failures(make_shards, 2), checkpoint, config=CONFIG)
+
+
+def test_share_of_missing_videos_can_be_allowed(make_shards, checkpoint: Path, caplog) -> None:
+    reader = with_failures(make_shards, 2)
+    with caplog.at_level(logging.WARNING):
+        result = evaluate(reader, checkpoint, config=replace(CONFIG, max_missing_share=0.2))
+    assert len(result.video_ids) == 8
+    assert "2 of 10 test videos have no frames and are left out" in caplog.text
+    with pytest.raises(InputError, match="2 of 10"):
+        evaluate(reader, checkpoint, config=replace(CONFIG, max_missing_share=0.19))
+
+
+def test_checkpoint_of_other_classes_is_refused(make_shards, checkpoint: Path) -> None:
+    frames = np.zeros((4, 32, 32, 3), np.uint8)
+    reader = make_shards([("v", "test", (0,), frames)], class_names=("a", "b", "c"))
+    with pytest.raises(InputError, match="knows 2 classes, the shards have 3; train on these shards"):
+        evaluate(reader, checkpoint, config=CONFIG)
+
+
+def test_scores_survive_the_disk(tmp_path: Path) -> None:
+    scores = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
+    result = VideoScores(("a", "b b", "ü"), ((0,), (), (1, 3)), scores)
+    write_scores(tmp_path / "new/scores.parquet", result)
+    back = read_scores(tmp_path / "new/scores.parquet")
+    assert (back.video_ids, back.labels) == (result.video_ids, result.labels)
+    np.testing.assert_array_equal(back.scores, scores)
+
+
+@pytest.mark.parametrize("content", [None, b"no parquet"])
+def test_missing_or_damaged_scores_are_named(tmp_path: Path, content: bytes | None) -> None:
+    if content is not None:
+        (tmp_path / "scores.parquet").write_bytes(content)
+    with pytest.raises(InputError, match="scores.parquet holds no scores .*evaluate the network first"):
+        read_scores(tmp_path / "scores.parquet")
+
+
+def test_streams_of_other_videos_are_not_fused() -> None:
+    one, other = (VideoScores(ids, ((0,), (0,)), np.zeros((2, 2))) for ids in (("a", "b"), ("a", "c")))
+    with pytest.raises(InputError, match="2 videos are scored in only one of the two streams, e.g. 'b'"):
+        check_same_videos(one, other)
+    check_same_videos(one, one)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"num_crops": 5}, "num_crops is 5; it must be 1 or 10"),
+        ({"num_clips": 0}, "num_clips is 0; it must be at least 1"),
+        ({"max_missing_share": 1.0}, "max_missing_share is 1.0; it must be at least 0 and below 1"),
+    ],
+)
+def test_impossible_values_are_named(wrong: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        EvaluateConfig(**wrong)

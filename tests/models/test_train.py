@@ -1,0 +1,175 @@
+"""Training: phases, schedule, losses, and the same bytes for the same seed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from models import build_model
+from models.checkpoint import read_checkpoint
+from models.train import EpochBatches, TrainConfig, learning_rate_at, set_phase, train
+from pipeline.errors import InputError
+from pipeline.shards.reader import ShardReader
+
+CONFIG = TrainConfig(
+    backbone="resnet18",
+    backbone_options={"width": 8},
+    num_segments=2,
+    size=32,
+    crop="random",
+    mirror=False,
+    epochs=2,
+    batch_size=4,
+    learning_rate=0.02,
+    fixed_share=0.5,
+)
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    return read_checkpoint(path).state_dict
+
+
+@pytest.mark.parametrize("name", ["tsn", "tdn"])
+def test_a_plain_task_is_learned(coloured: ShardReader, tmp_path: Path, name: str) -> None:
+    reports = []
+    config = replace(CONFIG, epochs=12, lr_steps=(), fixed_share=0.25)
+    out = train(coloured, name, config=config, out=tmp_path / "c.pt", on_epoch=reports.append)
+    assert [report.epoch for report in reports] == list(range(1, 13))
+    assert reports[-1].loss < 0.75 * reports[0].loss
+    assert reports[-1].accuracy >= 0.875  # seven of eight clips, chance is four
+    checkpoint = read_checkpoint(out)
+    assert (checkpoint.model, checkpoint.num_classes, checkpoint.clip_size) == (name, 2, 32)
+    assert checkpoint.options["snippet_length"] == 1
+
+
+def test_same_seed_same_bytes_and_another_seed_others(coloured: ShardReader, tmp_path: Path) -> None:
+    first = train(coloured, "tdn", config=CONFIG, out=tmp_path / "1.pt").read_bytes()
+    torch.manual_seed(99)  # what happened before must not matter
+    assert train(coloured, "tdn", config=CONFIG, out=tmp_path / "2.pt").read_bytes() == first
+    parallel = train(coloured, "tdn", config=replace(CONFIG, num_workers=2), out=tmp_path / "3.pt")
+    assert parallel.read_bytes() == first
+    assert train(coloured, "tdn", config=replace(CONFIG, seed=1), out=tmp_path / "4.pt").read_bytes() != first
+
+
+def test_global_random_state_is_left_alone(coloured: ShardReader, tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    expected = torch.rand(4)
+    torch.manual_seed(3)
+    train(coloured, "tsn", config=CONFIG, out=tmp_path / "c.pt")
+    assert torch.equal(torch.rand(4), expected)
+
+
+def test_phase_one_trains_the_difference_subnetwork_and_the_image_classifier(
+    coloured: ShardReader, tmp_path: Path
+) -> None:
+    start = train(coloured, "tsn", config=CONFIG, out=tmp_path / "tsn.pt")
+    config = replace(CONFIG, init=(str(start),), fixed_share=1.0)
+    before, after = weights(start), weights(train(coloured, "tdn", config=config, out=tmp_path / "tdn.pt"))
+    changed = {
+        name for name, value in before.items() if not torch.equal(after[name.replace("backbone.", "image.", 1)], value)
+    }
+    assert changed == {"backbone.fc.weight", "backbone.fc.bias"}  # statistics of a trained trunk are kept, too
+    untrained = build_model("tdn", num_classes=2, **config.model_options("tdn", "rgb")).difference.conv1.weight
+    assert not torch.equal(after["difference.conv1.weight"], untrained)
+
+
+def test_phase_two_trains_everything(coloured: ShardReader, tmp_path: Path) -> None:
+    start = train(coloured, "tsn", config=CONFIG, out=tmp_path / "tsn.pt")
+    config = replace(CONFIG, init=(str(start),), fixed_share=0.5)
+    after = weights(train(coloured, "tdn", config=config, out=tmp_path / "tdn.pt"))
+    assert not torch.equal(after["image.conv1.weight"], weights(start)["backbone.conv1.weight"])
+
+
+@pytest.mark.parametrize("backbone", ["resnet18", "bninception", "alexnet"])
+def test_fixed_trunk_has_a_learning_classifier_in_every_backbone(backbone: str) -> None:
+    with torch.device("meta"):
+        model = build_model("tdn", num_classes=3, backbone="resnet18")
+        model.image = build_model("tsn", num_classes=3, backbone=backbone).backbone
+    set_phase(model, image_fixed=True)
+    learning = {name.split(".")[0] for name, parameter in model.image.named_parameters() if parameter.requires_grad}
+    assert learning in ({"fc"}, {"last_linear"}, {"classifier"})
+    assert all(parameter.requires_grad for parameter in model.difference.parameters())
+    set_phase(model, image_fixed=False)
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_statistics_of_a_fixed_trunk_are_kept_only_when_it_was_trained() -> None:
+    model = build_model("tdn", num_classes=3, backbone="resnet18", width=8)
+    set_phase(model, image_fixed=True, pretrained=True)
+    assert not model.image.bn1.training
+    assert model.difference.bn1.training
+    set_phase(model, image_fixed=True, pretrained=False)
+    assert model.image.bn1.training
+
+
+def test_partial_normalisation_fixes_all_but_the_first() -> None:
+    model = build_model("tdn", num_classes=3, backbone="resnet18", width=8)
+    set_phase(model, image_fixed=False, partial_bn=True)
+    for subnetwork in (model.image, model.difference):
+        states = {name: part.training for name, part in subnetwork.named_modules() if "bn" in name}
+        assert states.pop("bn1")
+        assert not any(states.values())
+
+
+def test_learning_rate_falls_at_the_steps() -> None:
+    config = TrainConfig(epochs=10, learning_rate=1.0, lr_steps=(0.4, 0.8))
+    rates = [learning_rate_at(epoch, config) for epoch in range(10)]
+    assert rates == pytest.approx([1.0] * 4 + [0.1] * 4 + [0.01] * 2)
+
+
+@pytest.mark.parametrize("num_clips", [1, 7, 8, 9, 16, 17])
+def test_batches_hold_every_clip_once_and_none_is_a_leftover(num_clips: int) -> None:
+    batches = EpochBatches(num_clips, 8, seed=0)
+    first, second = list(batches), list(batches)
+    for epoch, drawn in enumerate((first, second)):
+        assert sorted(key for batch in drawn for key in batch) == [(epoch, index) for index in range(num_clips)]
+        assert len(drawn) == len(batches)
+        assert num_clips == 1 or min(map(len, drawn)) > 1
+    if num_clips > 7:
+        assert [key[1] for key in sum(first, [])] != [key[1] for key in sum(second, [])]
+
+
+def test_several_labels_are_learned_independently(make_shards, tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    videos = []
+    for number in range(12):
+        labels = tuple(label for label in range(2) if number >> label & 1)
+        frames = generator.integers(0, 100, (4, 32, 32, 3), dtype=np.uint8)
+        frames[..., list(labels)] += 120
+        videos.append((f"v{number}", "train", labels, frames))
+    reader, reports = make_shards(videos, class_names=("red", "green"), multi_label=True), []
+    train(reader, "tsn", config=replace(CONFIG, epochs=16, lr_steps=()), out=tmp_path / "c.pt", on_epoch=reports.append)
+    assert reports[-1].loss < 0.5 * reports[0].loss
+
+
+def test_flow_is_stacked_by_five(make_shards, tmp_path: Path) -> None:
+    flow = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 2), dtype=np.uint8)
+    reader = make_shards([(f"v{number}", "train", (number % 2,), flow) for number in range(4)], class_names="ab")
+    state = weights(train(reader, "tdn", config=replace(CONFIG, epochs=1), out=tmp_path / "c.pt"))
+    assert state["image.conv1.weight"].shape[1] == 10
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"epochs": 0}, "epochs is 0; it must be above 0"),
+        ({"momentum": 1.5}, "momentum is 1.5; it must be between 0 and 1"),
+        ({"fixed_share": -0.1}, "fixed_share is -0.1; it must be between 0 and 1"),
+        ({"lr_steps": (0.5, 3)}, "lr_steps is .*; each must be a share of all epochs"),
+        ({"num_workers": -1}, "num_workers is -1; it must be 0 or more"),
+    ],
+)
+def test_impossible_values_are_named(wrong: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        TrainConfig(**wrong)
+
+
+def test_weights_of_another_network_stop_the_training(coloured: ShardReader, tmp_path: Path) -> None:
+    start = train(coloured, "tsn", config=replace(CONFIG, backbone_options={"width": 4}), out=tmp_path / "narrow.pt")
+    with pytest.raises(InputError, match="belongs to another network"):
+        train(coloured, "tsn", config=replace(CONFIG, init=(str(start),)), out=tmp_path / "c.pt")
+    assert not (tmp_path / "c.pt").exists()
