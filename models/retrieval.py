@@ -1,48 +1,24 @@
-"""Instance retrieval as Holidays, Oxford and Paris measure it: ground-truth files, ranking, mean average precision.
+"""Instance retrieval as Holidays, Oxford and Paris measure it: ranking and mean average precision.
 
-Each set comes with its own rules, which the sources' evaluation programs fix and the dissertation (J. Y.-H. Ng,
-chapter 2, section 2.4) follows:
-
-- Holidays (Jegou et al. 2008): files are numbered; the first image of each hundred is the query, the others of its
-  hundred are the answers. The query itself is taken out of its own ranking.
-- Oxford (Philbin et al. 2007) and Paris (2008): five queries for each of eleven landmarks, each with a list of good, ok
-  and junk images. Good and ok are the answers; junk is taken out of the ranking as if it were not in the database. The
-  query image stays in: it is one of its own good answers. The query's rectangle is read and, as in the dissertation,
-  not used.
-
-All three integrate precision over recall by trapezoids. An answer that the database does not hold (Paris has damaged
-files) still counts among the answers, as one that is never found.
+`pipeline.datasets.retrieval` reads the three sets and states the rules by which each one's queries are answered; the
+dissertation (J. Y.-H. Ng, chapter 2, section 2.4) follows them, and here they are applied. All three integrate
+precision over recall by trapezoids. An answer that the database does not hold (Paris has damaged files) still counts
+among the answers, as one that is never found.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pipeline.errors import InputError
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
-DATASETS = ("holidays", "oxford", "paris")
-
-
-@dataclass(frozen=True)
-class Query:
-    """One query: its image, its answers, the images that do not count, and its rectangle (left, top, right, bottom)."""
-
-    name: str
-    image: str
-    positives: frozenset[str]
-    ignored: frozenset[str] = frozenset()
-    box: tuple[float, float, float, float] | None = None
-
-    def __post_init__(self) -> None:
-        if not self.positives:
-            raise ValueError(f"query {self.name!r} has no positives; an average precision needs at least one")
-        if both := self.positives & self.ignored:
-            raise ValueError(f"query {self.name!r} both counts and ignores {', '.join(sorted(both))}")
+if TYPE_CHECKING:
+    from pipeline.datasets.retrieval import RetrievalQuery
 
 
 @dataclass(frozen=True)
@@ -87,7 +63,7 @@ def rank_by_distance(queries: np.ndarray, database: np.ndarray) -> np.ndarray:
     return np.argsort(distances, axis=1, kind="stable")
 
 
-def evaluate_retrieval(queries: Sequence[Query], descriptors: Mapping[str, np.ndarray]) -> RetrievalScore:
+def evaluate_retrieval(queries: Sequence[RetrievalQuery], descriptors: Mapping[str, np.ndarray]) -> RetrievalScore:
     """Rank all `descriptors` (image name -> (D,)) for each query and average the precisions.
 
     Raises InputError when a query's own image has no descriptor.
@@ -105,77 +81,6 @@ def evaluate_retrieval(queries: Sequence[Query], descriptors: Mapping[str, np.nd
         scores[query.name] = average_precision([name in query.positives for name in ranked], len(query.positives))
         num_missing += len(query.positives.difference(names))
     return RetrievalScore(float(np.mean(list(scores.values()))), scores, num_missing)
-
-
-def holidays_queries(names: Iterable[str]) -> tuple[Query, ...]:
-    """Return one query for each hundred of the image names (`100000`, `100001`, ...; suffixes are dropped).
-
-    Raises InputError for a name that is no number, or a hundred without its first image or without answers.
-    """
-    groups: dict[int, list[str]] = {}
-    for name in sorted({Path(name).stem for name in names}):
-        if not name.isdecimal():
-            raise InputError(f"{name!r} is no Holidays image: the names are numbers such as 100000.", key=name)
-        groups.setdefault(int(name) // 100, []).append(name)
-    return tuple(_holidays_query(group) for group in groups.values())
-
-
-def _holidays_query(group: list[str]) -> Query:
-    first, *answers = group
-    if int(first) % 100 or not answers:
-        raise InputError(f"the group of {first!r} lacks its query or has no answers; copy the whole set.", key=first)
-    return Query(name=first, image=first, positives=frozenset(answers), ignored=frozenset([first]))
-
-
-def landmark_queries(folder: Path) -> tuple[Query, ...]:
-    """Read the Oxford or Paris ground truth in `folder`: `<name>_query.txt`, `_good.txt`, `_ok.txt`, `_junk.txt`.
-
-    Raises InputError when there is no query file, one of its companions is missing, or a query line does not parse.
-    """
-    paths = sorted(Path(folder).glob("*_query.txt"))
-    if not paths:
-        raise InputError(f"{folder} holds no *_query.txt; unpack the set's ground truth there.", path=folder)
-    return tuple(_landmark_query(path) for path in paths)
-
-
-def _landmark_query(path: Path) -> Query:
-    name = path.name.removesuffix("_query.txt")
-    fields = path.read_text().split()
-    try:
-        image, left, top, right, bottom = fields[0], *map(float, fields[1:])
-    except (IndexError, ValueError):
-        raise InputError(f"{path} holds {' '.join(fields)!r}; expected a name and four numbers.", path=path) from None
-    lists = {kind: _read_names(path.with_name(f"{name}_{kind}.txt")) for kind in ("good", "ok", "junk")}
-    # Oxford's query files write the image with a prefix that its file does not have
-    return Query(
-        name=name,
-        image=image.removeprefix("oxc1_"),
-        positives=lists["good"] | lists["ok"],
-        ignored=lists["junk"],
-        box=(left, top, right, bottom),
-    )
-
-
-def _read_names(path: Path) -> frozenset[str]:
-    if not path.is_file():
-        raise InputError(f"{path} is missing; a query needs its good, ok and junk lists.", path=path)
-    return frozenset(path.read_text().split())
-
-
-def find_images(folder: Path) -> dict[str, Path]:
-    """Return image name (no suffix) -> path for the JPEG and PNG files under `folder`, in order of name.
-
-    Raises InputError when there is none, or two share a name.
-    """
-    paths = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
-    found: dict[str, Path] = {}
-    for path in paths:
-        if path.stem in found:
-            raise InputError(f"{path.stem!r} is there twice: {found[path.stem]} and {path}.", path=path)
-        found[path.stem] = path
-    if not found:
-        raise InputError(f"{folder} holds no JPEG or PNG files; name the folder of the images.", path=folder)
-    return found
 
 
 @dataclass(frozen=True)
@@ -210,20 +115,3 @@ def _read_image(path: Path) -> np.ndarray | None:
     except cv2.error:
         return None
     return None if image is None else np.ascontiguousarray(image[..., ::-1])
-
-
-def load_retrieval_set(
-    dataset: str, folder: Path, *, ground_truth: Path | None = None
-) -> tuple[dict[str, Path], tuple[Query, ...]]:
-    """Return images (name -> path) and queries of `holidays`, `oxford` or `paris`, whose images lie under `folder`.
-
-    `ground_truth` is the folder of Oxford's and Paris' text files; Holidays needs none.
-    """
-    if dataset not in DATASETS:
-        raise ValueError(f"dataset is {dataset!r}; known: {', '.join(DATASETS)}")
-    images = find_images(folder)
-    if dataset == "holidays":
-        return images, holidays_queries(images)
-    if ground_truth is None:
-        raise ValueError(f"ground_truth is None; {dataset} needs the folder of its *_query.txt files")
-    return images, landmark_queries(ground_truth)

@@ -23,6 +23,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -30,7 +31,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from models.backbones.base import IMAGENET_MEAN, IMAGENET_STD, Backbone
-from models.retrieval import ImageFiles, Query, RetrievalScore, evaluate_retrieval, split_readable
+from models.retrieval import ImageFiles, RetrievalScore, evaluate_retrieval, split_readable
+
+if TYPE_CHECKING:
+    from pipeline.datasets.retrieval import RetrievalQuery
 
 logger = logging.getLogger(__name__)
 
@@ -256,7 +260,7 @@ def _sample_features(
 def retrieve(
     network: Backbone,
     images: Mapping[str, Path],
-    queries: Sequence[Query],
+    queries: Sequence[RetrievalQuery],
     options: VladOptions,
     *,
     batch_size: int = 16,

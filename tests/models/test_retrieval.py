@@ -10,16 +10,12 @@ import pytest
 
 from models.retrieval import (
     ImageFiles,
-    Query,
     average_precision,
     evaluate_retrieval,
-    find_images,
-    holidays_queries,
-    landmark_queries,
-    load_retrieval_set,
     rank_by_distance,
     split_readable,
 )
+from pipeline.datasets.retrieval import RetrievalQuery, read_holidays
 from pipeline.errors import InputError
 
 
@@ -77,18 +73,21 @@ LINE = {name: np.array([place]) for name, place in {"q": 0.0, "a": 1.0, "j": 2.0
 
 
 def test_junk_is_taken_out_and_the_query_may_count():
-    landmark = Query("hall_1", "q", positives=frozenset("qb"), ignored=frozenset("j"))
+    landmark = RetrievalQuery("hall_1", "q", positives=frozenset("qb"), ignored=frozenset("j"))
     # ranking q a b c: steps (1 + 1)/2 and (1/2 + 2/3)/2
     score = evaluate_retrieval([landmark], LINE)
     assert score.mean_average_precision == pytest.approx((1 + 7 / 12) / 2)
-    without_rule = evaluate_retrieval([Query("hall_1", "q", positives=frozenset("qb"))], LINE)
+    without_rule = evaluate_retrieval([RetrievalQuery("hall_1", "q", positives=frozenset("qb"))], LINE)
     assert without_rule.mean_average_precision == pytest.approx((1 + (1 / 3 + 2 / 4) / 2) / 2)
 
 
 def test_a_holidays_query_is_left_out_of_its_own_ranking():
     descriptors = {"100100": [0.0], "100101": [2.0], "100200": [1.0], "100201": [10.0]}
     descriptors = {name: np.array(value) for name, value in descriptors.items()}
-    queries = holidays_queries([f"{name}.jpg" for name in descriptors])
+    queries = [
+        RetrievalQuery(query, query, frozenset([answer]), ignored=frozenset([query]))
+        for query, answer in (("100100", "100101"), ("100200", "100201"))
+    ]
     score = evaluate_retrieval(queries, descriptors)
     # 100100: 100200 100101 100201 -> hit at rank 1; 100200: 100100 and 100101, both at 1, then 100201 -> rank 2
     assert score.average_precisions == pytest.approx({"100100": 1 / 4, "100200": 1 / 6})
@@ -96,63 +95,12 @@ def test_a_holidays_query_is_left_out_of_its_own_ranking():
 
 
 def test_answers_that_are_not_in_the_database_count_as_never_found():
-    score = evaluate_retrieval([Query("x", "q", positives=frozenset(["a", "lost"]), ignored=frozenset("q"))], LINE)
+    score = evaluate_retrieval(
+        [RetrievalQuery("x", "q", positives=frozenset(["a", "lost"]), ignored=frozenset("q"))], LINE
+    )
     assert (score.mean_average_precision, score.num_missing_positives) == (0.5, 1)
     with pytest.raises(InputError, match="1 query images have no descriptor, the first is 'nowhere'"):
-        evaluate_retrieval([Query("x", "nowhere", positives=frozenset("a"))], LINE)
-
-
-def test_holidays_groups_by_hundreds():
-    first, second = holidays_queries(["100000.jpg", "100002.jpg", "100001.jpg", "149901.jpg", "149900.jpg"])
-    assert (first.image, first.positives, first.ignored) == ("100000", {"100001", "100002"}, {"100000"})
-    assert (second.image, second.positives) == ("149900", {"149901"})
-
-
-@pytest.mark.parametrize(
-    ("names", "message"),
-    [
-        (["100001.jpg", "100002.jpg"], "'100001' lacks its query"),
-        (["100000.jpg"], "has no answers"),
-        (["cat.jpg"], "'cat' is no Holidays image"),
-    ],
-)
-def test_incomplete_holidays_is_refused(names, message):
-    with pytest.raises(InputError, match=message):
-        holidays_queries(names)
-
-
-def write_lists(folder, name, query, good="", ok="", junk=""):
-    for kind, text in {"query": query, "good": good, "ok": ok, "junk": junk}.items():
-        (folder / f"{name}_{kind}.txt").write_text(text)
-
-
-def test_landmark_files_are_read(tmp_path):
-    write_lists(tmp_path, "ashmolean_1", "oxc1_ashmolean_000058 2.6 1.5 3e2 400\n", "a\nb\n", "c\n", "d\n")
-    write_lists(tmp_path, "defense_1", "paris_defense_000605 0 0 1024 768", "paris_defense_000605\n")
-    oxford, paris = landmark_queries(tmp_path)
-    assert oxford == Query(
-        "ashmolean_1", "ashmolean_000058", frozenset("abc"), frozenset("d"), box=(2.6, 1.5, 300.0, 400.0)
-    )
-    assert paris.image in paris.positives and not paris.ignored
-
-
-def test_broken_landmark_files_are_refused(tmp_path):
-    with pytest.raises(InputError, match="holds no .*_query.txt"):
-        landmark_queries(tmp_path)
-    write_lists(tmp_path, "x_1", "image 1 2 3", "a")
-    with pytest.raises(InputError, match="expected a name and four numbers"):
-        landmark_queries(tmp_path)
-    write_lists(tmp_path, "x_1", "image 1 2 3 4", "a")
-    (tmp_path / "x_1_junk.txt").unlink()
-    with pytest.raises(InputError, match="x_1_junk.txt is missing"):
-        landmark_queries(tmp_path)
-
-
-def test_a_query_needs_answers_and_clear_rules():
-    with pytest.raises(ValueError, match="has no positives"):
-        Query("x", "q", positives=frozenset())
-    with pytest.raises(ValueError, match="both counts and ignores a"):
-        Query("x", "q", positives=frozenset("ab"), ignored=frozenset("a"))
+        evaluate_retrieval([RetrievalQuery("x", "nowhere", positives=frozenset("a"))], LINE)
 
 
 def test_images_are_found_read_as_rgb_and_damaged_ones_named(tmp_path):
@@ -163,26 +111,10 @@ def test_images_are_found_read_as_rgb_and_damaged_ones_named(tmp_path):
     (tmp_path / "100001.jpg").write_bytes(b"not an image")
     (tmp_path / "100002.jpg").write_bytes(b"")
     (tmp_path / "notes.txt").write_text("no image")
-    images, queries = load_retrieval_set("holidays", tmp_path)
-    assert list(images) == ["100001", "100002", "100000"] and len(queries) == 1
+    images = read_holidays(tmp_path).images
     readable, unreadable = split_readable(images)
-    assert (list(readable), unreadable) == (["100000"], ("100001", "100002"))
+    assert (list(readable), sorted(unreadable)) == (["100000"], ["100001", "100002"])
     (found,) = ImageFiles(tuple(readable.values()))
     assert found.shape == (4, 6, 3) and (found == (200, 0, 0)).all()
     with pytest.raises(InputError, match="does not decode"):
         ImageFiles((images["100001"],))[0]
-
-
-def test_sets_need_what_they_need(tmp_path):
-    with pytest.raises(InputError, match="holds no JPEG or PNG files"):
-        find_images(tmp_path)
-    for folder in ("a", "b"):
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / "same.jpg").touch()
-    with pytest.raises(InputError, match="'same' is there twice"):
-        find_images(tmp_path)
-    (tmp_path / "b/same.jpg").unlink()
-    with pytest.raises(ValueError, match="ground_truth is None; oxford needs"):
-        load_retrieval_set("oxford", tmp_path)
-    with pytest.raises(ValueError, match="dataset is 'rome'; known: holidays, oxford, paris"):
-        load_retrieval_set("rome", tmp_path)
