@@ -17,6 +17,7 @@ from torch import nn
 from models import build_model
 from models.checkpoint import Checkpoint, read_checkpoint
 from models.clips import ClipShape, split_videos, video_views
+from models.threads import torch_threads
 from pipeline.errors import InputError
 from pipeline.shards.reader import ShardReader
 
@@ -37,6 +38,7 @@ class EvaluateConfig:
     num_crops: int = 10
     views_per_batch: int = 50
     max_missing_share: float = 0.0  # of the split's videos, that may have no frames and then stay out of the metrics
+    num_threads: int | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -44,8 +46,8 @@ class EvaluateConfig:
             raise ValueError(f"max_missing_share is {self.max_missing_share!r}; it must be at least 0 and below 1")
         if self.num_crops not in (1, 10):
             raise ValueError(f"num_crops is {self.num_crops!r}; it must be 1 or 10")
-        for name in ("num_clips", "views_per_batch"):
-            if getattr(self, name) < 1:
+        for name in ("num_clips", "views_per_batch", "num_threads"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; it must be at least 1")
 
 
@@ -81,13 +83,14 @@ def evaluate(
     model = restore_model(saved)
     shape = ClipShape(saved.options["num_segments"], saved.options["snippet_length"], saved.clip_size)
     videos, scores = split_videos(reader, config.split), []
-    for number, video in enumerate(videos, start=1):
-        views = video_views(
-            reader, video, shape, num_clips=config.num_clips, num_crops=config.num_crops, seed=config.seed
-        )
-        scores.append(_video_score(model, views, config.views_per_batch))
-        if on_video is not None:
-            on_video(number, len(videos))
+    with torch_threads(config.num_threads):
+        for number, video in enumerate(videos, start=1):
+            views = video_views(
+                reader, video, shape, num_clips=config.num_clips, num_crops=config.num_crops, seed=config.seed
+            )
+            scores.append(_video_score(model, views, config.views_per_batch))
+            if on_video is not None:
+                on_video(number, len(videos))
     return VideoScores(
         tuple(video.video_id for video in videos), tuple(video.labels for video in videos), np.stack(scores)
     )

@@ -23,6 +23,7 @@ from models.backbones import is_classifier
 from models.backbones.base import Backbone
 from models.checkpoint import Checkpoint, load_weights, save_checkpoint
 from models.clips import ClipDataset, ClipShape
+from models.threads import torch_threads
 from pipeline.datasets import dataset_spec
 from pipeline.datasets.base import mirror_labels
 from pipeline.shards.reader import ShardReader
@@ -35,8 +36,8 @@ class TrainConfig:
     """Everything that decides a training run but the data.
 
     `lr_steps` are shares of all epochs after which the learning rate is divided by ten, `fixed_share` is the share of
-    epochs of phase one. `init` names files of weights, loaded one after the other. `num_workers` processes prepare
-    clips; their number changes nothing in the result.
+    epochs of phase one. `init` names files of weights, loaded one after the other. `num_threads` compute (see
+    `torch_threads`). `num_workers` processes prepare clips; their number changes nothing in the result.
     """
 
     backbone: str = "resnet50"
@@ -56,6 +57,7 @@ class TrainConfig:
     fixed_share: float = 0.2
     partial_bn: bool = False
     init: tuple[str, ...] = ()
+    num_threads: int | None = None
     num_workers: int = 0
     seed: int = 0
 
@@ -67,6 +69,8 @@ class TrainConfig:
         for name in ("momentum", "weight_decay", "fixed_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; it must be between 0 and 1")
+        if self.num_threads is not None and self.num_threads < 1:
+            raise ValueError(f"num_threads is {self.num_threads!r}; it must be at least 1, or null for one per core")
         for name in ("num_workers", "seed"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; it must be 0 or more")
@@ -113,7 +117,7 @@ def train(
     is left as it was.
     """
     num_classes = len(reader.info.class_names)
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), torch_threads(config.num_threads):
         torch.manual_seed(config.seed)
         options = config.model_options(model_name, reader.modality)
         model = build_model(model_name, num_classes=num_classes, **options).to(memory_format=torch.channels_last)

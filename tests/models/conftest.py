@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from models.threads import torch_threads
 from pipeline.images import encode_image
 from pipeline.shards.formats import open_shard, shard_writer
 from pipeline.shards.ledger import IndexRow, write_dataset, write_index, write_ledger
@@ -19,6 +20,13 @@ from pipeline.storage import Storage
 # video_id, split, labels, and frames uint8 (N, H, W, 3) or flow (N, H, W, 2); None for a video that failed
 Video = tuple[str, str, tuple[int, ...], np.ndarray | None]
 MakeShards = Callable[..., ShardReader]
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Compute with one thread: the networks here are small, and other programs may share the cores."""
+    with torch_threads(1):
+        yield
 
 
 @pytest.fixture

@@ -160,6 +160,7 @@ def test_flow_is_stacked_by_five(make_shards, tmp_path: Path) -> None:
         ({"momentum": 1.5}, "momentum is 1.5; it must be between 0 and 1"),
         ({"fixed_share": -0.1}, "fixed_share is -0.1; it must be between 0 and 1"),
         ({"lr_steps": (0.5, 3)}, "lr_steps is .*; each must be a share of all epochs"),
+        ({"num_threads": 0}, "num_threads is 0; it must be at least 1, or null"),
         ({"num_workers": -1}, "num_workers is -1; it must be 0 or more"),
     ],
 )
