@@ -9,12 +9,15 @@ from __future__ import annotations
 from torch import nn
 
 from models.actionflownet import ActionFlowNet, ActionFlowNet2F, Stacked
+from models.checkpoint import load_weights
 from models.disentangled import Disentangled
 from models.lstm import LSTM
 from models.pooling import ConvPooling, LatePooling, LocalPooling, SlowPooling, TimeConvolution
 from models.tdm import TDM
 from models.tdn import TDN
 from models.tsn import TSN
+
+__all__ = ["MODELS", "build_model", "load_weights"]
 
 MODELS = {
     "tsn": TSN,

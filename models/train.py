@@ -7,7 +7,7 @@ trains everything. Each subnetwork's scores, averaged over the snippets, have a 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -246,8 +246,3 @@ def _num_hits(scores: Tensor, targets: Tensor) -> int:
     best = scores.argmax(1)
     hits = best == targets if targets.ndim == 1 else targets.gather(1, best[:, None])[:, 0] > 0
     return int(hits.sum())
-
-
-def config_record(config: TrainConfig) -> dict[str, object]:
-    """Return the configuration as plain data, for logs."""
-    return asdict(config)
