@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from pipeline import __version__
-from stages.cli import bench, data, flow, look
+from stages.cli import bench, data, flow, look, networks
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -21,5 +21,5 @@ def main() -> None:
     """
 
 
-for command in (*data.COMMANDS, *look.COMMANDS, *flow.COMMANDS, *bench.COMMANDS):
+for command in (*data.COMMANDS, *look.COMMANDS, *flow.COMMANDS, *networks.COMMANDS, *bench.COMMANDS):
     main.add_command(command)

@@ -1,0 +1,70 @@
+"""The command `models`: the networks by name, with their papers and costs."""
+
+from __future__ import annotations
+
+import inspect
+
+import click
+from rich.markup import escape
+from rich.table import Table
+
+from stages import edge
+from stages.cli.options import json_option
+
+
+@click.command()
+@click.argument("names", nargs=-1)
+@click.option("--classes", default=174, show_default=True, type=click.IntRange(1), help="Number of classes.")
+@click.option("--segments", type=click.IntRange(1), help="Snippets over the video [default: the network's].")
+@click.option("--backbone", help="E.g. resnet101 [default: the network's].")
+@click.option("--size", default=224, show_default=True, type=click.IntRange(32), help="Side of the frames in pixels.")
+@json_option
+def models(
+    names: tuple[str, ...], classes: int, segments: int | None, backbone: str | None, size: int, as_json: bool
+) -> None:
+    """List the networks: paper, input, parameters, multiply-adds per video. NAMES chooses some of them.
+
+    \b
+    Examples:
+      tdn-data models
+      tdn-data models tsn tdm --segments 16
+    """
+    from models import MODELS
+
+    options = {key: value for key, value in (("num_segments", segments), ("backbone", backbone)) if value is not None}
+    with edge.messages(), edge.wrong_arguments(), edge.err.status("counting"):
+        records = [_record(name, classes, size, options) for name in names or MODELS]
+    if as_json:
+        edge.print_json(records)
+        return
+    table = Table("network", "clip (S, K, C, H, W)", "parameters", "multiply-adds")
+    papers: dict[str, list[str]] = {}
+    for record in records:
+        clip = " x ".join(map(str, record["clip_shape"][1:]))
+        costs = (f"{record['parameters'] / 1e6:.1f} M", f"{record['multiply_adds'] / 1e9:.1f} G")
+        table.add_row(record["name"], clip, *costs)
+        papers.setdefault(record["paper"], []).append(record["name"])
+    edge.out.print(table)
+    for paper, named in papers.items():
+        edge.out.print(f"[bold]{', '.join(named)}[/]: {escape(paper)}", highlight=False)
+
+
+def _record(name: str, num_classes: int, size: int, options: dict[str, object]) -> dict[str, object]:
+    """Return one network's facts; the paper is what the network's own file opens with."""
+    from models import MODELS, build_model
+    from models.cost import default_clip_shape, model_cost
+
+    model = build_model(name, num_classes=num_classes, **options)
+    shape = default_clip_shape(model, size=size)
+    cost = model_cost(model, shape)
+    opening = inspect.getmodule(MODELS[name]).__doc__.split("\n\n")[0]
+    return {
+        "name": name,
+        "paper": " ".join(opening.split()),
+        "clip_shape": shape,
+        "parameters": cost.parameters,
+        "multiply_adds": cost.multiply_adds,
+    }
+
+
+COMMANDS = (models,)
