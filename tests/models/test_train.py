@@ -43,7 +43,7 @@ def test_a_plain_task_is_learned(coloured: ShardReader, tmp_path: Path, name: st
     assert reports[-1].accuracy >= 0.875  # seven of eight clips, chance is four
     checkpoint = read_checkpoint(out)
     assert (checkpoint.model, checkpoint.num_classes, checkpoint.clip_size) == (name, 2, 32)
-    assert checkpoint.options["snippet_length"] == 1
+    assert checkpoint.options["num_segments"] == 2
 
 
 def test_same_seed_same_bytes_and_another_seed_others(coloured: ShardReader, tmp_path: Path) -> None:
