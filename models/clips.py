@@ -8,7 +8,6 @@ Training draws one snippet at random from each segment, by a generator seeded by
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,19 +16,11 @@ from torch.utils.data import Dataset
 
 from models.augment import Augment, center_crop, ten_crops
 from models.backbones.base import IMAGENET_MEAN, IMAGENET_STD
+from models.clip_shape import ClipShape
 from pipeline.sampling import snippet_starts
 from pipeline.shards.reader import ShardReader, StoredVideo
 
 FLOW_MEAN, FLOW_STD = (0.5, 0.5), (0.226, 0.226)  # of discretised flow in [0, 1]: no motion is 0.5
-
-
-@dataclass(frozen=True)
-class ClipShape:
-    """How a clip is cut out of a video: segments S, consecutive frames K, and the side of the square in pixels."""
-
-    num_segments: int
-    snippet_length: int
-    size: int
 
 
 class ClipDataset(Dataset):

@@ -16,6 +16,8 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from models.clip_shape import ClipShape
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -45,12 +47,9 @@ def model_cost(model: nn.Module, clip_shape: Sequence[int]) -> Cost:
 
 
 def default_clip_shape(model: nn.Module, *, num_videos: int = 1, size: int = 224) -> tuple[int, ...]:
-    """Return the clip (N, S, K, 3, size, size) that an RGB network was built for.
-
-    S is its `num_segments`, K its `snippet_length` or, where snippets are stacked, a third of its `in_channels`.
-    """
-    snippet_length = getattr(model, "snippet_length", None) or model.in_channels // 3
-    return (num_videos, model.num_segments, snippet_length, 3, size, size)
+    """Return the clip (N, S, K, 3, size, size) that an RGB network was built for."""
+    shape = ClipShape.of(model, "rgb", size)
+    return (num_videos, shape.num_segments, shape.snippet_length, 3, size, size)
 
 
 def _shapes_only(model: nn.Module, mode: FakeTensorMode) -> nn.Module:

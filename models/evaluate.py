@@ -16,7 +16,8 @@ from torch import nn
 
 from models import build_model
 from models.checkpoint import Checkpoint, read_checkpoint
-from models.clips import ClipShape, split_videos, video_views
+from models.clip_shape import ClipShape
+from models.clips import split_videos, video_views
 from models.threads import torch_threads
 from pipeline.errors import InputError
 from pipeline.shards.reader import ShardReader
@@ -81,7 +82,7 @@ def evaluate(
         )
     check_complete(reader, config)
     model = restore_model(saved)
-    shape = ClipShape(saved.options["num_segments"], saved.options["snippet_length"], saved.clip_size)
+    shape = ClipShape.of(model, reader.modality, saved.clip_size)
     videos, scores = split_videos(reader, config.split), []
     with torch_threads(config.num_threads):
         for number, video in enumerate(videos, start=1):
@@ -116,7 +117,7 @@ def restore_model(checkpoint: Checkpoint) -> nn.Module:
         model = build_model(checkpoint.model, num_classes=checkpoint.num_classes, **checkpoint.options)
     model.load_state_dict(checkpoint.state_dict)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    return model.to(device, memory_format=torch.channels_last).eval()
+    return model.to(device, memory_format=getattr(model, "memory_format", torch.channels_last)).eval()
 
 
 @torch.inference_mode()

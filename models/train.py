@@ -22,13 +22,15 @@ from models.augment import Augment
 from models.backbones import is_classifier
 from models.backbones.base import Backbone
 from models.checkpoint import Checkpoint, load_weights, save_checkpoint
-from models.clips import ClipDataset, ClipShape
+from models.clip_shape import ClipShape
+from models.clips import ClipDataset
+from models.lstm import LSTM, combine_frames, frame_loss
 from models.threads import torch_threads
 from pipeline.datasets import dataset_spec
 from pipeline.datasets.base import mirror_labels
 from pipeline.shards.reader import ShardReader
 
-SNIPPET_LENGTHS = {"rgb": 1, "flow": 5}  # section 3.4: k = 1 for RGB, k = 5 for flow
+FLOW_SNIPPET_LENGTH = 5  # section 3.4: k = 5 for stacks of flow; for frames each network has its own, e.g. k = 1
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ class TrainConfig:
             "backbone": self.backbone,
             "num_segments": self.num_segments,
             "modality": modality,
-            "snippet_length": SNIPPET_LENGTHS[modality],
+            **({"snippet_length": FLOW_SNIPPET_LENGTH} if modality == "flow" else {}),
             **self.backbone_options,
         }
         if model == "tdn":
@@ -120,10 +122,11 @@ def train(
     with torch.random.fork_rng(), torch_threads(config.num_threads):
         torch.manual_seed(config.seed)
         options = config.model_options(model_name, reader.modality)
-        model = build_model(model_name, num_classes=num_classes, **options).to(memory_format=torch.channels_last)
+        model = build_model(model_name, num_classes=num_classes, **options)
+        model.to(memory_format=getattr(model, "memory_format", torch.channels_last))
         for path in config.init:
             load_weights(model, path)
-        dataset = _dataset(reader, split, config)
+        dataset = _dataset(reader, split, config, ClipShape.of(model, reader.modality, config.size))
         for report in _epochs(model, dataset, config, multi_label=reader.info.multi_label):
             if on_epoch is not None:
                 on_epoch(report)
@@ -132,11 +135,11 @@ def train(
     return out
 
 
-def _dataset(reader: ShardReader, split: str, config: TrainConfig) -> ClipDataset:
+def _dataset(reader: ShardReader, split: str, config: TrainConfig, shape: ClipShape) -> ClipDataset:
     return ClipDataset(
         reader,
         split=split,
-        shape=ClipShape(config.num_segments, SNIPPET_LENGTHS[reader.modality], config.size),
+        shape=shape,
         augment=Augment(config.size, config.crop, config.mirror),
         seed=config.seed,
         mirror_labels=mirror_labels(dataset_spec(reader.info.name), reader.info.class_names),
@@ -231,10 +234,18 @@ class EpochBatches(Sampler):
 def _step(
     model: nn.Module, optimizer: torch.optim.Optimizer, clips: Tensor, targets: Tensor, multi_label: bool
 ) -> tuple[float, Tensor]:
-    """Take one step of SGD; return the loss and the video scores (N, C)."""
-    streams = model.forward_streams(clips) if hasattr(model, "forward_streams") else {"video": model(clips)}
-    loss_of = F.binary_cross_entropy_with_logits if multi_label else F.cross_entropy
-    loss = torch.stack([loss_of(scores, targets) for scores in streams.values()]).sum()
+    """Take one step of SGD; return the loss and the video scores (N, C).
+
+    The LSTM has a loss over its frames' scores instead.
+    """
+    criterion = F.binary_cross_entropy_with_logits if multi_label else F.cross_entropy
+    if isinstance(model, LSTM):
+        frames = model.frame_scores(clips)
+        loss = frame_loss(frames, targets, criterion=criterion)
+        streams = {"video": combine_frames(frames, model.consensus)}
+    else:
+        streams = model.forward_streams(clips)
+        loss = torch.stack([criterion(scores, targets) for scores in streams.values()]).sum()
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     optimizer.step()
