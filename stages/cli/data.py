@@ -138,6 +138,8 @@ def index(dataset: str, root: Path, out: Path, list_split: int | None, limit: in
 @click.option("--ray-address", help="Use this Ray cluster instead of a local one.")
 @click.option("--videos-per-shard", type=click.IntRange(1), default=64, show_default=True)
 @click.option("--timeout", type=float, default=600, show_default=True, help="Seconds one video may take.")
+@click.option("--memory-limit", type=float, default=6, show_default=True, help="GiB that decoding one video may take.")
+@click.option("--max-megapixels", type=float, default=67, show_default=True, help="Larger pictures are not decoded.")
 @click.option(
     "--fail-above",
     type=click.FloatRange(0, 1),
@@ -201,6 +203,8 @@ def parameters_from_options(
     flow_fps: float | None,
     videos_per_shard: int,
     timeout: float,
+    memory_limit: float,
+    max_megapixels: float,
 ) -> ExtractParameters:
     """Return the parameters that the options and the data set's own defaults make together."""
     height, width = (None, None) if size == "native" else (size or spec.size or (None, None))
@@ -217,7 +221,11 @@ def parameters_from_options(
             flow=flow if modality != "rgb" else None,
             format=shard_format,
             videos_per_shard=videos_per_shard,
-            limits=Limits(seconds_per_video=timeout),
+            limits=Limits(
+                seconds_per_video=timeout,
+                memory_bytes=round(memory_limit * 2**30),
+                max_pixels=round(max_megapixels * 1e6),
+            ),
         )
 
 
