@@ -20,5 +20,5 @@ class ClipShape:
     @classmethod
     def of(cls, model: nn.Module, modality: str, size: int) -> ClipShape:
         """Return the clips that a network was built for; its K is `snippet_length`, or that of its stacked channels."""
-        stacked = model.in_channels // NUM_CHANNELS[modality]
-        return cls(model.num_segments, getattr(model, "snippet_length", None) or stacked, size)
+        length = getattr(model, "snippet_length", None) or model.in_channels // NUM_CHANNELS[modality]
+        return cls(model.num_segments, length, size)
