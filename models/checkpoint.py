@@ -51,10 +51,10 @@ def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
     """Load a file into `model`: our checkpoint of the same network, or published weights for its backbones.
 
     A file with a backbone's parameter names (torchvision's, or `bninception`) goes into every backbone of the model:
-    the classifier stays as it is where its size differs, and a first layer for other channels is converted by
-    averaging and repeating (cross-modality initialisation, Ng & Davis, section 3.4). A TSN's checkpoint goes into the
-    image subnetwork of a TDN in the same way (the same section, for flow). Raises InputError that names what differs
-    when the file belongs to another network.
+    the classifier stays as it is where its size differs and is left out where the network has none of that kind, and a
+    first layer for other channels is converted by averaging and repeating (cross-modality initialisation, Ng & Davis,
+    section 3.4). A TSN's checkpoint goes into the image subnetwork of a TDN in the same way (the same section, for
+    flow). Raises InputError that names what differs when the file belongs to another network.
     """
     content = _load(Path(path))
     state = content.get("state_dict", content) if isinstance(content, dict) else content
@@ -94,7 +94,12 @@ def _adapted(backbone: Backbone, state: dict[str, Tensor]) -> dict[str, Tensor]:
             adapted[name] = own[name]
         elif name == first and adapted[name].shape[2:] == own[name].shape[2:]:
             adapted[name] = convert_first_layer(adapted[name], own[name].shape[1])
-    return adapted
+    return {name: value for name, value in adapted.items() if name in own or not _is_left_out(name)}
+
+
+def _is_left_out(name: str) -> bool:
+    """Return whether a published file's parameter belongs to scores that a network can do without: classifiers."""
+    return is_classifier(name) or name.startswith(("aux1.", "aux2."))  # GoogLeNet's auxiliary ones
 
 
 def _load_strict(module: nn.Module, state: dict[str, Tensor], path: object) -> None:

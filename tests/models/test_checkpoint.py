@@ -146,3 +146,18 @@ def test_refused_file_leaves_the_model_as_it_was(tmp_path: Path) -> None:
     with pytest.raises(InputError):
         load_weights(model, tmp_path / "wide.pth")
     assert torch.equal(model.backbone.conv1.weight, same.backbone.conv1.weight)
+
+
+@pytest.mark.parametrize(
+    ("model", "backbone", "options"),
+    [("lstm", "resnet18", {"width": 8}), ("lstm", "googlenet", {}), ("actionflownet_2f", "resnet18", {"width": 8})],
+)
+def test_a_network_without_the_files_classifier_takes_the_rest(tmp_path: Path, model, backbone, options) -> None:
+    published = build_backbone(backbone, **options, **({"aux_logits": True} if backbone == "googlenet" else {}))
+    torch.save(published.state_dict(), tmp_path / "published.pth")
+    network = build_model(model, num_classes=5, backbone=backbone, **options)
+    load_weights(network, tmp_path / "published.pth")
+    first = next(name for name, value in published.state_dict().items() if value.ndim == 4)
+    found = [value for name, value in network.state_dict().items() if name.endswith(first) and value.ndim == 4]
+    expected = convert_first_layer(published.state_dict()[first], found[0].shape[1])
+    torch.testing.assert_close(found[0], expected)
