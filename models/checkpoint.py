@@ -9,12 +9,16 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from models.backbones import is_classifier
+from models.backbones import bninception, googlenet, is_classifier
 from models.backbones.base import Backbone, convert_first_layer
-from models.backbones.bninception import BNInception, weights_for_rgb
 from pipeline.errors import InputError
 
 CHECKPOINT_VERSION = 1
+# networks whose published files expect other pixels than ours -> what rewrites their first layer
+PUBLISHED_INPUTS = {
+    bninception.BNInception: bninception.weights_for_rgb,
+    googlenet.GoogLeNet: googlenet.weights_for_rgb,
+}
 MAX_NAMES_SHOWN = 3
 
 
@@ -68,10 +72,12 @@ def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
         _load_strict(model, state, path)
         return
     if all(name.startswith("backbone.") for name in state) and hasattr(model, "image"):
-        state = {name.removeprefix("backbone."): value for name, value in state.items()}
-        backbones = [model.image]
+        own = {name.removeprefix("backbone."): value for name, value in state.items()}
+        _load_strict(model.image, _adapted(model.image, own), path)
+        return
     for backbone in backbones:
-        _load_strict(backbone, _adapted(backbone, state), path)
+        convert = PUBLISHED_INPUTS.get(type(backbone)) if _first_layer(backbone) in state else None
+        _load_strict(backbone, _adapted(backbone, convert(state) if convert else state), path)
 
 
 def _load(path: Path) -> object:
@@ -85,16 +91,20 @@ def _load(path: Path) -> object:
 
 
 def _adapted(backbone: Backbone, state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return a published state dict with its first layer and its classifier fitted to `backbone`."""
-    adapted = weights_for_rgb(state) if isinstance(backbone, BNInception) else dict(state)
+    """Return a backbone's state dict with its first layer and its classifier fitted to `backbone`."""
+    adapted = dict(state)
     own = backbone.state_dict()
-    first = next(name for name, value in own.items() if value.ndim == 4)
+    first = _first_layer(backbone)
     for name in [name for name in own if name in adapted and adapted[name].shape != own[name].shape]:
         if is_classifier(name):
             adapted[name] = own[name]
         elif name == first and adapted[name].shape[2:] == own[name].shape[2:]:
             adapted[name] = convert_first_layer(adapted[name], own[name].shape[1])
     return {name: value for name, value in adapted.items() if name in own or not _is_left_out(name)}
+
+
+def _first_layer(backbone: Backbone) -> str:
+    return next(name for name, value in backbone.state_dict().items() if value.ndim == 4)
 
 
 def _is_left_out(name: str) -> bool:

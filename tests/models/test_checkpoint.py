@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from models import build_model
-from models.backbones import build_backbone
+from models.backbones import build_backbone, googlenet
 from models.backbones.base import convert_first_layer
 from models.backbones.bninception import weights_for_rgb
 from models.checkpoint import Checkpoint, load_weights, read_checkpoint, save_checkpoint
@@ -97,6 +97,21 @@ def test_public_bninception_files_are_changed_to_normalised_rgb(tmp_path: Path) 
     torch.testing.assert_close(model.backbone.conv1_7x7_s2.weight, expected)
 
 
+def test_another_backbones_file_is_told_apart_before_its_first_layer_is_changed(tmp_path: Path) -> None:
+    torch.save(build_backbone("resnet18", width=8).state_dict(), tmp_path / "resnet.pth")
+    for name in ("googlenet", "bninception"):
+        with pytest.raises(InputError, match="belongs to another network than .*missing"):
+            load_weights(build_backbone(name), tmp_path / "resnet.pth")
+
+
+def test_our_own_weights_are_taken_as_they_are(tmp_path: Path) -> None:
+    tsn = build_model("tsn", num_classes=4, backbone="bninception")
+    save_checkpoint(Checkpoint("tsn", {}, 4, 224, tsn.state_dict()), tmp_path / "tsn.pt")
+    tdn = build_model("tdn", num_classes=4, backbone="bninception")
+    load_weights(tdn, tmp_path / "tsn.pt")
+    torch.testing.assert_close(tdn.image.conv1_7x7_s2.weight, tsn.backbone.conv1_7x7_s2.weight)
+
+
 def test_bare_backbone_is_loaded(tmp_path: Path) -> None:
     state = published(tmp_path / "resnet18.pth")
     network = build_backbone("resnet18", width=8)
@@ -159,5 +174,6 @@ def test_a_network_without_the_files_classifier_takes_the_rest(tmp_path: Path, m
     load_weights(network, tmp_path / "published.pth")
     first = next(name for name, value in published.state_dict().items() if value.ndim == 4)
     found = [value for name, value in network.state_dict().items() if name.endswith(first) and value.ndim == 4]
-    expected = convert_first_layer(published.state_dict()[first], found[0].shape[1])
+    state = googlenet.weights_for_rgb(published.state_dict()) if backbone == "googlenet" else published.state_dict()
+    expected = convert_first_layer(state[first], found[0].shape[1])
     torch.testing.assert_close(found[0], expected)
