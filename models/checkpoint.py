@@ -104,7 +104,7 @@ def _adapted(backbone: Backbone, state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _first_layer(backbone: Backbone) -> str:
-    return next(name for name, value in backbone.state_dict().items() if value.ndim == 4)
+    return next(name for name, value in backbone.state_dict().items() if value.ndim >= 4)
 
 
 def _is_left_out(name: str) -> bool:

@@ -11,6 +11,8 @@ import torch
 
 from models import build_model
 from models.checkpoint import read_checkpoint
+from models.clip_shape import ClipShape
+from models.evaluate import EvaluateConfig, evaluate, restore_model
 from models.train import EpochBatches, TrainConfig, learning_rate_at, set_phase, train
 from pipeline.errors import InputError
 from pipeline.shards.reader import ShardReader
@@ -174,3 +176,18 @@ def test_weights_of_another_network_stop_the_training(coloured: ShardReader, tmp
     with pytest.raises(InputError, match="belongs to another network"):
         train(coloured, "tsn", config=replace(CONFIG, init=(str(start),)), out=tmp_path / "c.pt")
     assert not (tmp_path / "c.pt").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "snippet_length"),
+    [("lstm", {"num_layers": 1, "num_cells": 16}, 1), ("actionflownet_2f", {}, 2), ("stacked", {}, 2)],
+)
+def test_other_networks_are_trained_and_tested_on_clips_of_their_own_shape(
+    coloured: ShardReader, tmp_path: Path, name: str, options: dict[str, object], snippet_length: int
+) -> None:
+    config = replace(CONFIG, backbone_options={"width": 8, **options}, epochs=1, size=32)
+    out = train(coloured, name, config=config, out=tmp_path / "c.pt")
+    model = restore_model(read_checkpoint(out))
+    assert ClipShape.of(model, "rgb", 32) == ClipShape(2, snippet_length, 32)
+    result = evaluate(coloured, out, config=EvaluateConfig(num_clips=1, num_crops=1))
+    assert result.scores.shape == (len(result.video_ids), 2) and np.isfinite(result.scores).all()
