@@ -179,7 +179,7 @@ def _run_jobs(
         return []
     num_total = sum(len(job.plan.records) for job in jobs)
     with _cluster(num_workers, ray_address) as ray:
-        counter = ray.remote(num_cpus=0)(_Counter).remote()
+        counter = _start_counter(ray)
         task = ray.remote(max_retries=MAX_RETRIES)(_extract_counted)
         resources = ray.cluster_resources()
         in_flight_limit = TASKS_PER_WORKER * int(resources.get("CPU", 1))
@@ -191,8 +191,24 @@ def _run_jobs(
             done, in_flight = ray.wait(in_flight, timeout=POLL_SECONDS)
             results.extend(_result(ray, reference) for reference in done)
             if on_progress is not None:
-                on_progress(Progress(ray.get(counter.value.remote()), num_total, num_found))
+                on_progress(Progress(_num_done(ray, counter, results), num_total, num_found))
         return results
+
+
+def _start_counter(ray):
+    """Start the counter of finished videos on the driver's own node: no other node's death may take it along."""
+    own_node = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
+        ray.get_runtime_context().get_node_id(), soft=False
+    )
+    return ray.remote(num_cpus=0)(_Counter).options(scheduling_strategy=own_node).remote()
+
+
+def _num_done(ray, counter, results: list[ShardResult]) -> int:
+    """Return how many videos are done; should the counter have died after all, those of finished shards."""
+    try:
+        return ray.get(counter.value.remote())
+    except ray.exceptions.RayError:
+        return sum(len(result.ledger) for result in results)
 
 
 def _task_resources(job: ShardJob, cluster: Mapping[str, float]) -> dict[str, float]:
