@@ -1,7 +1,7 @@
 """Frames and flow planes as bytes: JPEG, PNG or raw.
 
-JPEG and PNG go through OpenCV's bundled libraries, whose encoders give the same bytes on every processor. A raw image
-is its pixels in C order and needs its shape to be read back.
+JPEG and PNG go through OpenCV's bundled libraries, whose encoders are meant to give the same bytes on every processor.
+A raw image is its pixels in C order and needs its shape to be read back.
 """
 
 from __future__ import annotations
