@@ -1,4 +1,4 @@
-"""A whole extraction: plans the shards, runs one Ray task for each that is missing, and closes the folder.
+"""A whole extraction: plans the shards, has every missing one made, and closes the folder.
 
 The folder is finished when `dataset.json` is there. It is taken away before the first shard changes and comes back
 last, so a reader sees a finished extraction or none. What an interrupted run leaves are whole shards; the next run
@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import logging
 import os
-import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline import __version__
-from pipeline.errors import InputError, PipelineError, ShardError
-from pipeline.extract import ShardJob, ShardResult, extract_shard
+from pipeline.errors import InputError, ShardError
+from pipeline.extract import ShardJob, ShardResult
 from pipeline.manifest import Manifest
 from pipeline.parameters import ExtractParameters
 from pipeline.shards.formats import open_shard
@@ -33,14 +31,7 @@ from pipeline.shards.ledger import (
 from pipeline.shards.plan import ShardPlan, modality_digest, plan_shards, source_numbers
 from pipeline.shards.schema import PRODUCER, LedgerRow, library_versions, parse_shard_name, shard_name
 from pipeline.storage import Storage, is_scratch
-
-logger = logging.getLogger(__name__)
-
-TASKS_PER_WORKER = 2  # tasks in flight: enough to keep every worker busy, few enough to stop quickly
-MAX_RETRIES = 3
-POLL_SECONDS = 0.5
-GPU_SHARE = 0.25  # flow tasks on one GPU: one computes while the others decode and encode
-KNOCK_SECONDS = 10
+from pipeline.workers import run_jobs
 
 
 @dataclass(frozen=True)
@@ -98,7 +89,7 @@ def run_extraction(
             storage.delete(DATASET_NAME)
         jobs = [_job(plan, manifest, parameters, storage, existing, retry_failed) for plan in pending]
         num_found = sum(len(plan.records) for plan in plans) - sum(len(plan.records) for plan in pending)
-        results = _run_jobs(jobs, num_workers, ray_address, num_found, on_progress)
+        results = _run(jobs, num_workers, ray_address, num_found, on_progress)
         return _close(storage, manifest, parameters, plans, results)
 
 
@@ -167,126 +158,20 @@ def _job(
     )
 
 
-def _run_jobs(
+def _run(
     jobs: list[ShardJob],
     num_workers: int | None,
     ray_address: str | None,
     num_found: int,
     on_progress: Callable[[Progress], None] | None,
 ) -> list[ShardResult]:
-    """Run every job on Ray with a bounded number in flight; return the results in any order."""
-    if not jobs:
-        return []
     num_total = sum(len(job.plan.records) for job in jobs)
-    with _cluster(num_workers, ray_address) as ray:
-        counter = _start_counter(ray)
-        task = ray.remote(max_retries=MAX_RETRIES)(_extract_counted)
-        resources = ray.cluster_resources()
-        in_flight_limit = TASKS_PER_WORKER * int(resources.get("CPU", 1))
-        waiting, in_flight, results = sorted(jobs, key=_work_bytes), [], []
-        while waiting or in_flight:
-            while waiting and len(in_flight) < in_flight_limit:
-                job = waiting.pop()
-                in_flight.append(task.options(**_task_resources(job, resources)).remote(job, counter))
-            done, in_flight = ray.wait(in_flight, timeout=POLL_SECONDS)
-            results.extend(_result(ray, reference) for reference in done)
-            if on_progress is not None:
-                on_progress(Progress(_num_done(ray, counter, results), num_total, num_found))
-        return results
 
+    def report(num_done: int) -> None:
+        if on_progress is not None:
+            on_progress(Progress(num_done, num_total, num_found))
 
-def _start_counter(ray):
-    """Start the counter of finished videos on the driver's own node: no other node's death may take it along."""
-    own_node = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
-        ray.get_runtime_context().get_node_id(), soft=False
-    )
-    return ray.remote(num_cpus=0)(_Counter).options(scheduling_strategy=own_node).remote()
-
-
-def _num_done(ray, counter, results: list[ShardResult]) -> int:
-    """Return how many videos are done; should the counter have died after all, those of finished shards."""
-    try:
-        return ray.get(counter.value.remote())
-    except ray.exceptions.RayError:
-        return sum(len(result.ledger) for result in results)
-
-
-def _task_resources(job: ShardJob, cluster: Mapping[str, float]) -> dict[str, float]:
-    """Return what Ray reserves for a shard: a core, and for our TV-L1 a share of a GPU where the cluster has any."""
-    on_gpu = job.plan.modality == "flow" and job.parameters.flow.method == "tvl1" and cluster.get("GPU", 0) > 0
-    return {"num_cpus": 1, "num_gpus": GPU_SHARE if on_gpu else 0}
-
-
-def _work_bytes(job: ShardJob) -> int:
-    """Return the bytes of video in a shard; the largest are started first, so that no worker is late at the end."""
-    return sum(record.size_bytes or 0 for record in job.plan.records)
-
-
-class _Counter:
-    """Counts videos over all tasks; a Ray actor."""
-
-    def __init__(self) -> None:
-        self._value = 0
-
-    def add(self, count: int) -> None:
-        self._value += count
-
-    def value(self) -> int:
-        return self._value
-
-
-def _extract_counted(job: ShardJob, counter) -> ShardResult:
-    """The Ray task: one shard, each video reported to the counter."""
-    return extract_shard(job, on_video=lambda count: counter.add.remote(count))
-
-
-def _result(ray, reference) -> ShardResult:
-    """Return a task's result; raise what it raised as a PipelineError where it was one."""
-    try:
-        return ray.get(reference)
-    except ray.exceptions.RayTaskError as error:
-        cause = error.cause
-        if isinstance(cause, PipelineError):
-            raise cause from error
-        raise PipelineError(f"a shard could not be made: {type(cause).__name__}: {cause}") from error
-    except ray.exceptions.RayError as error:
-        raise PipelineError(f"a worker was lost {MAX_RETRIES + 1} times over one shard: {error}") from error
-
-
-@contextlib.contextmanager
-def _cluster(num_workers: int | None, ray_address: str | None) -> Iterator:
-    """Give the ray module, connected to an existing cluster or to a local one that ends with the block."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    import ray
-
-    quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
-    try:
-        if ray_address is not None:
-            _knock(ray_address)
-            ray.init(address=ray_address, **quiet)
-        else:
-            ray.init(
-                address="local",
-                num_cpus=num_workers or os.cpu_count(),
-                include_dashboard=False,
-                object_store_memory=256 << 20,
-                **quiet,
-            )
-    except (OSError, ValueError, RuntimeError) as error:
-        raise InputError(
-            f"no Ray could be reached at {ray_address or 'this machine'}: {error}", key=ray_address
-        ) from error
-    try:
-        yield ray
-    finally:
-        ray.shutdown()
-
-
-def _knock(address: str) -> None:
-    """Raise OSError when nothing listens at HOST:PORT, which Ray itself would wait minutes for."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if port.isdigit():
-        socket.create_connection((host, int(port)), timeout=KNOCK_SECONDS).close()
+    return run_jobs(jobs, num_workers=num_workers, ray_address=ray_address, on_done=report)
 
 
 @contextlib.contextmanager

@@ -1,12 +1,12 @@
 """One shard's work, from its videos to its file: ordinary functions, testable without Ray.
 
-`extract_video` runs in a guarded process and turns one video into encoded rows; `extract_shard` runs it over a shard's
+`extract_video` runs in a guarded process and turns one video into encoded rows; `iter_shard` runs it over a shard's
 videos, takes over rows that an earlier shard already holds, and writes the file and its ledger.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -184,11 +184,17 @@ class _GoodFrames:
         return Extraction(rows, num_expected, self.problem)
 
 
-def extract_shard(job: ShardJob, *, on_video: Callable[[int], None] | None = None) -> ShardResult:
-    """Make one shard and publish it; `on_video` is called with 1 after each video.
+def extract_shard(job: ShardJob) -> ShardResult:
+    """Make one shard and publish it.
 
     Raises StorageError when the shard cannot be written; what went wrong with a video is in the ledger instead.
     """
+    *_, result = iter_shard(job)
+    return result
+
+
+def iter_shard(job: ShardJob) -> Iterator[int | ShardResult]:
+    """Make one shard as `extract_shard` does, yielding 1 after each video and the result at the end."""
     earlier = _EarlierRows(job)
     ledger, num_reused = [], 0
     with job.storage.publish(job.plan.name) as scratch:
@@ -201,15 +207,14 @@ def extract_shard(job: ShardJob, *, on_video: Callable[[int], None] | None = Non
                 if rows is not None:
                     writer.add(rows, video_id=record.video_id, split=record.split, labels=record.labels)
                 ledger.append(row)
-                if on_video is not None:
-                    on_video(1)
+                yield 1
         except BaseException:
             writer.abort()
             raise
         writer.close(shard_about(job), ledger)
         _check_written(scratch, job, ledger)
     earlier.close()
-    return ShardResult(job.plan.name, tuple(ledger), num_reused)
+    yield ShardResult(job.plan.name, tuple(ledger), num_reused)
 
 
 def shard_about(job: ShardJob) -> dict[str, object]:

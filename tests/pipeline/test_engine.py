@@ -7,13 +7,11 @@ import subprocess
 
 import pytest
 
-from pipeline.engine import _task_resources, run_extraction
+from pipeline.engine import run_extraction
 from pipeline.errors import InputError, StorageError
-from pipeline.extract import ShardJob
 from pipeline.index import index_dataset
 from pipeline.parameters import ExtractParameters, FlowParameters, FrameParameters
 from pipeline.shards.ledger import DATASET_NAME, read_dataset, read_ledger
-from pipeline.shards.plan import plan_shards
 from pipeline.shards.reader import ShardReader
 from pipeline.storage import Storage
 
@@ -142,22 +140,6 @@ def test_two_extractions_into_one_folder_at_once_are_refused(clip_folder, tmp_pa
 def test_a_cluster_that_is_not_there_is_named(clip_folder, tmp_path):
     with pytest.raises(InputError, match="no Ray could be reached at 127.0.0.1:1"):
         run(clip_folder, tmp_path, ray_address="127.0.0.1:1")
-
-
-def test_flow_takes_a_share_of_a_gpu_only_where_there_is_one_and_our_method_is_used(clip_folder, tmp_path):
-    manifest, storage = index_dataset("folder", clip_folder), Storage(tmp_path)
-    (flow, *_), (rgb, *_) = (plan_shards(manifest, PARAMETERS, modality) for modality in ("flow", "rgb"))
-    farneback = PARAMETERS.model_copy(update={"flow": FlowParameters(**SIZE, method="farneback")})
-    shares = [
-        _task_resources(ShardJob(plan, parameters, "folder", manifest.root, storage), cluster)["num_gpus"] > 0
-        for plan, parameters, cluster in (
-            (flow, PARAMETERS, {"CPU": 8.0, "GPU": 1.0}),
-            (flow, PARAMETERS, {"CPU": 8.0}),
-            (rgb, PARAMETERS, {"GPU": 1.0}),
-            (flow, farneback, {"GPU": 1.0}),
-        )
-    ]
-    assert shares == [True, False, False, False]
 
 
 def test_a_full_disk_is_said_and_the_run_continues_when_there_is_room(clip_folder, extracted, tmp_path):

@@ -115,7 +115,7 @@ def working(process):
     found = []
     for one in psutil.Process(process.pid).children(recursive=True):
         with contextlib.suppress(psutil.Error):
-            if "ray::_extract_counted" in " ".join(one.cmdline()):
+            if "ray::iter_shard" in " ".join(one.cmdline()):
                 found.append(one)
     return found
 

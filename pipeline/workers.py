@@ -1,0 +1,195 @@
+"""Shard jobs on Ray: a task for each, and for flow where GPUs are a few actors that keep their GPU warm.
+
+A task on a GPU gets a process of its own each time, which starts CUDA and loads the kernels again; an actor's decoding
+process does that once. All else is alike: a bounded number in flight, the largest shards first, retries with a limit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+from collections.abc import Callable, Iterator
+
+from pipeline.errors import InputError, PipelineError
+from pipeline.extract import ShardJob, ShardResult, iter_shard
+
+TASKS_PER_WORKER = 2  # tasks in flight: enough to keep every worker busy, few enough to stop quickly
+MAX_RETRIES = 3
+POLL_SECONDS = 0.5
+GPU_SHARE = 0.25  # of one GPU for each actor: one computes while the others decode and encode
+KNOCK_SECONDS = 10
+OBJECT_STORE_BYTES = 80 << 20  # results are small; Ray wants at least 75 MB
+
+
+def run_jobs(
+    jobs: list[ShardJob],
+    *,
+    num_workers: int | None,
+    ray_address: str | None,
+    on_done: Callable[[int], None],
+) -> list[ShardResult]:
+    """Run every job on Ray and return the results in any order; `on_done` is told the number of videos done so far.
+
+    Without `ray_address` a local Ray with `num_workers` (default: all cores) is started. Raises InputError when no Ray
+    can be reached, and what a job raised, or PipelineError when its worker was lost too often.
+    """
+    if not jobs:
+        return []
+    with _cluster(num_workers, ray_address) as ray:
+        crew = _Crew(ray, jobs)
+        while crew.busy:
+            crew.step()
+            on_done(crew.num_done)
+        return crew.results
+
+
+class _Crew:
+    """The jobs that wait, those in flight, and who works on them; `num_done` counts videos, `results` are the shards.
+
+    A job in flight is a stream: a count after each video, and the shard's result last.
+    """
+
+    def __init__(self, ray, jobs: list[ShardJob]) -> None:
+        self._ray = ray
+        resources = ray.cluster_resources()
+        num_cpus, num_gpus = int(resources.get("CPU", 1)), resources.get("GPU", 0)
+        by_size = sorted(jobs, key=_work_bytes)
+        self._for_actors = [job for job in by_size if num_gpus and _wants_gpu(job)]
+        self._for_tasks = [job for job in by_size if not (num_gpus and _wants_gpu(job))]
+        self._in_flight: dict[object, object | None] = {}  # a job's stream -> its actor, None for a task
+        self._task = ray.remote(num_cpus=1, num_returns="streaming", max_retries=MAX_RETRIES)(iter_shard)
+        self._task_limit = TASKS_PER_WORKER * num_cpus
+        num_actors = min(int(num_gpus / GPU_SHARE), num_cpus, len(self._for_actors))
+        self._starting = dict(self._start_actor() for _ in range(num_actors))
+        self._idle: list[object] = []
+        self.num_done = 0
+        self.results: list[ShardResult] = []
+
+    @property
+    def busy(self) -> bool:
+        """Whether any job is left to do."""
+        return bool(self._for_tasks or self._for_actors or self._in_flight)
+
+    def step(self) -> None:
+        """Hand out jobs, wait a moment, and take in what has come."""
+        self._hand_out()
+        awaited = [*self._in_flight, *self._starting]
+        self._ray.wait(awaited, timeout=POLL_SECONDS)
+        for one in self._ray.wait(awaited, num_returns=len(awaited), timeout=0)[0]:
+            if one in self._starting:
+                _value(self._ray, one)
+                self._idle.append(self._starting.pop(one))
+            else:
+                self._take(one)
+
+    def _take(self, stream) -> None:
+        """Take in the next item of a job's stream."""
+        item = _value(self._ray, next(stream))
+        if isinstance(item, int):
+            self.num_done += item
+            return
+        self.results.append(item)
+        actor = self._in_flight.pop(stream)
+        if actor is not None:
+            self._idle.append(actor)
+
+    def _hand_out(self) -> None:
+        num_tasks = sum(actor is None for actor in self._in_flight.values())
+        for _ in range(min(self._task_limit - num_tasks, len(self._for_tasks))):
+            self._in_flight[self._task.remote(self._for_tasks.pop())] = None
+        while self._for_actors and self._idle:
+            actor = self._idle.pop()
+            self._in_flight[actor.extract.options(num_returns="streaming").remote(self._for_actors.pop())] = actor
+        if not self._for_actors:  # an actor nobody refers to ends, and its core is free for tasks
+            self._idle.clear()
+            self._starting.clear()
+
+    def _start_actor(self) -> tuple[object, object]:
+        """Return a reference that is ready when the actor is, and the actor."""
+        options = {"max_restarts": MAX_RETRIES, "max_task_retries": MAX_RETRIES}
+        actor = self._ray.remote(num_cpus=1, num_gpus=GPU_SHARE, **options)(_GpuActor).remote()
+        return actor.ready.remote(), actor
+
+
+def _wants_gpu(job: ShardJob) -> bool:
+    """Return whether a GPU serves this job: our TV-L1 has kernels for it."""
+    return job.plan.modality == "flow" and job.parameters.flow.method == "tvl1"
+
+
+def _work_bytes(job: ShardJob) -> int:
+    """Return the bytes of video in a shard; the largest are started first, so that no worker is late at the end."""
+    return sum(record.size_bytes or 0 for record in job.plan.records)
+
+
+class _GpuActor:
+    """Makes shard after shard with one decoding process, which keeps its GPU; a Ray actor."""
+
+    def ready(self) -> None:
+        """Answer once the actor has its place."""
+
+    def extract(self, job: ShardJob) -> Iterator[int | ShardResult]:
+        """Make one shard as a task does."""
+        yield from iter_shard(job)
+
+
+def _value(ray, reference) -> object:
+    """Return what a reference stands for; raise what its task raised as a PipelineError where it was one."""
+    try:
+        return ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        cause = error.cause
+        if isinstance(cause, PipelineError):
+            raise cause from error
+        raise PipelineError(f"a shard could not be made: {type(cause).__name__}: {cause}") from error
+    except ray.exceptions.RayError as error:
+        raise PipelineError(f"a worker was lost {MAX_RETRIES + 1} times over one shard: {error}") from error
+
+
+@contextlib.contextmanager
+def _cluster(num_workers: int | None, ray_address: str | None) -> Iterator:
+    """Give the ray module, connected to an existing cluster or to a local one that ends with the block."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    import ray
+
+    with contextlib.ExitStack() as stack:
+        try:
+            if ray_address is not None:
+                _knock(ray_address)
+            else:
+                local = _start_local(num_workers)
+                stack.callback(local.shutdown)
+            stack.callback(ray.shutdown)
+            ray.init(address=ray_address or local.address, logging_level=logging.ERROR, log_to_driver=False)
+        except (OSError, ValueError, RuntimeError) as error:
+            where = ray_address or "this machine"
+            raise InputError(f"no Ray could be reached at {where}: {error}", key=ray_address) from error
+        yield ray
+
+
+def _start_local(num_workers: int | None):
+    """Start a Ray of this machine alone.
+
+    `ray.init` would start an autoscaler and a log monitor, too, and waits a second for the former to end: a fortieth
+    of a minute's extraction for nothing.
+    """
+    from ray.cluster_utils import Cluster
+
+    return Cluster(
+        initialize_head=True,
+        head_node_args={
+            "num_cpus": num_workers or os.cpu_count(),
+            "include_dashboard": False,
+            "include_log_monitor": False,
+            "no_monitor": True,
+            "object_store_memory": OBJECT_STORE_BYTES,
+        },
+    )
+
+
+def _knock(address: str) -> None:
+    """Raise OSError when nothing listens at HOST:PORT, which Ray itself would wait minutes for."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if port.isdigit():
+        socket.create_connection((host, int(port)), timeout=KNOCK_SECONDS).close()

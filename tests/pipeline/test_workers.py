@@ -1,0 +1,98 @@
+"""Jobs on a real Ray: tasks and, on a cluster that counts a GPU, warm actors; both give the same bytes."""
+
+import contextlib
+import hashlib
+import threading
+import time
+
+import psutil
+import pytest
+
+from pipeline.errors import PipelineError
+from pipeline.extract import ShardJob
+from pipeline.index import index_dataset
+from pipeline.parameters import ExtractParameters, FlowParameters, FrameParameters
+from pipeline.shards.plan import plan_shards
+from pipeline.storage import Storage, is_scratch
+from pipeline.workers import _wants_gpu, run_jobs
+
+SIZE = {"height": 48, "width": 64}
+PARAMETERS = ExtractParameters(frames=FrameParameters(**SIZE), flow=FlowParameters(**SIZE))
+
+
+def jobs_for(root, out, parameters=PARAMETERS):
+    manifest, storage = index_dataset("folder", root), Storage(out)
+    storage.create()
+    return [
+        ShardJob(plan, parameters, "folder", manifest.root, storage)
+        for modality in parameters.modalities
+        for plan in plan_shards(manifest, parameters, modality)
+    ]
+
+
+def hashes(folder):
+    """The hashes of all shards; what a killed process left half-written, the end of a whole extraction removes."""
+    shards = sorted(path for path in folder.iterdir() if not is_scratch(path.name))
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in shards}
+
+
+@pytest.fixture(scope="module")
+def made(clip_folder, tmp_path_factory):
+    """The hashes of all shards as tasks make them, and the numbers of videos that were reported done."""
+    out, done = tmp_path_factory.mktemp("tasks"), []
+    run_jobs(jobs_for(clip_folder, out), num_workers=2, ray_address=None, on_done=done.append)
+    return hashes(out), done
+
+
+@pytest.fixture
+def gpu_cluster():
+    """A cluster whose only node has two cores and says that it has a GPU, which Ray takes at its word."""
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "num_gpus": 1, "include_dashboard": False})
+    yield cluster
+    cluster.shutdown()
+
+
+def test_progress_counts_each_video_once(made):
+    _, done = made
+    assert done == sorted(done) and done[-1] == 24
+
+
+def test_flow_on_gpus_is_made_by_actors_that_survive_a_kill(clip_folder, made, gpu_cluster, tmp_path):
+    seen, killer = set(), threading.Thread(target=lambda: seen.add(kill_first("ray::_GpuActor")))
+    killer.start()
+    results = run_jobs(
+        jobs_for(clip_folder, tmp_path), num_workers=None, ray_address=gpu_cluster.address, on_done=lambda count: None
+    )
+    killer.join()
+    assert len(results) == 16 and None not in seen
+    assert hashes(tmp_path) == made[0]
+
+
+def kill_first(name, *, patience_seconds=60):
+    """Kill the first process that works in an actor's `extract`; return its pid, None if none came."""
+    deadline = time.monotonic() + patience_seconds
+    while time.monotonic() < deadline:
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if f"{name}.extract" in " ".join(process.cmdline()):
+                    process.kill()
+                    return process.pid
+        time.sleep(0.05)
+    return None
+
+
+def test_only_our_flow_wants_a_gpu(clip_folder, tmp_path):
+    farneback = ExtractParameters(flow=FlowParameters(**SIZE, method="farneback"))
+    wants = {job.plan.modality: _wants_gpu(job) for job in jobs_for(clip_folder, tmp_path)}
+    assert wants == {"rgb": False, "flow": True}
+    assert not _wants_gpu(jobs_for(clip_folder, tmp_path, farneback)[0])
+
+
+def test_what_a_job_raises_is_raised_here(clip_folder, tmp_path):
+    jobs = jobs_for(clip_folder, tmp_path / "out")
+    (tmp_path / "out").rmdir()
+    (tmp_path / "out").write_text("in the way")
+    with pytest.raises(PipelineError):
+        run_jobs(jobs, num_workers=1, ray_address=None, on_done=lambda count: None)
