@@ -9,12 +9,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import InputError
 
 MANIFEST_VERSION = 1
+ROW_GROUP_SIZE = 1 << 16  # few enough to look into a manifest of millions without reading it
 
 MANIFEST_SCHEMA = pa.schema(
     [
@@ -113,22 +115,45 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
     table = pa.table(columns, schema=MANIFEST_SCHEMA).replace_schema_metadata({"tdn_manifest": json.dumps(about)})
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
-    pq.write_table(table, temporary)
+    pq.write_table(table, temporary, row_group_size=ROW_GROUP_SIZE)
     temporary.replace(path)
 
 
 def read_manifest(path: Path) -> Manifest:
     """Read a manifest; raise InputError when it is missing or is not one of ours."""
+    header = read_manifest_header(path)
+    return dataclasses.replace(header, records=_records(pq.read_table(path)))
+
+
+def read_manifest_header(path: Path) -> Manifest:
+    """Read what a manifest says of the data set, without its records; raise InputError as `read_manifest` does."""
     try:
-        table = pq.read_table(path)
+        metadata = pq.read_schema(path).metadata
     except (OSError, pa.ArrowInvalid) as error:
         raise InputError(f"{path} is no readable manifest ({error}); run `tdn-data index` first.", path=path) from error
-    about = json.loads((table.schema.metadata or {}).get(b"tdn_manifest", b"{}"))
+    about = json.loads((metadata or {}).get(b"tdn_manifest", b"{}"))
     if about.get("version") != MANIFEST_VERSION:
         raise InputError(
             f"{path} is a manifest of version {about.get('version')}, this program reads version {MANIFEST_VERSION}; "
             "run `tdn-data index` again.",
             path=path,
         )
-    records = tuple(VideoRecord(**(row | {"labels": tuple(row["labels"])})) for row in table.to_pylist())
-    return Manifest(about["dataset"], about["root"], tuple(about["class_names"]), about["multi_label"], records)
+    return Manifest(about["dataset"], about["root"], tuple(about["class_names"]), about["multi_label"], ())
+
+
+def sample_records(path: Path, count: int) -> tuple[VideoRecord, ...]:
+    """Return `count` records (or all) spread evenly over a manifest file, reading only the row groups they lie in."""
+    file = pq.ParquetFile(path)
+    wanted = np.unique(np.linspace(0, file.metadata.num_rows - 1, count).round().astype(int))
+    records, start = [], 0
+    for group in range(file.num_row_groups):
+        end = start + file.metadata.row_group(group).num_rows
+        inside = wanted[(wanted >= start) & (wanted < end)] - start
+        if len(inside):
+            records.extend(_records(file.read_row_group(group).take(inside)))
+        start = end
+    return tuple(records)
+
+
+def _records(table: pa.Table) -> tuple[VideoRecord, ...]:
+    return tuple(VideoRecord(**(row | {"labels": tuple(row["labels"])})) for row in table.to_pylist())

@@ -1,14 +1,15 @@
 """What an extraction will cost, before it starts: a few videos are extracted for real, the rest is multiplication.
 
-Planning works on a manifest file in batches, so that ten million videos need neither the memory nor the minutes that
-ten million records would.
+A manifest file is read in batches, so that ten million videos need neither the memory nor the minutes that ten million
+records would.
 """
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +17,12 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import InputError, VideoError
 from pipeline.extract import VideoJob, extract_guarded
-from pipeline.manifest import VideoRecord
+from pipeline.manifest import VideoRecord, read_manifest_header, sample_records
 from pipeline.parameters import ExtractParameters
 from pipeline.shards.plan import num_shards, shard_number
 
 SAMPLE_SIZE = 8
+SAMPLE_SECONDS = 4.0  # for each modality; the video being measured then is finished
 BATCH_ROWS = 1 << 16
 
 
@@ -47,13 +49,17 @@ class ModalityPrice:
 
 @dataclass(frozen=True)
 class Price:
-    """The cost of an extraction; `num_sampled` videos were measured, of which `num_failed` did not open."""
+    """The cost of an extraction; `num_sampled` videos were measured, of which `num_failed` did not open.
+
+    `most_in_shard`, where all identifiers were read, is the number of videos in the fullest shard.
+    """
 
     num_videos: int
     num_sampled: int
     num_failed: int
     num_shards: int
     modalities: tuple[ModalityPrice, ...]
+    most_in_shard: int | None = None
 
     def hours_on(self, num_cores: int) -> float:
         """Return the hours that so many cores take, when all are busy all the time."""
@@ -82,23 +88,45 @@ def price_extraction(
     num_videos: int | None = None,
     sample_size: int = SAMPLE_SIZE,
 ) -> Price:
-    """Extract `sample_size` videos spread evenly over `records` and return what all `num_videos` (default: all of
-    `records`) will cost. Raises InputError when not one of the sampled videos can be read.
+    """Extract up to `sample_size` videos spread evenly over `records`, as many as a few seconds allow, and return what
+    all `num_videos` (default: all of `records`) will cost. Raises InputError when none of them can be read.
     """
     total = len(records) if num_videos is None else num_videos
     chosen = [records[index] for index in np.unique(np.linspace(0, len(records) - 1, sample_size).round().astype(int))]
-    measured = [
-        [_measure(record, root, parameters, modality) for record in chosen] for modality in parameters.modalities
-    ]
-    num_failed = sum(one is None for one in measured[0])
-    if num_failed == len(chosen):
-        raise InputError(f"none of {len(chosen)} sampled videos under {root} can be read; check --root.", path=root)
-    scale = total / len(chosen)
-    modalities = tuple(
-        _modality_price(modality, [one for one in ones if one is not None], scale)
-        for modality, ones in zip(parameters.modalities, measured, strict=True)
+    random.Random(0).shuffle(chosen)  # so that a sample that time cuts short is spread, too
+    measured = {modality: _sample(chosen, root, parameters, modality) for modality in parameters.modalities}
+    first = measured[parameters.modalities[0]]
+    num_failed = sum(one is None for one in first)
+    if not all(any(ones) for ones in measured.values()):
+        raise InputError(f"none of {len(first)} sampled videos under {root} can be read; check --root.", path=root)
+    return Price(
+        total,
+        len(first),
+        num_failed,
+        num_shards(total, parameters.videos_per_shard),
+        tuple(_modality_price(modality, ones, total) for modality, ones in measured.items()),
     )
-    return Price(total, len(chosen), num_failed, num_shards(total, parameters.videos_per_shard), modalities)
+
+
+def _sample(
+    records: Sequence[VideoRecord], root: Path, parameters: ExtractParameters, modality: str
+) -> list[tuple[int, int, float] | None]:
+    """Measure videos until `SAMPLE_SECONDS` are over, at least one that can be read where there is one."""
+    measured, started = [], time.perf_counter()
+    for record in records:
+        measured.append(_measure(record, root, parameters, modality))
+        if any(measured) and time.perf_counter() - started > SAMPLE_SECONDS:
+            break
+    return measured
+
+
+def price_manifest(path: Path, parameters: ExtractParameters, *, sample_size: int = SAMPLE_SIZE) -> Price:
+    """Return what the videos of a manifest file will cost, as `price_extraction` does, without reading all records."""
+    root = Path(read_manifest_header(path).root)
+    sizes = plan_sizes(path, videos_per_shard=parameters.videos_per_shard)
+    records = sample_records(path, sample_size)
+    price = price_extraction(records, root, parameters, num_videos=sizes.num_videos, sample_size=sample_size)
+    return replace(price, most_in_shard=sizes.most)
 
 
 def _measure(
@@ -115,6 +143,8 @@ def _measure(
     return len(rows), rows.num_bytes(), time.perf_counter() - started
 
 
-def _modality_price(modality: str, measured: list[tuple[int, int, float]], scale: float) -> ModalityPrice:
-    rows, stored_bytes, seconds = (sum(column) * scale for column in zip(*measured, strict=True))
+def _modality_price(modality: str, measured: list[tuple[int, int, float] | None], num_videos: int) -> ModalityPrice:
+    """Scale what was measured up to all videos; one that cannot be read costs nothing."""
+    scale = num_videos / len(measured)
+    rows, stored_bytes, seconds = (sum(column) * scale for column in zip(*filter(None, measured), strict=True))
     return ModalityPrice(modality, round(rows), round(stored_bytes), seconds / 3600)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 
 from rich.markup import escape
 
 from pipeline.engine import Progress, Summary, run_extraction
-from pipeline.index import index_dataset
 from pipeline.manifest import Manifest
 from pipeline.parameters import ExtractParameters
-from pipeline.price import price_extraction
+from pipeline.price import Price
 from pipeline.shards.ledger import count_by_status
 from stages import edge
 
@@ -50,13 +48,8 @@ def extract_manifest(
     return summary
 
 
-def print_price(
-    dataset: str, root: Path, parameters: ExtractParameters, *, list_split: int | None, limit: int | None, as_json: bool
-) -> None:
-    """Measure a few videos and print what the whole extraction will cost."""
-    manifest = index_dataset(dataset, root, list_split=list_split, limit=limit)
-    with edge.err.status("measuring a few videos"):
-        price = price_extraction(manifest.records, root, parameters)
+def print_price(price: Price, *, as_json: bool) -> None:
+    """Print what the whole extraction will cost."""
     if as_json:
         edge.print_json(price)
         return
@@ -67,7 +60,9 @@ def print_price(
         )
     times = ", ".join(f"{price.hours_on(cores):.3g} h on {cores} cores" for cores in CORE_COUNTS)
     measured = f"measured on {price.num_sampled} videos, {price.num_failed} of which could not be read"
-    shards = f"{price.num_shards} shards a modality"
+    shards = f"{price.num_shards:,} shards a modality"
+    if price.most_in_shard is not None:
+        shards += f" with at most {price.most_in_shard} videos"
     edge.out.print(f"{price.num_videos:,} videos, {shards}: {times} ({measured})", soft_wrap=True, highlight=False)
 
 

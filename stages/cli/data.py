@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -9,8 +10,11 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from pipeline.datasets import DATASETS, DatasetSpec, dataset_spec, read_videos
+from pipeline.errors import InputError
 from pipeline.index import index_dataset
+from pipeline.manifest import Manifest, read_manifest, read_manifest_header
 from pipeline.parameters import ExtractParameters, FlowParameters, FrameParameters, Limits
+from pipeline.price import Price, price_extraction, price_manifest
 from stages import edge
 from stages.cli.options import Size, json_option, list_split_option
 from stages.extraction import extract_manifest, print_price, print_summary, summary_record
@@ -118,8 +122,11 @@ def index(dataset: str, root: Path, out: Path, list_split: int | None, limit: in
 
 
 @click.command()
-@click.option("--dataset", required=True, help="A name from `tdn-data datasets`.")
-@click.option("--root", type=click.Path(path_type=Path), required=True, help="Folder that holds the data set.")
+@click.option("--dataset", help="A name from `tdn-data datasets`.")
+@click.option("--root", type=click.Path(path_type=Path), help="Folder that holds the data set.")
+@click.option(
+    "--manifest", type=click.Path(path_type=Path), help="What `tdn-data index` wrote, instead of --dataset and --root."
+)
 @click.option("--out", required=True, help="Folder for the shards; running again continues there.")
 @click.option("--modality", type=click.Choice(["rgb", "flow", "both"]), default="rgb", show_default=True)
 @click.option("--format", "shard_format", type=click.Choice(["parquet", "lmdb"]), default="parquet", show_default=True)
@@ -151,9 +158,9 @@ def index(dataset: str, root: Path, out: Path, list_split: int | None, limit: in
 @click.option("--plan", is_flag=True, help="Only say what it would cost, measured on a few of the videos.")
 @click.option("--replace", is_flag=True, help="Replace shards of other parameters in --out.")
 @json_option
-def extract(dataset: str, root: Path, out: str, list_split: int | None, limit: int | None,
-            workers: int | None, ray_address: str | None, fail_above: float, replace: bool, retry_failed: bool,
-            plan: bool, as_json: bool, **options: object) -> None:  # fmt: skip
+def extract(dataset: str | None, root: Path | None, manifest: Path | None, out: str, list_split: int | None,
+            limit: int | None, workers: int | None, ray_address: str | None, fail_above: float, replace: bool,
+            retry_failed: bool, plan: bool, as_json: bool, **options: object) -> None:  # fmt: skip
     """Decode videos, sample frames, compute flow, and write shards and a ledger. Running it again continues.
 
     \b
@@ -161,14 +168,18 @@ def extract(dataset: str, root: Path, out: str, list_split: int | None, limit: i
       tdn-data extract --dataset fcvid --root /data/fcvid --out shards
       tdn-data extract --dataset folder --root my_videos --out shards --modality both --size 256x256
       tdn-data extract --dataset fcvid --root /data/fcvid --out shards --plan
+      tdn-data extract --manifest manifest.parquet --out s3://bucket/fcvid --ray-address head:6379
     """
     with edge.messages():
-        parameters = parameters_from_options(dataset_spec(dataset), **options)
+        source = Source(dataset, root, manifest, list_split, limit)
+        parameters = parameters_from_options(source.spec(), **options)
         if plan:
-            print_price(dataset, root, parameters, list_split=list_split, limit=limit, as_json=as_json)
+            with edge.err.status("measuring a few videos"):
+                price = source.price(parameters)
+            print_price(price, as_json=as_json)
             return
         summary = extract_manifest(
-            index_dataset(dataset, root, list_split=list_split, limit=limit),
+            source.manifest(),
             parameters,
             out=out,
             num_workers=workers,
@@ -185,6 +196,45 @@ def extract(dataset: str, root: Path, out: str, list_split: int | None, limit: i
             f"{summary.failed_share():.1%} of the videos are partial or failed, more than --fail-above {fail_above:g}.",
             edge.EXIT_FAILED,
         )
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is to be extracted: a data set's own lists under a root, or a manifest that was made of them."""
+
+    dataset: str | None
+    root: Path | None
+    manifest_path: Path | None
+    list_split: int | None
+    limit: int | None
+
+    def __post_init__(self) -> None:
+        if (self.manifest_path is None) == (self.dataset is None and self.root is None):
+            raise InputError("give either --dataset and --root, or --manifest.", key="dataset")
+        if self.manifest_path is None and (self.dataset is None or self.root is None):
+            raise InputError("--dataset and --root belong together; give both.", key="dataset")
+        if self.manifest_path is not None and not (self.list_split is None and self.limit is None):
+            raise InputError(
+                "--list-split and --limit are decided when a manifest is made; give them to `tdn-data index`.",
+                key="manifest",
+            )
+
+    def spec(self) -> DatasetSpec:
+        """Return the data set's defaults."""
+        return dataset_spec(self.dataset or read_manifest_header(self.manifest_path).dataset)
+
+    def manifest(self) -> Manifest:
+        """Return all records; those of a data set's lists with today's fingerprints."""
+        if self.manifest_path is not None:
+            return read_manifest(self.manifest_path)
+        return index_dataset(self.dataset, self.root, list_split=self.list_split, limit=self.limit)
+
+    def price(self, parameters: ExtractParameters) -> Price:
+        """Return what the extraction will cost, without touching more than a few files."""
+        if self.manifest_path is not None:
+            return price_manifest(self.manifest_path, parameters)
+        listing = read_videos(self.dataset, self.root, list_split=self.list_split)
+        return price_extraction(listing.manifest().limited(self.limit).records, self.root, parameters)
 
 
 def parameters_from_options(

@@ -5,12 +5,18 @@ import pytest
 from pipeline.errors import InputError
 from pipeline.extract import VideoJob, extract_video
 from pipeline.index import index_dataset
-from pipeline.manifest import MANIFEST_SCHEMA
+from pipeline.manifest import MANIFEST_SCHEMA, read_manifest, sample_records, write_manifest
 from pipeline.parameters import ExtractParameters, FrameParameters
-from pipeline.price import plan_sizes, price_extraction
-from pipeline.shards.plan import plan_shards
+from pipeline.price import plan_sizes, price_extraction, price_manifest
+from pipeline.shards.plan import plan_shards, shard_number
 
 PARAMETERS = ExtractParameters(frames=FrameParameters(height=48, width=64), videos_per_shard=100)
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch):
+    """Let every sampled video be measured, however busy the machine."""
+    monkeypatch.setattr("pipeline.price.SAMPLE_SECONDS", float("inf"))
 
 
 def synthetic_manifest(path, num_videos):
@@ -27,6 +33,19 @@ def test_a_synthetic_fcvid_divides_evenly(tmp_path):
     sizes = plan_sizes(tmp_path / "m.parquet", videos_per_shard=64)
     assert (sizes.num_videos, sizes.num_shards) == (91_223, 2048)
     assert 0 < sizes.fewest < sizes.mean < sizes.most < 3 * sizes.mean
+
+
+def test_a_manifest_file_is_priced_without_reading_its_records(clip_folder, tmp_path, monkeypatch):
+    path = tmp_path / "m.parquet"
+    write_manifest(index_dataset("folder", clip_folder), path)
+    monkeypatch.setattr("pipeline.manifest.ROW_GROUP_SIZE", 5)
+    write_manifest(index_dataset("folder", clip_folder), tmp_path / "groups.parquet")
+    records = read_manifest(path).records
+    assert sample_records(tmp_path / "groups.parquet", 4) == tuple(records[number] for number in (0, 4, 7, 11))
+    price = price_manifest(path, PARAMETERS, sample_size=12)
+    assert (price.num_videos, price.num_sampled, price.num_failed) == (12, 12, 2)
+    numbers = [shard_number(record.video_id, price.num_shards) for record in records]
+    assert price.most_in_shard == max(map(numbers.count, numbers))
 
 
 def test_the_price_of_all_is_the_measured_cost_of_all(clip_folder):
@@ -53,3 +72,9 @@ def test_a_root_without_its_videos_is_named(clip_folder, tmp_path):
     manifest = index_dataset("folder", clip_folder)
     with pytest.raises(InputError, match="none of 8 sampled videos under .* can be read"):
         price_extraction(manifest.records, tmp_path, PARAMETERS)
+
+
+def test_without_time_one_readable_video_must_do(clip_folder, monkeypatch):
+    monkeypatch.setattr("pipeline.price.SAMPLE_SECONDS", 0)
+    price = price_extraction(index_dataset("folder", clip_folder).records, clip_folder, PARAMETERS)
+    assert price.num_sampled - price.num_failed == 1 and price.modalities[0].num_rows > 0

@@ -119,3 +119,30 @@ def test_flow_between_two_images_is_measured_against_the_truth(shared_data, tmp_
     )
     assert code == 0, stderr
     assert "mean 0.15" in stdout and (tmp_path / "f.flo").stat().st_size == 12 + 8 * 584 * 388
+
+
+def test_a_manifest_is_planned_and_extracted_like_the_lists_it_was_made_of(clip_folder, tmp_path):
+    manifest = tmp_path / "manifest.parquet"
+    assert call("index", "--dataset", "folder", "--root", clip_folder, "--out", manifest)[0] == 0
+    source = ("--manifest", manifest, "--out", tmp_path / "out")
+    code, stdout, stderr = call("extract", *source, "--plan")
+    assert code == 0 and "12 videos, 8 shards a modality with at most" in stdout, stderr
+    code, stdout, stderr = call(
+        "extract", "--manifest", manifest, "--out", tmp_path / "out", "--size", "48x64", "--json"
+    )
+    assert code == 0 and sum(json.loads(stdout)["status"].values()) == 12, stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ((), "give either --dataset and --root, or --manifest"),
+        (("--dataset", "fcvid"), "--dataset and --root belong together"),
+        (("--dataset", "fcvid", "--root", "x", "--manifest", "m"), "give either --dataset and --root, or --manifest"),
+        (("--manifest", "m", "--limit", "3"), "give them to `tdn-data index`"),
+        (("--manifest", "nowhere.parquet"), "nowhere.parquet is no readable manifest"),
+    ],
+)
+def test_what_is_to_be_extracted_must_be_said_once(options, words, tmp_path):
+    code, _, stderr = call("extract", "--out", tmp_path / "out", *options)
+    assert code == 2 and words in " ".join(stderr.split())
