@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,10 +29,13 @@ from pipeline.shards.ledger import (
     write_index,
     write_ledger,
 )
+from pipeline.shards.parquet import StoredEntry
 from pipeline.shards.plan import ShardPlan, modality_digest, plan_shards, source_numbers
 from pipeline.shards.schema import PRODUCER, LedgerRow, library_versions, parse_shard_name, shard_name
 from pipeline.storage import Storage, is_scratch
 from pipeline.workers import run_jobs
+
+READ_THREADS = 16  # reading what shards say of themselves waits for the disk or the network
 
 
 @dataclass(frozen=True)
@@ -103,14 +107,20 @@ class _Existing:
 
 def _existing_shards(storage: Storage) -> dict[str, _Existing]:
     """Return what each readable shard in the folder says about itself."""
-    found = {}
-    for name in storage.names():
-        if parse_shard_name(name) is not None:
-            with contextlib.suppress(ShardError):
-                shard = open_shard(storage, name)
-                found[name] = _Existing(shard.about, all(row.status == "ok" for row in shard.ledger))
-                shard.close()
-    return found
+
+    def read(name: str) -> _Existing | None:
+        with contextlib.suppress(ShardError), contextlib.closing(open_shard(storage, name)) as shard:
+            return _Existing(shard.about, all(row.status == "ok" for row in shard.ledger))
+        return None
+
+    return {name: existing for name, existing in _read_shards(storage, read) if existing is not None}
+
+
+def _read_shards(storage: Storage, read: Callable[[str], object]) -> Iterator[tuple[str, object]]:
+    """Yield the name of each shard in the folder and what `read` makes of it, many at once: object stores are slow."""
+    names = [name for name in storage.names() if parse_shard_name(name) is not None]
+    with ThreadPoolExecutor(READ_THREADS) as pool:
+        yield from zip(names, pool.map(read, names), strict=True)
 
 
 def _is_pending(plan: ShardPlan, existing: _Existing | None, retry_failed: bool) -> bool:
@@ -236,21 +246,22 @@ class _Gathered:
 
 def _gather(storage: Storage) -> _Gathered:
     """Read index rows, ledger rows and parameters back from every shard in the folder."""
+
+    def read(name: str) -> tuple[dict[str, object], list[LedgerRow], list[IndexRow]]:
+        with contextlib.closing(open_shard(storage, name)) as shard:
+            return shard.about, list(shard.ledger), [_index_row(name, entry) for entry in shard.entries()]
+
     index, ledger, parameters = [], [], {}
-    for name in storage.names():
-        parsed = parse_shard_name(name)
-        if parsed is None:
-            continue
-        shard = open_shard(storage, name)
-        modality = parsed[0]
-        parameters[modality] = shard.about["parameters"]
-        ledger.extend(shard.ledger)
-        index.extend(
-            IndexRow(entry.video_id, modality, entry.split, entry.labels, name, entry.row_group, entry.num_rows)
-            for entry in shard.entries()
-        )
-        shard.close()
+    for _, (about, shard_ledger, shard_index) in _read_shards(storage, read):
+        parameters[about["modality"]] = about["parameters"]
+        ledger.extend(shard_ledger)
+        index.extend(shard_index)
     return _Gathered(index, ledger, parameters)
+
+
+def _index_row(name: str, entry: StoredEntry) -> IndexRow:
+    modality = parse_shard_name(name)[0]
+    return IndexRow(entry.video_id, modality, entry.split, entry.labels, name, entry.row_group, entry.num_rows)
 
 
 def _check_handover(manifest: Manifest, parameters: ExtractParameters, ledger: list[LedgerRow]) -> None:
