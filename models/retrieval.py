@@ -8,7 +8,9 @@ among the answers, as one that is never found.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,14 +23,21 @@ if TYPE_CHECKING:
     from pipeline.datasets.retrieval import RetrievalQuery
 
 
+NUM_READERS = 4  # threads that decode images ahead of their use
+NUM_FIRST_RANKS = 20
+
+
 @dataclass(frozen=True)
 class RetrievalScore:
-    """What a run over all queries gave: mAP and each query's AP, in [0, 1], and what the database lacks."""
+    """What a run over all queries gave, by query name: mAP and AP in [0, 1], and the images ranked first.
+
+    `first_ranks` are at most `NUM_FIRST_RANKS` names for each query, the ignored ones taken out.
+    """
 
     mean_average_precision: float
     average_precisions: Mapping[str, float]
     num_missing_positives: int
-    unreadable: tuple[str, ...] = ()  # images whose files do not decode
+    first_ranks: Mapping[str, tuple[str, ...]]
 
 
 def average_precision(relevant: Sequence[bool] | np.ndarray, num_positives: int) -> float:
@@ -55,12 +64,18 @@ def rank_by_distance(queries: np.ndarray, database: np.ndarray) -> np.ndarray:
     Exhaustive on purpose: the largest of the three sets has 6,412 rows of 128 numbers, one small matrix product; an
     approximate index would save nothing and blur the measure.
     """
+    return np.argsort(relative_distances(queries, database), axis=1, kind="stable")
+
+
+def relative_distances(queries: np.ndarray, database: np.ndarray) -> np.ndarray:
+    """Return float64 (Q, N): squared L2 distances of queries (Q, D) to rows (N, D), less each query's squared norm.
+
+    The norm that is left out is the same for all rows, so the order is that of the distances.
+    """
     queries, database = np.asarray(queries, np.float32), np.asarray(database, np.float32)
     if queries.ndim != 2 or database.ndim != 2 or queries.shape[1] != database.shape[1]:
         raise ValueError(f"queries {queries.shape} and database {database.shape}; expected (Q, D) and (N, D)")
-    # |q - x|^2 less the query's own norm, which does not change the order
-    distances = np.einsum("nd,nd->n", database, database, dtype=np.float64) - 2.0 * (queries @ database.T)
-    return np.argsort(distances, axis=1, kind="stable")
+    return np.einsum("nd,nd->n", database, database, dtype=np.float64) - 2.0 * (queries @ database.T)
 
 
 def evaluate_retrieval(queries: Sequence[RetrievalQuery], descriptors: Mapping[str, np.ndarray]) -> RetrievalScore:
@@ -75,12 +90,18 @@ def evaluate_retrieval(queries: Sequence[RetrievalQuery], descriptors: Mapping[s
         raise InputError(f"{len(absent)} query images have no descriptor, the first is {absent[0]!r}.", key=absent[0])
     database = np.stack([descriptors[name] for name in names])
     ranking = rank_by_distance(np.stack([descriptors[query.image] for query in queries]), database)
-    scores, num_missing = {}, 0
+    return score_ranking(queries, names, ranking)
+
+
+def score_ranking(queries: Sequence[RetrievalQuery], names: Sequence[str], ranking: np.ndarray) -> RetrievalScore:
+    """Average the precisions of a ranking, int (Q, N): for each query the rows of `names` from near to far."""
+    precisions, first_ranks, num_missing = {}, {}, 0
     for query, order in zip(queries, ranking, strict=True):
         ranked = [names[row] for row in order if names[row] not in query.ignored]
-        scores[query.name] = average_precision([name in query.positives for name in ranked], len(query.positives))
+        precisions[query.name] = average_precision([name in query.positives for name in ranked], len(query.positives))
+        first_ranks[query.name] = tuple(ranked[:NUM_FIRST_RANKS])
         num_missing += len(query.positives.difference(names))
-    return RetrievalScore(float(np.mean(list(scores.values()))), scores, num_missing)
+    return RetrievalScore(float(np.mean(list(precisions.values()))), precisions, num_missing, first_ranks)
 
 
 @dataclass(frozen=True)
@@ -99,19 +120,44 @@ class ImageFiles(Sequence):
         return image
 
 
-def split_readable(images: Mapping[str, Path]) -> tuple[dict[str, Path], tuple[str, ...]]:
+def read_ahead(images: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
+    """Yield the images in order; while one is worked on, at most `2 * NUM_READERS` next ones are read."""
+    ahead: deque[Future[np.ndarray]] = deque()
+    with ThreadPoolExecutor(NUM_READERS) as pool:
+        for index in range(len(images)):
+            ahead.append(pool.submit(images.__getitem__, index))
+            if len(ahead) > 2 * NUM_READERS:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+
+
+def split_readable(
+    images: Mapping[str, Path], *, on_image: Callable[[], None] = lambda: None
+) -> tuple[dict[str, Path], tuple[str, ...]]:
     """Return the images (name -> path) whose files decode, and the names of the others."""
-    readable = {name: path for name, path in images.items() if _read_image(path) is not None}
-    return readable, tuple(name for name in images if name not in readable)
+    readable, unreadable = {}, []
+    with ThreadPoolExecutor(NUM_READERS) as pool:
+        for (name, path), reads in zip(images.items(), pool.map(_is_readable, images.values()), strict=True):
+            if reads:
+                readable[name] = path
+            else:
+                unreadable.append(name)
+            on_image()
+    return readable, tuple(unreadable)
+
+
+def _is_readable(path: Path) -> bool:
+    return _read_image(path) is not None
 
 
 def _read_image(path: Path) -> np.ndarray | None:
     """Return uint8 (H, W, 3) RGB, turned as the file's orientation tag says, or None when it does not decode."""
     import cv2
 
-    data = np.fromfile(path, np.uint8)
     try:
+        data = np.fromfile(path, np.uint8)
         image = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
-    except cv2.error:
+    except (OSError, cv2.error):
         return None
     return None if image is None else np.ascontiguousarray(image[..., ::-1])

@@ -7,36 +7,37 @@ whitening, and compared by L2 distance (2.3.4). Scale 2 is the same with an inpu
 the scales are concatenated (2.4.4), before the PCA.
 
 Where the text is silent: each scale has its own vocabulary, because the same layer answers differently to each (2.4.2);
-a descriptor has norm 1 before and after the PCA, as in the whitening of Jegou & Chum 2012; vocabulary and PCA are
-learned on the images given to `fit_encoder` (for the chapter's experiments, the database).
+a descriptor has norm 1 before and after the PCA, as in the whitening of Jegou & Chum 2012. Nor does it say which images
+vocabulary and PCA are learned on; it names no set but the three it searches, and "in instance retrieval generally there
+is no training data available" (2.3.3), so that is the database itself. `fit_encoders` learns on the images it is given.
 
 Departures: the chapter's networks are Caffe's; torchvision's GoogLeNet normalises by batch instead of by local
-response. Table 2.1's conv2_3 does not exist in VGG-16, whose second group has two convolutions. The PCA is learned on
-at most `max_projection_images`, spread evenly, so that the whole descriptors of a large database (204,800 numbers each
-for 1,024 channels at two scales) need not be held at once.
+response. Table 2.1's conv2_3 does not exist in VGG-16, whose second group has two convolutions.
+
+However many images there are, only a batch of them and the next few are held; for the k-means `max_features` local
+features of each scale, for the PCA the whole descriptors (204,800 numbers for 1,024 channels at two scales) of
+`max_projection_images`.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.data import Subset
 
 from models.backbones.base import IMAGENET_MEAN, IMAGENET_STD, Backbone
-from models.retrieval import ImageFiles, RetrievalScore, evaluate_retrieval, split_readable
+from models.retrieval import read_ahead
 
-if TYPE_CHECKING:
-    from pipeline.datasets.retrieval import RetrievalQuery
-
-logger = logging.getLogger(__name__)
+# told what is being done and how many images were just finished in it
+OnProgress = Callable[[str, int], None]
+BATCH_SIZE = 8
 
 # table 2.1: the chapter's name of a layer -> ours, which is after the ReLU and, for the first two, after the pooling
 GOOGLENET_LAYERS = {
@@ -47,6 +48,12 @@ GOOGLENET_LAYERS = {
 VGG16_LAYERS = tuple(
     f"conv{group}_{number}" for group, count in ((2, 2), (3, 3), (4, 3), (5, 3)) for number in range(1, count + 1)
 )
+TABLE_LAYERS = {"googlenet": tuple(GOOGLENET_LAYERS.values()), "vgg16": VGG16_LAYERS}
+# section 2.4.4: backbone -> data set -> the layer whose two scales make up the chapter's descriptor
+BEST_LAYERS = {
+    "googlenet": {"holidays": "inception3a", "oxford5k": "inception5b", "paris6k": "inception4e"},
+    "vgg16": {"holidays": "conv4_2", "oxford5k": "conv5_1", "paris6k": "conv5_2"},
+}
 
 
 @dataclass(frozen=True)
@@ -59,15 +66,15 @@ class VladOptions:
     num_dimensions: int | None = 128  # after the PCA; None keeps the whole VLAD
     input_size: int = 224  # n, pixels
     max_features: int = 200_000  # local features that a vocabulary is learned from, drawn evenly over the images
-    max_projection_images: int = 2048  # images that the PCA is learned from
+    max_projection_images: int = 2048  # images that the PCA is learned from, spread evenly
     seed: int = 0
 
     def __post_init__(self) -> None:
         for name in ("num_words", "input_size", "max_features", "max_projection_images"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected 1 or more")
-        if not self.scales or min(self.scales) < 1:
-            raise ValueError(f"scales is {self.scales}; expected whole numbers from 1 on, at least one")
+        if not self.scales or min(self.scales) < 1 or len(set(self.scales)) < len(self.scales):
+            raise ValueError(f"scales is {self.scales}; expected whole numbers from 1 on, at least one, none twice")
         if self.num_dimensions is not None and self.num_dimensions < 1:
             raise ValueError(f"num_dimensions is {self.num_dimensions}; expected 1 or more, or None")
 
@@ -106,7 +113,7 @@ def local_features(network: Backbone, images: Tensor, *, layer: str) -> Tensor:
     if network.training:
         raise ValueError("network is in training mode; call its eval() first")
     with torch.inference_mode():
-        feature_map = network.forward_features(images, until=layer)[layer]
+        feature_map = network.feature_map(images, layer)
         return F.normalize(feature_map.flatten(2).transpose(1, 2).float(), dim=2)
 
 
@@ -136,8 +143,8 @@ def encode_vlad(features: Tensor, centres: Tensor) -> Tensor:
 def fit_projection(descriptors: np.ndarray, *, num_dimensions: int = 128, seed: int = 0) -> Projection:
     """Return the PCA with whitening of descriptors (N, D).
 
-    Raises ValueError unless num_dimensions < N and <= D: N points span N - 1 directions, and whitening would blow up
-    what lies outside.
+    Raises ValueError unless num_dimensions < N and <= D, and all of them vary: N points span N - 1 directions, fewer
+    where some are equal, and whitening would blow up what lies outside.
     """
     from sklearn.decomposition import PCA
 
@@ -145,19 +152,16 @@ def fit_projection(descriptors: np.ndarray, *, num_dimensions: int = 128, seed: 
     if num_dimensions > allowed:
         raise ValueError(f"num_dimensions is {num_dimensions}; {len(descriptors)} descriptors allow at most {allowed}")
     pca = PCA(num_dimensions, random_state=seed).fit(descriptors)
+    num_varying = int((pca.singular_values_ > 1e-6 * pca.singular_values_[0]).sum())
+    if num_varying < num_dimensions:
+        raise ValueError(f"num_dimensions is {num_dimensions}; the descriptors vary in {num_varying} directions only")
     components = pca.components_ / np.sqrt(pca.explained_variance_)[:, None]
     return Projection(pca.mean_.astype(np.float32), components.astype(np.float32))
 
 
 def _unit_rows(values: np.ndarray) -> np.ndarray:
     norms = np.linalg.norm(values, axis=1, keepdims=True)
-    return (values / np.where(norms == 0, 1, norms)).astype(np.float32)
-
-
-def _batches(images: Iterable[np.ndarray], size: int) -> Iterator[list[np.ndarray]]:
-    iterator = iter(images)
-    while batch := list(islice(iterator, size)):
-        yield batch
+    return (values / np.where(norms == 0, 1, norms)).astype(np.float32, copy=False)
 
 
 @dataclass(frozen=True)
@@ -169,21 +173,13 @@ class VladEncoder:
     vocabularies: tuple[np.ndarray, ...]
     projection: Projection | None
 
-    def encode(self, images: Iterable[np.ndarray], *, batch_size: int = 16) -> np.ndarray:
+    def encode(self, images: Sequence[np.ndarray], *, batch_size: int = BATCH_SIZE) -> np.ndarray:
         """Return float32 (N, num_dimensions), or the whole VLADs without projection, for uint8 RGB images."""
-        device = next(self.network.parameters()).device
-        centres = [torch.from_numpy(words).to(device) for words in self.vocabularies]
-        encoded = [self._encode_batch(batch, centres) for batch in _batches(images, batch_size)]
-        if not encoded:
-            raise ValueError("images is empty; expected at least one")
-        return np.concatenate(encoded)
+        return np.concatenate([batch for (batch,) in encode_together([self], images, batch_size=batch_size)])
 
-    def _encode_batch(self, images: list[np.ndarray], centres: list[Tensor]) -> np.ndarray:
-        scales = []
-        for scale, words in zip(self.options.scales, centres, strict=True):
-            features = _features_at(self.network, images, self.options, scale)
-            scales.append(torch.stack([encode_vlad(image, words) for image in features]))
-        whole = _unit_rows(torch.cat(scales, 1).cpu().numpy())
+    def join(self, vlads: Mapping[int, np.ndarray]) -> np.ndarray:
+        """Return the descriptors (B, D) that VLADs (B, k * d) by scale make together."""
+        whole = _unit_rows(np.concatenate([vlads[scale] for scale in self.options.scales], axis=1))
         return whole if self.projection is None else self.projection.apply(whole)
 
     def save(self, path: Path) -> None:
@@ -214,72 +210,147 @@ def load_encoder(path: Path, network: Backbone, options: VladOptions) -> VladEnc
     return VladEncoder(network, options, vocabularies, projection)
 
 
+def encode_together(
+    encoders: Sequence[VladEncoder], images: Sequence[np.ndarray], *, batch_size: int = BATCH_SIZE
+) -> Iterator[list[np.ndarray]]:
+    """Yield batch by batch what each encoder gives, (B, D); the encoders must come from one call of `fit_encoders`.
+
+    Each image is read once and each scale computed once for all of them.
+    """
+    vocabularies = {
+        scale: words
+        for encoder in encoders
+        for scale, words in zip(encoder.options.scales, encoder.vocabularies, strict=True)
+    }
+    for vlads in _encode_scales(encoders[0].network, images, encoders[0].options, vocabularies, batch_size):
+        yield [encoder.join(vlads) for encoder in encoders]
+
+
 def fit_encoder(
-    network: Backbone, images: Sequence[np.ndarray], options: VladOptions, *, batch_size: int = 16
+    network: Backbone, images: Sequence[np.ndarray], options: VladOptions, *, batch_size: int = BATCH_SIZE
 ) -> VladEncoder:
-    """Learn vocabularies and projection on the uint8 RGB `images`: one pass for each scale, one for the PCA."""
-    vocabularies = tuple(
-        fit_vocabulary(
-            _sample_features(network, images, options, scale, batch_size),
-            num_words=options.num_words,
-            seed=options.seed,
-        )
-        for scale in options.scales
-    )
-    encoder = VladEncoder(network, options, vocabularies, None)
+    """Learn vocabularies and projection on the uint8 RGB `images`: one pass for the features, one for the PCA."""
+    (encoder,) = fit_encoders(network, images, options, [options.scales], batch_size=batch_size)
+    return encoder
+
+
+def fit_encoders(
+    network: Backbone,
+    images: Sequence[np.ndarray],
+    options: VladOptions,
+    scale_sets: Sequence[tuple[int, ...]],
+    *,
+    batch_size: int = BATCH_SIZE,
+    on_progress: OnProgress = lambda what, count: None,
+) -> tuple[VladEncoder, ...]:
+    """Return an encoder for each of `scale_sets` (subsets of the options' scales) out of two passes over the images."""
+    vocabularies = _fit_vocabularies(network, images, options, batch_size, on_progress)
+    encoders = [
+        VladEncoder(network, replace(options, scales=scales), tuple(vocabularies[scale] for scale in scales), None)
+        for scales in scale_sets
+    ]
     if options.num_dimensions is None:
-        return encoder
-    spread = np.linspace(0, len(images) - 1, min(len(images), options.max_projection_images)).astype(int)
-    whole = encoder.encode((images[place] for place in spread), batch_size=batch_size)
-    projection = fit_projection(whole, num_dimensions=options.num_dimensions, seed=options.seed)
-    return replace(encoder, projection=projection)
+        return tuple(encoders)
+    vlads = _sample_vlads(network, images, options, vocabularies, batch_size, on_progress)
+    on_progress("PCA", 0)
+    return tuple(
+        replace(
+            encoder,
+            projection=fit_projection(encoder.join(vlads), num_dimensions=options.num_dimensions, seed=options.seed),
+        )
+        for encoder in encoders
+    )
 
 
-def _features_at(network: Backbone, images: list[np.ndarray], options: VladOptions, scale: int) -> Tensor:
-    """Return local features (N, n * n, d) of the images at one scale, on the network's device."""
-    device = next(network.parameters()).device
-    warped = warp_images(images, scale * options.input_size).to(device)
-    return local_features(network, warped, layer=options.layer)
+def _fit_vocabularies(
+    network: Backbone, images: Sequence[np.ndarray], options: VladOptions, batch_size: int, on_progress: OnProgress
+) -> dict[int, np.ndarray]:
+    """Return scale -> centres (k, d)."""
+    drawn = _sample_features(network, images, options, batch_size, on_progress)
+    on_progress("k-means", 0)
+    return {
+        scale: fit_vocabulary(drawn.pop(scale), num_words=options.num_words, seed=options.seed)
+        for scale in options.scales
+    }
 
 
 def _sample_features(
-    network: Backbone, images: Sequence[np.ndarray], options: VladOptions, scale: int, batch_size: int
-) -> np.ndarray:
-    """Return at most about `options.max_features` local features (M, d), as many from each image."""
-    generator = np.random.default_rng(options.seed)
-    share = -(-options.max_features // max(1, len(images)))
-    drawn = []
-    for batch in _batches(images, batch_size):
-        for features in _features_at(network, batch, options, scale).cpu().numpy():
-            drawn.append(generator.permutation(features)[:share])
-    if not drawn:
-        raise ValueError("images is empty; expected at least one")
-    return np.concatenate(drawn)
+    network: Backbone, images: Sequence[np.ndarray], options: VladOptions, batch_size: int, on_progress: OnProgress
+) -> dict[int, np.ndarray]:
+    """Return scale -> at most about `options.max_features` local features (M, d), as many from each image.
 
-
-def retrieve(
-    network: Backbone,
-    images: Mapping[str, Path],
-    queries: Sequence[RetrievalQuery],
-    options: VladOptions,
-    *,
-    batch_size: int = 16,
-) -> RetrievalScore:
-    """Learn on the image files (name -> path), describe them and score the queries.
-
-    Files that do not decode (Paris has some) are left out of the database and named in the score.
+    They go into one array: thousands of small ones, made between the large maps, would keep the heap from shrinking.
     """
-    readable, unreadable = split_readable(images)
-    files = ImageFiles(tuple(readable.values()))
-    encoder = fit_encoder(network, files, options, batch_size=batch_size)
-    descriptors = dict(zip(readable, encoder.encode(files, batch_size=batch_size), strict=True))
-    score = replace(evaluate_retrieval(queries, descriptors), unreadable=unreadable)
-    logger.info(
-        "mAP %.4f over %d queries and %d images (%d unreadable) with %s",
-        score.mean_average_precision,
-        len(queries),
-        len(readable),
-        len(unreadable),
-        options,
-    )
-    return score
+    generators = {scale: np.random.default_rng(options.seed) for scale in options.scales}
+    drawn: dict[int, np.ndarray] = {}
+    done = 0
+    for batch in _warped_batches(images, options, batch_size):
+        for scale, warped in batch.items():
+            features = _features_of(network, warped, options.layer)
+            _, num_places, num_channels = features.shape
+            share = min(num_places, -(-options.max_features // len(images)))
+            if scale not in drawn:
+                drawn[scale] = np.empty((len(images), share, num_channels), np.float32)
+            for place, image in enumerate(features, start=done):
+                drawn[scale][place] = image[generators[scale].permutation(num_places)[:share]].cpu().numpy()
+        done += len(warped)
+        on_progress("drawing local features", len(warped))
+    return {scale: values.reshape(-1, values.shape[2]) for scale, values in drawn.items()}
+
+
+def _sample_vlads(
+    network: Backbone,
+    images: Sequence[np.ndarray],
+    options: VladOptions,
+    vocabularies: Mapping[int, np.ndarray],
+    batch_size: int,
+    on_progress: OnProgress,
+) -> dict[int, np.ndarray]:
+    """Return scale -> VLADs (M, k * d) of at most `options.max_projection_images` images."""
+    spread = np.linspace(0, len(images) - 1, min(len(images), options.max_projection_images)).astype(int)
+    gathered: dict[int, np.ndarray] = {}
+    done = 0
+    for vlads in _encode_scales(network, Subset(images, spread), options, vocabularies, batch_size):
+        for scale, values in vlads.items():
+            if scale not in gathered:
+                gathered[scale] = np.empty((len(spread), values.shape[1]), np.float32)
+            gathered[scale][done : done + len(values)] = values
+        done += len(values)
+        on_progress("describing for the PCA", len(values))
+    return gathered
+
+
+def _encode_scales(
+    network: Backbone,
+    images: Sequence[np.ndarray],
+    options: VladOptions,
+    vocabularies: Mapping[int, np.ndarray],
+    batch_size: int,
+) -> Iterator[dict[int, np.ndarray]]:
+    """Yield scale -> VLADs (B, k * d) for each of the vocabularies' scales, batch by batch."""
+    device = next(network.parameters()).device
+    centres = {scale: torch.from_numpy(words).to(device) for scale, words in vocabularies.items()}
+    for batch in _warped_batches(images, replace(options, scales=tuple(vocabularies)), batch_size):
+        yield {
+            scale: torch.stack(
+                [encode_vlad(features, centres[scale]) for features in _features_of(network, warped, options.layer)]
+            )
+            .cpu()
+            .numpy()
+            for scale, warped in batch.items()
+        }
+
+
+def _warped_batches(images: Sequence[np.ndarray], options: VladOptions, batch_size: int) -> Iterator[dict[int, Tensor]]:
+    """Yield scale -> (B, 3, side, side), the images themselves let go as soon as they are warped."""
+    if not len(images):
+        raise ValueError("images is empty; expected at least one")
+    sides = {scale: scale * options.input_size for scale in options.scales}
+    warped = ({scale: warp_images([image], side) for scale, side in sides.items()} for image in read_ahead(images))
+    while batch := list(islice(warped, batch_size)):
+        yield {scale: torch.cat([one[scale] for one in batch]) for scale in sides}
+
+
+def _features_of(network: Backbone, warped: Tensor, layer: str) -> Tensor:
+    """Return local features (B, n * n, d), computed on the network's device."""
+    return local_features(network, warped.to(next(network.parameters()).device), layer=layer)

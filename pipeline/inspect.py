@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
 from pipeline.errors import InputError
@@ -13,11 +12,8 @@ from pipeline.flow import dequantize, flow_to_color
 from pipeline.shards.ledger import count_by_reason, count_by_status, read_dataset, read_ledger
 from pipeline.shards.reader import ShardReader, StoredVideo
 from pipeline.shards.schema import PREFIXES, SCHEMAS, LedgerRow
+from pipeline.sheet import MARGIN, labelled_thumbnail, pad_right, stack_bands
 from pipeline.storage import Storage
-
-CAPTION_HEIGHT = 34
-MARGIN = 8
-INK, PALE, PAPER = (30, 34, 40), (110, 118, 128), (255, 255, 255)
 
 
 @dataclass(frozen=True)
@@ -111,9 +107,7 @@ def contact_sheet(
         raise InputError(f"{path} holds no stored video to draw; see its ledger for the reasons.", path=path)
     chosen = np.unique(np.linspace(0, len(main.videos) - 1, min(num_videos, len(main.videos))).round().astype(int))
     bands = [_video_band(main.videos[index], readers, num_columns, thumbnail) for index in chosen]
-    width = max(num_columns * (thumbnail + MARGIN), *(band.shape[1] for band, _ in bands)) + MARGIN
-    footer = np.full((MARGIN, width, 3), PAPER, np.uint8)
-    return np.concatenate([*(_under_caption(band, text, width) for band, text in bands), footer])
+    return stack_bands(bands, min_width=num_columns * (thumbnail + MARGIN))
 
 
 def _video_band(
@@ -129,7 +123,7 @@ def _video_band(
     class_names = next(iter(readers.values())).info.class_names
     labels = ", ".join(class_names[label] for label in video.labels) or "no label"
     caption = f"{video.video_id}   [{labels}]   {video.split}, {video.num_rows} stored"
-    return np.concatenate([_pad_right(strip, width) for strip in strips]), caption
+    return np.concatenate([pad_right(strip, width) for strip in strips]), caption
 
 
 def _strip(
@@ -144,7 +138,7 @@ def _strip(
         times = reader.read_encoded(video.video_id, rows.tolist()).pts_seconds
     images, starts = pictures_at(reader, video.video_id, times)
     thumbnails = [
-        _thumbnail(image, thumbnail, f"{seconds:.2f} s") for image, seconds in zip(images, starts, strict=True)
+        labelled_thumbnail(image, thumbnail, f"{seconds:.2f} s") for image, seconds in zip(images, starts, strict=True)
     ]
     return np.concatenate(thumbnails, axis=1), times
 
@@ -162,25 +156,3 @@ def pictures_at(reader: ShardReader, video_id: str, times: np.ndarray) -> tuple[
     flow = dequantize(stored.data, stored.bound)
     largest = max(float(np.linalg.norm(flow, axis=-1).max()), 1e-3)
     return [flow_to_color(one, max_magnitude=largest) for one in flow], starts[rows]
-
-
-def _thumbnail(image: np.ndarray, height: int, text: str) -> np.ndarray:
-    """Return `image` at the given height with its time in a corner and a margin around."""
-    width = max(1, round(image.shape[1] * height / image.shape[0]))
-    shrinks = height < image.shape[0]
-    small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
-    for colour, thickness in (((0, 0, 0), 3), ((255, 255, 255), 1)):
-        cv2.putText(small, text, (6, height - 8), cv2.FONT_HERSHEY_SIMPLEX, 0.4, colour, thickness, cv2.LINE_AA)
-    return cv2.copyMakeBorder(small, 0, MARGIN, MARGIN, 0, cv2.BORDER_CONSTANT, value=PAPER)
-
-
-def _under_caption(band: np.ndarray, text: str, width: int) -> np.ndarray:
-    """Return the band, widened to `width`, under a line and its caption."""
-    strip = np.full((CAPTION_HEIGHT, width, 3), PAPER, np.uint8)
-    cv2.putText(strip, text, (MARGIN, 23), cv2.FONT_HERSHEY_SIMPLEX, 0.5, INK, 1, cv2.LINE_AA)
-    cv2.line(strip, (MARGIN, 2), (width - MARGIN, 2), PALE, 1)
-    return np.concatenate([strip, _pad_right(band, width)])
-
-
-def _pad_right(image: np.ndarray, width: int) -> np.ndarray:
-    return cv2.copyMakeBorder(image, 0, 0, 0, width - image.shape[1], cv2.BORDER_CONSTANT, value=PAPER)

@@ -71,22 +71,42 @@ class _Rate(ProgressColumn):
 
 
 @contextlib.contextmanager
-def progress(description: str, *, total: int | None = None) -> Iterator[Callable[[int, int | None], None]]:
-    """Show a bar with count, rate and time left on stderr; give a function (number done, new total or None)."""
+def progress(description: str, *, total: int | None = None) -> Iterator[Callable[..., None]]:
+    """Show a bar with count, rate and time left on stderr.
+
+    Gives a function: `update(number done, new total or None, description=new words or None)`.
+    """
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
     with Progress(*columns, console=err) as bars:
         task = bars.add_task(description, total=total)
 
-        def update(done: int, new_total: int | None = None) -> None:
-            bars.update(task, completed=done, **({} if new_total is None else {"total": new_total}))
+        def update(done: int, new_total: int | None = None, *, description: str | None = None) -> None:
+            bars.update(task, completed=done, total=new_total, description=description)  # None leaves what is there
 
         yield update
 
 
+def make_room(path: Path | None) -> None:
+    """Make the folder that a file is going to be written into, so that a run does not find out at its end."""
+    if path is None:
+        return
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; give the name of a file to write.", path=path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise InputError(f"{path.parent} is no folder; nothing can be written into it.", path=path) from error
+
+
 def print_json(content: object) -> None:
     """Print a record or a dict as JSON on stdout."""
+    sys.stdout.write(as_json(content))
+
+
+def as_json(content: object) -> str:
+    """Return a record or a dict as lines of JSON."""
     plain = asdict(content) if is_dataclass(content) and not isinstance(content, type) else content
-    sys.stdout.write(json.dumps(plain, indent=2, default=_plain) + "\n")
+    return json.dumps(plain, indent=2, default=_plain) + "\n"
 
 
 def _plain(value: object) -> object:

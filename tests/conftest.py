@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -63,3 +65,56 @@ def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def clip_folder_copy(clip_folder: Path, tmp_path: Path) -> Path:
     """A copy of `clip_folder` that a test may change."""
     return Path(shutil.copytree(clip_folder, tmp_path / "clips"))
+
+
+def scene_views(seed: int, *, num_views: int = 4, side: int = 112) -> Iterator[np.ndarray]:
+    """Views of one textured scene: a random crop, turned by up to 12 degrees, of other brightness."""
+    generator = np.random.default_rng(seed)
+    scene = sum(
+        cv2.resize(generator.uniform(-1, 1, (cells, cells, 3)), (192, 192), interpolation=cv2.INTER_CUBIC) / weight
+        for cells, weight in ((4, 2), (12, 1), (40, 1))
+    )
+    for _ in range(num_views):
+        turn = cv2.getRotationMatrix2D((96, 96), generator.uniform(-12, 12), generator.uniform(0.9, 1.2))
+        turned = cv2.warpAffine(scene, turn, (192, 192), borderMode=cv2.BORDER_REFLECT)
+        top, left = generator.integers(25, 56, 2)
+        view = turned[top : top + side, left : left + side] * generator.uniform(0.8, 1.2) * 60 + 128
+        yield np.clip(view, 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def holidays_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight scenes of four views, named as Holidays names them."""
+    root = tmp_path_factory.mktemp("holidays")
+    (root / "jpg").mkdir()
+    for scene in range(8):
+        for number, view in enumerate(scene_views(scene)):
+            cv2.imwrite(str(root / f"jpg/{100000 + 100 * scene + number}.png"), view)
+    return root
+
+
+@pytest.fixture
+def holidays_copy(holidays_folder: Path, tmp_path: Path) -> Path:
+    """A copy of `holidays_folder` that a test may change."""
+    return Path(shutil.copytree(holidays_folder, tmp_path / "holidays"))
+
+
+@pytest.fixture(scope="session")
+def paris_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six scenes of four views in Paris' lists: query and good, good, ok, junk."""
+    root = tmp_path_factory.mktemp("paris")
+    for folder in ("paris", "gt"):
+        (root / folder).mkdir()
+    for scene in range(6):
+        names = [f"paris_scene{scene}_{number:06d}" for number in range(4)]
+        for name, view in zip(names, scene_views(100 + scene), strict=True):
+            cv2.imwrite(str(root / f"paris/{name}.png"), view)
+        lists = {
+            "query": f"{names[0]} 0 0 112 112",
+            "good": f"{names[0]}\n{names[1]}",
+            "ok": names[2],
+            "junk": names[3],
+        }
+        for kind, text in lists.items():
+            (root / f"gt/scene{scene}_1_{kind}.txt").write_text(f"{text}\n")
+    return root

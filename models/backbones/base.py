@@ -40,15 +40,26 @@ class Backbone(nn.Module, ABC):
 
     def forward_features(self, x: Tensor, *, until: str | None = None) -> dict[str, Tensor]:
         """Return every layer's feature map by name, in order; with `until` nothing past that layer is computed."""
-        layers = self.layers()
-        if until is not None and until not in dict(layers):
-            raise ValueError(f"until is {until!r}; layers of {type(self).__name__}: {', '.join(dict(layers))}")
         features = {}
-        for name, run in layers:
+        for name, run in self.layers_until(until):
             features[name] = x = run(x)
-            if name == until:
-                break
         return features
+
+    def feature_map(self, x: Tensor, layer: str) -> Tensor:
+        """Return the feature map of `layer` alone; no other is kept, and nothing past it is computed."""
+        for _, run in self.layers_until(layer):
+            x = run(x)
+        return x
+
+    def layers_until(self, last: str | None) -> tuple[Layer, ...]:
+        """Return the layers up to `last` (None: all); raise ValueError, naming them, for an unknown one."""
+        layers = self.layers()
+        if last is None:
+            return layers
+        names = [name for name, _ in layers]
+        if last not in names:
+            raise ValueError(f"layer is {last!r}; layers of {type(self).__name__}: {', '.join(names)}")
+        return layers[: names.index(last) + 1]
 
 
 def init_weights(network: nn.Module) -> None:

@@ -20,6 +20,7 @@ from pipeline.datasets import (
 )
 from pipeline.datasets.base import DatasetSpec
 from pipeline.datasets.listing import Listing
+from pipeline.datasets.retrieval import RetrievalSet
 from pipeline.errors import InputError
 
 DATASETS: dict[str, DatasetSpec] = {
@@ -71,9 +72,17 @@ def read_dataset(name: str, root: Path, *, list_split: int | None = None) -> Any
 
 def read_videos(name: str, root: Path, *, list_split: int | None = None) -> Listing:
     """Read a data set of video files like `read_dataset`; raise InputError for one of another kind."""
-    spec = dataset_spec(name)
-    if spec.kind != "videos":
-        raise InputError(
-            f"{name} is a data set of {spec.kind}, not of video files; it serves {spec.used_by}.", key=name
-        )
+    _require_kind(name, "videos", "of video files")
     return read_dataset(name, root, list_split=list_split)
+
+
+def read_retrieval(name: str, root: Path) -> RetrievalSet:
+    """Read a retrieval set like `read_dataset`; raise InputError for a data set of another kind."""
+    _require_kind(name, "retrieval", "for retrieval")
+    return read_dataset(name, root)
+
+
+def _require_kind(name: str, kind: str, words: str) -> None:
+    spec = dataset_spec(name)
+    if spec.kind != kind:
+        raise InputError(f"{name} is a data set of {spec.kind}, not {words}; it serves {spec.used_by}.", key=name)

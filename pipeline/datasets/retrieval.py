@@ -141,7 +141,7 @@ def _box(corners: list[str]) -> tuple[float, float, float, float] | None:
 
 _COMMON = {
     "kind": "retrieval",
-    "used_by": "Python: pipeline.datasets.read_dataset, models.vlad",
+    "used_by": "tdn-data retrieve; Python: pipeline.datasets.read_retrieval, models.vlad_search",
     "metric": "mAP",
     "size": None,
 }

@@ -27,3 +27,17 @@ class Size(click.ParamType):
         if match is None:
             self.fail(f"{value!r} is no size; write HEIGHTxWIDTH, e.g. 256x256, or native.", param, ctx)
         return int(match[1]), int(match[2])
+
+
+class Numbers(click.ParamType):
+    """Whole numbers with commas between, e.g. 1,2."""
+
+    name = "N,N"
+
+    def convert(self, value, param, ctx):
+        """Return a tuple of ints; refuse anything else with a usage message."""
+        if isinstance(value, tuple):
+            return value
+        if re.fullmatch(r"\d+(,\d+)*", value) is None:
+            self.fail(f"{value!r} is no list of whole numbers; write them with commas, e.g. 1,2.", param, ctx)
+        return tuple(int(number) for number in value.split(","))

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from models.retrieval import (
+    NUM_READERS,
     ImageFiles,
     average_precision,
     evaluate_retrieval,
     rank_by_distance,
+    read_ahead,
     split_readable,
 )
 from pipeline.datasets.retrieval import RetrievalQuery, read_holidays
@@ -68,6 +70,23 @@ def test_ranking_is_by_distance_with_ties_in_order():
         rank_by_distance(np.zeros((1, 3)), database)
 
 
+def test_ranking_is_that_of_scikit_learns_exact_search():
+    from sklearn.neighbors import NearestNeighbors
+
+    generator = np.random.default_rng(0)
+    database = generator.normal(size=(500, 128)).astype(np.float32)
+    queries = np.concatenate([database[:20], generator.normal(size=(20, 128)).astype(np.float32)])
+    peer = NearestNeighbors(n_neighbors=500, algorithm="brute").fit(database.astype(np.float64))
+    distances, expected = peer.kneighbors(queries.astype(np.float64))
+    assert np.diff(distances).min() > 1e-9  # no ties, which each may break in its own way
+    found = rank_by_distance(queries, database)
+    assert (found[:20, 0] == np.arange(20)).all()
+    swapped = found != expected  # neighbours that float32 cannot tell apart
+    assert swapped.mean() < 1e-3
+    own = np.linalg.norm(queries[:, None].astype(np.float64) - database[found], axis=2)
+    np.testing.assert_allclose(own, distances, atol=2e-6)
+
+
 # one dimension: the ranking for the query at 0 is q a j b c by distance
 LINE = {name: np.array([place]) for name, place in {"q": 0.0, "a": 1.0, "j": 2.0, "b": 3.0, "c": 4.0}.items()}
 
@@ -92,6 +111,7 @@ def test_a_holidays_query_is_left_out_of_its_own_ranking():
     # 100100: 100200 100101 100201 -> hit at rank 1; 100200: 100100 and 100101, both at 1, then 100201 -> rank 2
     assert score.average_precisions == pytest.approx({"100100": 1 / 4, "100200": 1 / 6})
     assert score.mean_average_precision == pytest.approx(5 / 24)
+    assert score.first_ranks["100100"] == ("100200", "100101", "100201")
 
 
 def test_answers_that_are_not_in_the_database_count_as_never_found():
@@ -118,3 +138,25 @@ def test_images_are_found_read_as_rgb_and_damaged_ones_named(tmp_path):
     assert found.shape == (4, 6, 3) and (found == (200, 0, 0)).all()
     with pytest.raises(InputError, match="does not decode"):
         ImageFiles((images["100001"],))[0]
+
+
+def test_reading_ahead_keeps_the_order_and_few_images():
+    asked, taken = [], []
+
+    class Images(list):
+        def __getitem__(self, index):
+            asked.append(index)
+            return super().__getitem__(index)
+
+    for image in read_ahead(Images(range(50))):
+        taken.append(image)
+        assert len(asked) - len(taken) <= 2 * NUM_READERS
+    assert taken == list(range(50)) == sorted(asked)
+
+
+def test_reading_ahead_passes_a_fault_on_in_its_place(tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((4, 4, 3), np.uint8))
+    reading = read_ahead(ImageFiles((tmp_path / "a.png", tmp_path / "gone.png")))
+    assert next(reading).shape == (4, 4, 3)
+    with pytest.raises(InputError, match="gone.png does not decode"):
+        next(reading)

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import math
+import threading
+import weakref
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -10,21 +15,24 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from models import vlad
 from models.backbones import build_backbone
+from models.retrieval import NUM_READERS
 from models.vlad import (
     GOOGLENET_LAYERS,
     VGG16_LAYERS,
     VladOptions,
+    encode_together,
     encode_vlad,
     fit_encoder,
+    fit_encoders,
     fit_projection,
     fit_vocabulary,
     load_encoder,
     local_features,
-    retrieve,
     warp_images,
 )
-from pipeline.datasets.retrieval import RetrievalQuery
+from pipeline.datasets import read_retrieval
 
 # table 2.1, (side, channels)
 GOOGLENET_SIZES = [(56, 64), (28, 192), (28, 256), (28, 480), (14, 512), (14, 512), (14, 512)]
@@ -106,6 +114,8 @@ def test_projection_whitens():
     np.testing.assert_allclose(np.linalg.norm(projection.apply(descriptors), axis=1), 1, rtol=1e-5)
     with pytest.raises(ValueError, match="num_dimensions is 3; 3 descriptors allow at most 2"):
         fit_projection(descriptors[:3], num_dimensions=3)
+    with pytest.raises(ValueError, match="num_dimensions is 3; the descriptors vary in 2 directions only"):
+        fit_projection(np.tile(descriptors[:3], (2, 1)), num_dimensions=3)
 
 
 def test_images_are_warped_to_a_square_and_normalised():
@@ -130,7 +140,7 @@ def test_local_features_have_norm_one_and_grow_with_the_scale(network):
     one, two = (local_features(network, warp_images([image], size), layer="inception3a") for size in (64, 128))
     assert (one.shape, two.shape) == ((1, 8 * 8, 256), (1, 16 * 16, 256))
     torch.testing.assert_close(two.norm(dim=2), torch.ones(1, 256))
-    with pytest.raises(ValueError, match="until is 'inception9'"):
+    with pytest.raises(ValueError, match="layer is 'inception9'; layers of GoogLeNet: conv1"):
         local_features(network, warp_images([image], 64), layer="inception9")
 
 
@@ -139,54 +149,10 @@ def test_training_mode_is_refused():
         local_features(build_backbone("resnet18", width=8), torch.zeros(1, 3, 64, 64), layer="res2")
 
 
-def scene_views(seed, *, num_views=4, side=112):
-    """Views of one textured scene: a random crop, turned by up to 12 degrees, of other brightness."""
-    generator = np.random.default_rng(seed)
-    scene = sum(
-        cv2.resize(generator.uniform(-1, 1, (cells, cells, 3)), (192, 192), interpolation=cv2.INTER_CUBIC) / weight
-        for cells, weight in ((4, 2), (12, 1), (40, 1))
-    )
-    for _ in range(num_views):
-        turn = cv2.getRotationMatrix2D((96, 96), generator.uniform(-12, 12), generator.uniform(0.9, 1.2))
-        turned = cv2.warpAffine(scene, turn, (192, 192), borderMode=cv2.BORDER_REFLECT)
-        top, left = generator.integers(25, 56, 2)
-        view = turned[top : top + side, left : left + side] * generator.uniform(0.8, 1.2) * 60 + 128
-        yield np.clip(view, 0, 255).astype(np.uint8)
-
-
 @pytest.fixture(scope="module")
-def scenes(tmp_path_factory):
-    """Eight scenes of four views, numbered as Holidays is."""
-    folder = tmp_path_factory.mktemp("scenes")
-    for scene in range(8):
-        for number, view in enumerate(scene_views(scene)):
-            cv2.imwrite(str(folder / f"{100000 + 100 * scene + number}.png"), view)
-    return {path.stem: path for path in sorted(folder.iterdir())}
-
-
-OPTIONS = VladOptions("inception3a", num_words=16, num_dimensions=8, input_size=48, max_features=2000)
-
-
-def scene_queries(names):
-    """A query for the first view of each scene, by Holidays' rules: the others of its hundred answer it."""
-    groups = {}
-    for name in sorted(names):
-        groups.setdefault(name[:4], []).append(name)
-    return [
-        RetrievalQuery(query, query, frozenset(answers), ignored=frozenset([query]))
-        for query, *answers in groups.values()
-    ]
-
-
-def test_retrieval_finds_the_other_views_of_a_scene(network, scenes, tmp_path):
-    damaged = tmp_path / "100004.jpg"
-    damaged.write_bytes(b"\xff\xd8 not a picture")
-    images = {**scenes, damaged.stem: damaged}
-    score = retrieve(network, images, scene_queries(images), OPTIONS)
-    assert score.unreadable == ("100004",) and score.num_missing_positives == 1
-    assert len(score.average_precisions) == 8
-    # random descriptors give 0.13 here; the lost answer alone costs 0.03
-    assert score.mean_average_precision > 0.8
+def scenes(holidays_folder):
+    """Eight scenes of four views: image name -> path."""
+    return dict(read_retrieval("holidays", holidays_folder).images)
 
 
 def test_encoder_is_reproducible_and_comes_back_from_its_file(network, scenes, tmp_path):
@@ -219,11 +185,63 @@ def test_whole_descriptors_concatenate_the_scales(network, scenes):
         encoder.encode([])
 
 
+SMALL = VladOptions("maxpool2", num_words=4, num_dimensions=3, input_size=48, max_features=400)
+
+
+def test_scales_encoded_together_are_what_each_gives_alone(network, scenes):
+    images = [cv2.imread(str(path))[..., ::-1] for path in list(scenes.values())[:8]]
+    sets = [(1,), (2,), (1, 2)]
+    encoders = fit_encoders(network, images, SMALL, sets)
+    together = [np.concatenate(parts) for parts in zip(*encode_together(encoders, images, batch_size=3), strict=True)]
+    for scales, found in zip(sets, together, strict=True):
+        alone = fit_encoder(network, images, replace(SMALL, scales=scales)).encode(images)
+        np.testing.assert_allclose(found, alone, atol=1e-3)
+
+
+class Counted(Sequence):
+    """Random images that are made when they are asked for, and a count of those that are alive."""
+
+    def __init__(self, number):
+        self.number, self.alive, self.most = number, 0, 0
+        self.lock = threading.RLock()
+
+    def __len__(self):
+        return self.number
+
+    def __getitem__(self, index):
+        image = np.random.default_rng(index).integers(0, 256, (60, 60, 3), dtype=np.uint8)
+        weakref.finalize(image, self.change, -1)
+        self.change(1)
+        return image
+
+    def change(self, step):
+        with self.lock:
+            self.alive += step
+            self.most = max(self.most, self.alive)
+
+
+def test_learning_holds_few_images_and_no_more_features_than_asked(network, monkeypatch):
+    learned_from = []
+
+    def fit(features, **options):
+        learned_from.append(len(features))
+        return fit_vocabulary(features, **options)
+
+    monkeypatch.setattr(vlad, "fit_vocabulary", fit)
+    images, progress = Counted(60), []
+    fit_encoders(network, images, SMALL, [(1, 2)], batch_size=4, on_progress=lambda *told: progress.append(told))
+    assert images.most <= 2 * NUM_READERS + 2  # those read ahead, the one being warped, the one being handed over
+    assert learned_from == [60 * 7] * 2  # ceil(400 / 60) from each image
+    readings = Counter(what for what, count in progress for _ in range(count))
+    assert readings == {"drawing local features": 60, "describing for the PCA": 60}
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"scales": ()}, r"scales is \(\)"),
         ({"scales": (0, 1)}, r"scales is \(0, 1\)"),
+        ({"scales": (2, 2)}, r"scales is \(2, 2\).*none twice"),
         ({"num_words": 0}, "num_words is 0"),
         ({"num_dimensions": 0}, "num_dimensions is 0"),
     ],

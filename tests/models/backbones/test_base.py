@@ -74,6 +74,8 @@ def test_layers_one_by_one_equal_the_whole(name):
     again = network.forward_features(x, until=network.taps[1])
     assert [*again] == [*features][: len(again)] and [*again][-1] == network.taps[1]
     assert all(torch.equal(again[key], features[key]) for key in again)
+    with torch.no_grad():
+        assert torch.equal(network.feature_map(x, network.taps[1]), again[network.taps[1]])
 
 
 def test_an_image_scores_the_same_alone_and_in_a_batch(name):
@@ -97,7 +99,7 @@ def test_other_channels_and_copies(name):
 
 def test_unknown_layer_names_the_known_ones():
     network = abstract("alexnet")
-    with pytest.raises(ValueError, match="until is 'conv9'; layers of AlexNet: conv1, pool1"):
+    with pytest.raises(ValueError, match="layer is 'conv9'; layers of AlexNet: conv1, pool1"):
         network.forward_features(torch.empty(1, 3, 64, 64, device="meta"), until="conv9")
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.datasets import DATASETS, dataset_spec, read_dataset, read_videos
+from pipeline.datasets import DATASETS, dataset_spec, read_dataset, read_retrieval, read_videos
 from pipeline.datasets.base import DatasetSpec, first_existing, mirror_labels, read_class_names
 from pipeline.errors import InputError
 
@@ -42,8 +42,15 @@ def test_a_split_that_a_set_has_not_is_refused(name, list_split, message, tmp_pa
 
 @pytest.mark.parametrize("name", [name for name, spec in DATASETS.items() if spec.kind != "videos"])
 def test_sets_that_hold_no_video_files_say_whom_they_serve(name, tmp_path):
-    with pytest.raises(InputError, match=f"{name} is a data set of {DATASETS[name].kind}.*it serves Python"):
+    with pytest.raises(InputError, match=f"{name} is a data set of {DATASETS[name].kind}.*it serves .*Python"):
         read_videos(name, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["fcvid", "sintel"])
+def test_sets_that_are_not_for_retrieval_say_whom_they_serve(name, tmp_path):
+    message = f"{name} is a data set of {DATASETS[name].kind}, not for retrieval; it serves {DATASETS[name].used_by}"
+    with pytest.raises(InputError, match=message):
+        read_retrieval(name, tmp_path)
 
 
 def test_mirroring_swaps_the_classes_that_name_a_direction_and_no_other():
