@@ -48,7 +48,7 @@ def test_imports_run_one_way():
 
 def test_av_ray_and_torch_stay_in_their_rooms():
     assert all(path.startswith("pipeline/video/") for path in importers_of("av"))
-    assert importers_of("ray") == {"pipeline/engine.py"}
+    assert importers_of("ray") == {"pipeline/workers.py"}
     assert all(path.startswith("pipeline/flow/") for path in importers_of("torch") | importers_of("triton"))
 
 
