@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 Method = Literal["tvl1", "opencv-tvl1", "opencv-cuda-tvl1", "farneback", "dis"]
 
@@ -20,12 +18,14 @@ class Strict(BaseModel):
 class FrameParameters(Strict):
     """Which frames are stored, and how. Neither `every_seconds` nor `fps`: every frame. No size: the video's own.
 
-    Frames from `max_seconds` on are left out."""
+    `short_side` is the length of the shorter side, in pixels, with the aspect ratio kept. Frames from `max_seconds` on
+    are left out."""
 
     every_seconds: float | None = Field(None, gt=0)
     fps: float | None = Field(None, gt=0)
     height: int | None = Field(None, ge=16, le=4096)
     width: int | None = Field(None, ge=16, le=4096)
+    short_side: int | None = Field(None, ge=16, le=4096)
     max_seconds: float | None = Field(None, gt=0)
     codec: Literal["jpeg", "png", "raw"] = "jpeg"
     quality: int = Field(95, ge=1, le=100)
@@ -36,12 +36,19 @@ class FrameParameters(Strict):
             raise ValueError("every_seconds and fps exclude each other; set one of them to null")
         if (self.height is None) != (self.width is None):
             raise ValueError("height and width go together; set both or neither")
+        if self.height is not None and self.short_side is not None:
+            raise ValueError("short_side excludes height and width; set it or them to null")
         return self
 
+    @model_serializer(mode="wrap")
+    def _only_what_is_used(self, serialize: SerializerFunctionWrapHandler) -> dict[str, object]:
+        """Leave an unused `short_side` out, so that shards made before there was one keep their digests and bytes."""
+        return {name: value for name, value in serialize(self).items() if name != "short_side" or value is not None}
+
     @property
-    def size(self) -> tuple[int, int] | None:
-        """(height, width), or None for the video's own."""
-        return None if self.height is None or self.width is None else (self.height, self.width)
+    def size(self) -> tuple[int, int] | int | None:
+        """(height, width), the shorter side alone, or None for the video's own."""
+        return self.short_side if self.height is None or self.width is None else (self.height, self.width)
 
 
 class FlowParameters(FrameParameters):
@@ -78,8 +85,3 @@ class ExtractParameters(Strict):
     def modalities(self) -> tuple[str, ...]:
         """The kinds of shards that are written: `rgb`, `flow` or both."""
         return tuple(name for name, section in (("rgb", self.frames), ("flow", self.flow)) if section is not None)
-
-    def digest(self) -> str:
-        """Return a digest of everything that decides a stored row's bytes (limits and shard size do not)."""
-        relevant = self.model_dump(include={"frames", "flow", "format"})
-        return hashlib.blake2b(json.dumps(relevant, sort_keys=True).encode(), digest_size=16).hexdigest()

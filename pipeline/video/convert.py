@@ -38,18 +38,24 @@ class Geometry:
         return (self.width, self.height) if self.rotation in (90, 270) else (self.height, self.width)
 
 
-def shown_geometry(frame: av.VideoFrame, *, pixel_aspect: Fraction, size: tuple[int, int] | None = None) -> Geometry:
-    """Geometry for pictures like `frame`: `size` = (height, width), or square pixels by stretching the short side."""
+def shown_geometry(
+    frame: av.VideoFrame, *, pixel_aspect: Fraction, size: tuple[int, int] | int | None = None
+) -> Geometry:
+    """Geometry for pictures like `frame`: `size` = (height, width), or square pixels by stretching the short side.
+
+    An integer `size` is the length of the shorter side, with square pixels; the longer is rounded to whole pixels.
+    """
     rotation = round(-frame.rotation / 90) % 4 * 90
-    if size is not None:
+    if size is not None and not isinstance(size, int):
         height, width = size if rotation in (0, 180) else (size[1], size[0])
         return Geometry(height, width, rotation)
-    height, width = frame.height, frame.width
+    height, width = Fraction(frame.height), Fraction(frame.width)
     if pixel_aspect > 1:
-        width = round(width * pixel_aspect)
+        width *= pixel_aspect
     elif pixel_aspect < 1:
-        height = round(height / pixel_aspect)
-    return Geometry(height, width, rotation)
+        height /= pixel_aspect
+    scale = 1 if size is None else size / min(height, width)
+    return Geometry(round(height * scale), round(width * scale), rotation)
 
 
 class Converter:

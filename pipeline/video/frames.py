@@ -58,7 +58,7 @@ def iter_frames(
     every_seconds: float | None = None,
     fps: float | None = None,
     timestamps: Sequence[float] | np.ndarray | None = None,
-    size: tuple[int, int] | None = None,
+    size: tuple[int, int] | int | None = None,
     pixel_format: PixelFormat = "rgb24",
     max_pixels: int = DEFAULT_MAX_PIXELS,
 ) -> Iterator[Frame]:
@@ -66,8 +66,8 @@ def iter_frames(
 
     Times are 0, s, 2 s, ... for `every_seconds`, 0, 1/fps, 2/fps, ... for `fps`, both below the duration, or
     `timestamps` in seconds, not falling. A frame comes again when it is still on screen at the next time; the last
-    frame stays on screen. `size` is (height, width), by default the shown size with square pixels. Nothing is
-    deinterlaced.
+    frame stays on screen. `size` is (height, width), or the shorter side alone with the aspect ratio kept, by default
+    the shown size with square pixels. Nothing is deinterlaced.
 
     Yields the good frames, then raises VideoError if some frames asked for could not be had. Raises ValueError for
     options out of range.
@@ -82,7 +82,7 @@ def sample_frames(
     every_seconds: float | None = None,
     fps: float | None = None,
     timestamps: Sequence[float] | np.ndarray | None = None,
-    size: tuple[int, int] | None = None,
+    size: tuple[int, int] | int | None = None,
     max_pixels: int = DEFAULT_MAX_PIXELS,
 ) -> FrameBatch:
     """The frames of `iter_frames` in one array. Raises VideoError when not one frame comes out."""
@@ -100,7 +100,7 @@ class Request:
     every_seconds: float | None
     fps: float | None
     timestamps: Sequence[float] | np.ndarray | None
-    size: tuple[int, int] | None
+    size: tuple[int, int] | int | None
     pixel_format: PixelFormat
     max_pixels: int
 
@@ -122,8 +122,9 @@ class Request:
                 or (np.diff(times) < 0).any()
             ):
                 raise ValueError(f"timestamps is {self.timestamps!r}; it must hold seconds >= 0 that do not fall")
-        if self.size is not None and (len(self.size) != 2 or min(self.size) < 1):
-            raise ValueError(f"size is {self.size!r}; it must be (height, width), both at least 1")
+        sides = (self.size, self.size) if isinstance(self.size, int) else self.size
+        if sides is not None and (len(sides) != 2 or min(sides) < 1):
+            raise ValueError(f"size is {self.size!r}; it must be (height, width) or the shorter side, at least 1")
         if self.pixel_format not in PIXEL_FORMATS:
             raise ValueError(f"pixel_format is {self.pixel_format!r}; it must be one of {', '.join(PIXEL_FORMATS)}")
 

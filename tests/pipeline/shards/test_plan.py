@@ -3,8 +3,15 @@ from collections import Counter
 import pytest
 
 from pipeline.manifest import Manifest, VideoRecord
-from pipeline.parameters import ExtractParameters, FrameParameters
-from pipeline.shards.plan import MIN_SHARDS, num_shards, plan_shards, shard_number, source_numbers
+from pipeline.parameters import ExtractParameters, FlowParameters, FrameParameters
+from pipeline.shards.plan import (
+    MIN_SHARDS,
+    modality_digest,
+    num_shards,
+    plan_shards,
+    shard_number,
+    source_numbers,
+)
 
 PARAMETERS = ExtractParameters(frames=FrameParameters(height=32, width=32), videos_per_shard=4)
 
@@ -50,6 +57,17 @@ def test_parameters_labels_and_fingerprints_are_in_the_digest():
         record = VideoRecord(**{**vars(manifest_of(names).records[0]), **change})
         changed = Manifest("folder", "r", ("c",), False, (record,))
         assert plan_shards(changed, PARAMETERS, "rgb")[shard_number("v0", 8)].digest != base
+
+
+def test_digests_and_metadata_of_shards_made_before_short_side_stay_as_they_were():
+    sections = {"frames": FrameParameters(height=64, width=64), "flow": FlowParameters(height=64, width=64, bound=5)}
+    parameters = ExtractParameters(**sections)
+    assert "short_side" not in str(parameters.model_dump())
+    assert modality_digest(parameters, "rgb") == "6f46d1d70fea59f5b2115c1d8f0ff4a4"
+    assert modality_digest(parameters, "flow") == "39f40e5a02af664443ea0ef16a85ef62"
+    short, native = (ExtractParameters(frames=FrameParameters(short_side=side)) for side in (64, None))
+    assert modality_digest(short, "rgb") != modality_digest(native, "rgb")
+    assert short.model_dump()["frames"]["short_side"] == 64
 
 
 @pytest.mark.parametrize(("count", "old_count"), [(8, 8), (16, 8), (8, 16), (32, 8), (8, 32)])

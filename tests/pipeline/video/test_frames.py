@@ -263,6 +263,32 @@ def test_pixels_are_made_square_by_stretching(make_clip, aspect, shown):
     assert next(iter_frames(path, size=(32, 32))).data.shape == (32, 32, 3)
 
 
+@pytest.mark.parametrize(
+    ("coded", "aspect", "shown"),
+    [
+        ((64, 96), None, (32, 48)),
+        ((96, 64), None, (48, 32)),
+        ((63, 97), None, (32, 49)),  # 97 * 32 / 63 = 49.3
+        ((64, 96), Fraction(2), (32, 96)),
+        ((64, 96), Fraction(1, 2), (43, 32)),  # 128 x 96 with square pixels; 128 * 32 / 96 = 42.7
+        ((64, 96), Fraction(64, 51), (32, 60)),  # 120.47 wide: rounded once, at the end
+    ],
+)
+def test_the_shorter_side_alone_keeps_the_aspect_ratio(make_clip, coded, aspect, shown):
+    path = make_clip("a.mp4", num_frames=2, size=coded, pixel_aspect=aspect, pixel_format="yuv444p")
+    assert [frame.data.shape for frame in iter_frames(path, size=32)] == [(*shown, 3)] * 2
+    np.testing.assert_array_equal(sample_frames(path, size=32).data, sample_frames(path, size=shown).data)
+
+
+@pytest.mark.parametrize("name", ["video_0.mov", "video_90.mov", "video_180.mov"])
+def test_the_shorter_side_is_that_of_the_upright_picture(shared_data, name):
+    path = shared_data / "clips" / name
+    info = probe(path)
+    shown = sample_frames(path, timestamps=[0], size=90)
+    assert min(shown.data.shape[1:3]) == 90
+    assert shown.data.shape[1] / shown.data.shape[2] == pytest.approx(info.height / info.width, rel=0.01)
+
+
 def test_grey_frames_are_full_range_luma(shared_data):
     path = shared_data / "clips" / "bikes.mp4"
     grey = next(iter_frames(path, pixel_format="gray")).data
@@ -299,6 +325,7 @@ def test_the_same_frame_asked_for_twice_comes_twice(make_clip):
         ({"timestamps": [1.0, 0.5]}, "seconds >= 0 that do not fall"),
         ({"timestamps": [-1.0]}, "seconds >= 0"),
         ({"size": (0, 5)}, r"size is \(0, 5\)"),
+        ({"size": 0}, "size is 0; it must be .*the shorter side, at least 1"),
         ({"pixel_format": "bgr24"}, "pixel_format is 'bgr24'; it must be one of rgb24, gray"),
     ],
 )
