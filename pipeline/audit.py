@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
-from pipeline.datasets import dataset_spec, read_dataset
+from pipeline.datasets import dataset_spec, read_dataset, read_videos
 from pipeline.datasets.base import DatasetSpec
 from pipeline.datasets.files import walk_files
 from pipeline.datasets.frame_folders import FrameFolders, frame_paths
@@ -25,7 +25,8 @@ def audit_dataset(name: str, root: Path, *, list_split: int | None = None) -> tu
     retrieval), whose readers refuse what does not fit.
     """
     spec = dataset_spec(name)
-    listing = read_dataset(name, root, list_split=list_split)
+    read = read_videos if spec.kind == "videos" else read_dataset
+    listing = read(name, root, list_split=list_split)
     if not isinstance(listing, Listing):
         raise InputError(f"{name} is a data set of {spec.kind}, without a list of labelled videos to audit.", key=name)
     return audit_listing(listing, spec)
@@ -44,13 +45,14 @@ def findings_by_kind(findings: Iterable[Finding]) -> dict[str, int]:
 
 
 def _count_findings(listing: Listing, spec: DatasetSpec) -> Iterator[Finding]:
-    counts = (
-        ("classes", len(listing.class_names), spec.num_classes),
-        ("videos", len({row.video_id for row in listing.videos}), spec.num_items),
-    )
-    for what, found, published in counts:
+    counts = [("the lists have", "classes", len(listing.class_names), spec.num_classes)]
+    videos = {(row.list_split, row.video_id) for row in listing.videos}
+    for number, count in sorted(Counter(number for number, _ in videos).items()):
+        lists = "the lists" if listing.list_split is None else f"the lists of split {number}"
+        counts.append((f"{lists} have", "videos", count, spec.num_items))
+    for lists, what, found, published in counts:
         if published is not None and found != published:
-            message = f"{listing.root}: the lists have {found:,} {what}; {spec.name} was published with {published:,}."
+            message = f"{listing.root}: {lists} {found:,} {what}; {spec.name} was published with {published:,}."
             yield Finding("unexpected_count", message)
 
 

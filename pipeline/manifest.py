@@ -17,6 +17,7 @@ from pipeline.errors import InputError
 
 MANIFEST_VERSION = 1
 ROW_GROUP_SIZE = 1 << 16  # few enough to look into a manifest of millions without reading it
+UNUSED = "unused"  # the split of a video that only other train/test splits of its data set use
 
 MANIFEST_SCHEMA = pa.schema(
     [
@@ -32,13 +33,17 @@ MANIFEST_SCHEMA = pa.schema(
         ("fps", pa.float64()),
         ("duration_seconds", pa.float64()),
         ("problem", pa.string()),
+        ("list_splits", pa.list_(pa.string())),
     ]
 )
 
 
 @dataclass(frozen=True)
 class VideoRecord:
-    """One listed video. `path` is relative to the data set's root; the rest is what probing found, if it did."""
+    """One listed video. `path` is relative to the data set's root; the rest is what probing found, if it did.
+
+    `list_splits`: where the data set has several train/test splits, the video's split in each, None where it has none.
+    """
 
     video_id: str
     path: str
@@ -52,6 +57,7 @@ class VideoRecord:
     fps: float | None = None
     duration_seconds: float | None = None
     problem: str | None = None
+    list_splits: tuple[str | None, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -105,6 +111,7 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
     """Write `manifest` as Parquet, by a temporary name first."""
     columns = {name: [getattr(record, name) for record in manifest] for name in MANIFEST_SCHEMA.names}
     columns["labels"] = [list(labels) for labels in columns["labels"]]
+    columns["list_splits"] = [list(splits) or None for splits in columns["list_splits"]]
     about = {
         "version": MANIFEST_VERSION,
         "dataset": manifest.dataset,
@@ -156,4 +163,10 @@ def sample_records(path: Path, count: int) -> tuple[VideoRecord, ...]:
 
 
 def _records(table: pa.Table) -> tuple[VideoRecord, ...]:
-    return tuple(VideoRecord(**(row | {"labels": tuple(row["labels"])})) for row in table.to_pylist())
+    return tuple(_record(row) for row in table.to_pylist())
+
+
+def _record(row: dict[str, object]) -> VideoRecord:
+    """Return one row of the table as a record; manifests made before there were list splits have no such column."""
+    splits = {"list_splits": tuple(row.get("list_splits") or ())}
+    return VideoRecord(**(row | {"labels": tuple(row["labels"])} | splits))

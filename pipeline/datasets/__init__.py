@@ -19,7 +19,7 @@ from pipeline.datasets import (
     ucf101,
 )
 from pipeline.datasets.base import DatasetSpec
-from pipeline.datasets.listing import Listing
+from pipeline.datasets.listing import Listing, join_list_splits
 from pipeline.datasets.retrieval import RetrievalSet
 from pipeline.errors import InputError
 
@@ -71,9 +71,19 @@ def read_dataset(name: str, root: Path, *, list_split: int | None = None) -> Any
 
 
 def read_videos(name: str, root: Path, *, list_split: int | None = None) -> Listing:
-    """Read a data set of video files like `read_dataset`; raise InputError for one of another kind."""
+    """Read a data set of video files like `read_dataset`; raise InputError for one of another kind.
+
+    Of a set with several train/test splits all are read that the copy has lists of, `list_split` first (see
+    `join_list_splits`).
+    """
     _require_kind(name, "videos", "of video files")
-    return read_dataset(name, root, list_split=list_split)
+    listing, spec = read_dataset(name, root, list_split=list_split), dataset_spec(name)
+    if spec.find_list_splits is None:
+        return listing
+    chosen = list_split or 1
+    others = sorted(set(spec.find_list_splits(Path(root))) - {chosen})
+    listings = {number: read_dataset(name, root, list_split=number) for number in others}
+    return join_list_splits({chosen: listing, **listings}, chosen)
 
 
 def read_retrieval(name: str, root: Path) -> RetrievalSet:

@@ -47,7 +47,7 @@ def read(root: Path) -> Listing:
 SPEC = DatasetSpec(
     name="act",
     title="ACT: 11,234 web clips, 43 classes in 16 super-classes, 7,260 train and 3,974 test",
-    source="its authors, project page of 'Actions ~ Transformations' (CVPR 2016)",
+    source="its authors, 'Videos' and 'Labels' on https://xiaolonw.github.io/actioncvpr.html",
     layout=f"ROOT/{VIDEO_LIST} (path,split,class), ROOT/{CLASS_LIST} (optional), ROOT/videos/<path>",
     read=read,
     num_classes=43,

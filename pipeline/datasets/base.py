@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from pipeline.errors import InputError
 
 KINDS = ("videos", "frame folders", "flow pairs", "retrieval")
+METRIC_NAMES = {"top1": "top-1", "top5": "top-5", "hit1": "Hit@1", "hit5": "Hit@5", "mAP": "mAP", "EPE": "EPE"}
 
 
 @dataclass(frozen=True)
@@ -18,12 +19,16 @@ class DatasetSpec:
 
     `read(root)` gives a `Listing` for videos, and the kind's own record otherwise (`FrameFolders`, `FlowPairs`,
     `RetrievalSet`). Where a set is published with several train/test splits (`num_list_splits` > 1), it is
-    `read(root, list_split=k)`, k from 1; None where the number of splits is the copy's own matter.
+    `read(root, list_split=k)`, k from 1, and `find_list_splits(root)` says which of them the copy has lists of;
+    `num_list_splits` is None where their number is the copy's own matter.
+    `metrics` are what its papers report, by their names in metrics.json, on `test_split` after training on
+    `train_split`.
     `frame_every_seconds` and `frame_fps` are None where every frame is taken; `flow_fps` None is the native rate.
-    `max_seconds` is how much of a video counts, from its start; `repeat_to` how many frames a model is given, those of
-    a shorter video repeated from the start. `size` is (height, width); None keeps the video's own. `mirror_pairs` are
-    the classes that a mirrored video changes into each other. `num_classes` and `num_items` (videos of one split,
-    pairs or images) are the published counts, None where they differ from copy to copy.
+    `max_seconds` is how much of a video counts, from its start; `repeat_to` how many frames, at `frame_fps`, a model
+    draws from: those of a shorter video are repeated from the start (see `repeated_length`). `size` is (height,
+    width), `short_side` the shorter side with the aspect ratio kept; without either a video keeps its own size.
+    `mirror_pairs` are the classes that a mirrored video changes into each other. `num_classes` and `num_items` (videos
+    of one split, pairs or images) are the published counts, None where they differ from copy to copy.
     """
 
     name: str
@@ -33,9 +38,11 @@ class DatasetSpec:
     read: Callable[..., Any]
     kind: str = "videos"
     used_by: str = "tdn-data index, extract"
-    metric: str = "top1"
+    metrics: tuple[str, ...] = ("top1",)
+    train_split: str = "train"
     test_split: str = "test"
     num_list_splits: int | None = 1
+    find_list_splits: Callable[[Path], tuple[int, ...]] | None = None
     num_classes: int | None = None
     num_items: int | None = None
     frame_every_seconds: float | None = None
@@ -45,11 +52,18 @@ class DatasetSpec:
     flow_fps: float | None = None
     flow_bound: float = 20.0
     size: tuple[int, int] | None = (256, 256)
+    short_side: int | None = None
     mirror_pairs: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ValueError(f"kind is {self.kind!r}; known kinds: {', '.join(KINDS)}")
+        if not set(self.metrics) <= set(METRIC_NAMES):
+            raise ValueError(f"metrics is {self.metrics!r}; known metrics: {', '.join(METRIC_NAMES)}")
+        if (self.num_list_splits == 1) != (self.find_list_splits is None):
+            raise ValueError(f"{self.name} has {self.num_list_splits} list splits; several need find_list_splits")
+        if self.size is not None and self.short_side is not None:
+            raise ValueError(f"size is {self.size!r} and short_side {self.short_side!r}; one of them must be None")
 
 
 def mirror_labels(spec: DatasetSpec, class_names: Iterable[str]) -> tuple[int, ...]:
@@ -61,6 +75,20 @@ def mirror_labels(spec: DatasetSpec, class_names: Iterable[str]) -> tuple[int, .
     partner = dict(spec.mirror_pairs) | {right: left for left, right in spec.mirror_pairs}
     number_of = {name: number for number, name in enumerate(names)}
     return tuple(number_of.get(partner.get(name, name), number) for number, name in enumerate(names))
+
+
+def repeated_length(spec: DatasetSpec, parameters: Mapping[str, object]) -> int | None:
+    """Return the number of rows to which a shorter video's are repeated from their start, None where they are not.
+
+    `spec.repeat_to` frames at the data set's own rate, as many more or fewer at the rate that the shards' `parameters`
+    say: Sports-1M's 300 frames at one a second are 4,500 flow pairs at 15. Where every frame is stored the rate differs
+    from video to video, and nothing is repeated.
+    """
+    every_seconds = parameters.get("every_seconds")
+    fps = parameters.get("fps") if every_seconds is None else 1 / every_seconds
+    if spec.repeat_to is None or spec.frame_fps is None or fps is None:
+        return None
+    return round(spec.repeat_to * fps / spec.frame_fps)
 
 
 def read_lines(path: Path, *, may_be_empty: bool = False) -> list[str]:

@@ -77,10 +77,10 @@ def _class_names(root: Path) -> tuple[str, ...]:
 SPEC = DatasetSpec(
     name="fcvid",
     title="Fudan-Columbia Video Dataset: 91,223 web videos, 239 classes, several labels a video",
-    source="on request from its authors (Fudan University, Big Video Data lab; page 'FCVID')",
+    source="on request from its authors, Fudan University: https://fvl.fudan.edu.cn/dataset/fcvid/list.htm",
     layout=f"ROOT/{SPLIT_LIST}, ROOT/{LABEL_MATRIX}, ROOT/videos/<class>/<id>.mp4",
     read=read,
-    metric="mAP",
+    metrics=("mAP",),
     num_classes=NUM_CLASSES,
     num_items=91_223,
     frame_every_seconds=3.0,

@@ -104,14 +104,14 @@ def _sintel_pair(flow: Path, render_pass: str) -> FlowPair:
 _COMMON = {
     "kind": "flow pairs",
     "used_by": "Python: pipeline.datasets.flow_pairs; single pairs: tdn-data flow",
-    "metric": "EPE",
+    "metrics": ("EPE",),
     "size": None,
 }
 
 CHAIRS_SPEC = DatasetSpec(
     name="flying-chairs",
     title="Flying Chairs: 22,872 rendered pairs with their flow, 22,232 train and 640 validation",
-    source="Computer Vision Group, University of Freiburg, page 'FlyingChairs'",
+    source="University of Freiburg: https://lmb.informatik.uni-freiburg.de/resources/datasets/FlyingChairs.en.html",
     layout=f"ROOT/{CHAIRS_LIST[0]}, ROOT/{CHAIRS_FOLDERS[0]}/00001_{{img1.ppm,img2.ppm,flow.flo}}",
     read=read_flying_chairs,
     test_split="val",
@@ -122,7 +122,7 @@ CHAIRS_SPEC = DatasetSpec(
 SINTEL_SPEC = DatasetSpec(
     name="sintel",
     title="MPI Sintel: 1,041 pairs of 23 training scenes with their flow, passes clean and final",
-    source="Max Planck Institute for Intelligent Systems, page 'MPI Sintel Flow Dataset'",
+    source="Max Planck Institute for Intelligent Systems: http://sintel.is.tue.mpg.de",
     layout="ROOT/training/{clean,final,flow}/<scene>/frame_0001.{png,flo}",
     read=read_sintel,
     test_split="train",

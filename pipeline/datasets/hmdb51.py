@@ -16,6 +16,7 @@ from pipeline.errors import InputError
 
 LIST_FOLDERS = ("testTrainMulti_7030_splits", "splits")
 VIDEO_FOLDERS = ("videos", "hmdb51_org")
+CLASS_FILE = re.compile(r"(.+)_test_split([1-3])\.txt")
 SPLIT_OF_MARK = {"1": "train", "2": "test", "0": None}
 
 
@@ -39,13 +40,29 @@ def read(root: Path, *, list_split: int = 1) -> Listing:
     return Listing("hmdb51", root, names, False, tuple(videos), str(lists), frozenset(left_out))
 
 
+def find_list_splits(root: Path) -> tuple[int, ...]:
+    """Return the numbers of the splits that `root` has class files of."""
+    return tuple(sorted({number for _, number in _all_class_files(first_existing(root, LIST_FOLDERS))}))
+
+
 def _class_files(folder: Path, list_split: int) -> dict[str, Path]:
-    """Return class -> its file for this split, in alphabetical order."""
-    pattern = re.compile(rf"(.+)_test_split{list_split}\.txt")
-    found = {match[1]: path for path in sorted(folder.iterdir()) if (match := pattern.fullmatch(path.name))}
-    if not found:
+    """Return class -> its file for this split, in alphabetical order; every class must have one."""
+    found = _all_class_files(folder)
+    if not any(number == list_split for _, number in found):
         raise InputError(f"{folder} holds no file <class>_test_split{list_split}.txt.", path=folder)
-    return dict(sorted(found.items()))
+    names = sorted({name for name, _ in found})
+    absent = [name for name in names if (name, list_split) not in found]
+    if absent:
+        raise InputError(
+            f"{folder} holds no {absent[0]}_test_split{list_split}.txt; other splits have that class.", path=folder
+        )
+    return {name: found[name, list_split] for name in names}
+
+
+def _all_class_files(folder: Path) -> dict[tuple[str, int], Path]:
+    """Return (class, number of the split) -> its file."""
+    matches = ((CLASS_FILE.fullmatch(path.name), path) for path in folder.iterdir())
+    return {(match[1], int(match[2])): path for match, path in matches if match}
 
 
 def _read_rows(path: Path) -> list[tuple[int, str, str | None]]:
@@ -64,10 +81,12 @@ def _read_rows(path: Path) -> list[tuple[int, str, str | None]]:
 SPEC = DatasetSpec(
     name="hmdb51",
     title="HMDB51: 6,766 film clips, 51 classes, three splits of 3,570 train and 1,530 test",
-    source="Serre lab, Brown University, page 'HMDB: a large human motion database' (videos and 'three splits')",
+    source="Serre lab, Brown University, 'HMDB51' and 'Three splits' on "
+    "https://serre-lab.clps.brown.edu/resource/hmdb-a-large-human-motion-database/",
     layout=f"ROOT/{LIST_FOLDERS[0]}/<class>_test_split<1..3>.txt, ROOT/videos/<class>/<name>.avi",
     read=read,
     num_list_splits=3,
+    find_list_splits=find_list_splits,
     num_classes=51,
     num_items=5_100,
     size=(256, 340),

@@ -1,10 +1,11 @@
 """Kinetics-400 (Kay et al. 2017): ten-second web clips, 400 classes, one label each.
 
 Wang et al., section 4.1: about 240,000 videos for training, results on the 20,000 of the validation list; top-1 and
-top-5, ten clips with three crops each. Every frame, because a clip there is five neighbouring frames. The lists are
-CSVs, `label,youtube_id,time_start,time_end,split,is_cc`; a row's file is `<id>_<start>_<end>` with six digits each.
-Files are found by that name wherever they lie, because every downloader makes its own folders. Videos vanish from
-the web: rows without a file stay in the manifest as `missing`. The test list carries no labels and is not read.
+top-5, ten clips with three crops each; videos have a shorter side of 256. Every frame, because a clip there is five
+neighbouring frames. The lists are CSVs, `label,youtube_id,time_start,time_end,split,is_cc`; a row's file is
+`<id>_<start>_<end>` with six digits each. Files are found by that name wherever they lie, because every downloader
+makes its own folders. Videos vanish from the web: rows without a file stay in the manifest as `missing`. The test list
+carries no labels and is not read.
 """
 
 from __future__ import annotations
@@ -21,7 +22,12 @@ from pipeline.errors import InputError
 
 LIST_NAMES = {
     "train": ("annotations/train.csv", "annotations/kinetics-400_train.csv", "annotations/kinetics_train.csv"),
-    "val": ("annotations/val.csv", "annotations/kinetics-400_val.csv", "annotations/kinetics_val.csv"),
+    "val": (
+        "annotations/val.csv",
+        "annotations/validate.csv",  # in the archive of the lists alone
+        "annotations/kinetics-400_val.csv",
+        "annotations/kinetics_val.csv",
+    ),
 }
 CLASS_LIST = "annotations/label_map_k400.txt"
 COLUMNS = ("label", "youtube_id", "time_start", "time_end")
@@ -68,12 +74,14 @@ def _listed(
 SPEC = DatasetSpec(
     name="kinetics400",
     title="Kinetics-400: about 240,000 training and 20,000 validation clips of 10 s, 400 classes",
-    source="lists from the ActivityNet or CVDF 'Kinetics' repositories; the videos lie on YouTube, CVDF keeps copies",
+    source="lists and copies of the videos: https://github.com/cvdfoundation/kinetics-dataset; lists also in "
+    "https://github.com/activitynet/ActivityNet (Crawler/Kinetics)",
     layout=f"ROOT/annotations/{{train,val}}.csv, ROOT/{CLASS_LIST} (optional), "
     "<id>_<start>_<end>.mp4 anywhere under ROOT",
     read=read,
-    metric="top1, top5",
+    metrics=("top1", "top5"),
     test_split="val",
     num_classes=400,
-    size=(256, 340),
+    size=None,
+    short_side=256,
 )

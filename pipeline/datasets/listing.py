@@ -9,17 +9,20 @@ path, split, labels, source, line           one row of an official file
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
 from pipeline.errors import InputError
-from pipeline.manifest import Manifest, VideoRecord
+from pipeline.manifest import UNUSED, Manifest, VideoRecord
 
 
 @dataclass(frozen=True, slots=True)
 class ListedVideo:
-    """One row of a list. `path` is relative to the data set's root; `unknown_labels` are names no class has."""
+    """One row of a list. `path` is relative to the data set's root; `unknown_labels` are names no class has.
+
+    `list_split` says, where the lists of several train/test splits are joined, which of them the row is from.
+    """
 
     video_id: str
     path: str
@@ -28,6 +31,7 @@ class ListedVideo:
     source: Path
     line: int
     unknown_labels: tuple[str, ...] = ()
+    list_split: int = 1
 
     @property
     def place(self) -> str:
@@ -66,7 +70,8 @@ class Finding:
 class Listing:
     """A data set as its lists give it, in their order.
 
-    `classes_from` names the class list for messages. `left_out`: paths that the lists name without using them.
+    `classes_from` names the class list for messages. `left_out`: paths that the lists name without using them. Where
+    the lists of several train/test splits are joined, `list_split` is the one chosen, whose rows come first; None else.
     """
 
     dataset: str
@@ -76,6 +81,7 @@ class Listing:
     videos: tuple[ListedVideo, ...]
     classes_from: str
     left_out: frozenset[str] = frozenset()
+    list_split: int | None = None
 
     def checked(self) -> Self:
         """Return the listing itself; raise InputError if it is empty or at the first row that cannot stand."""
@@ -90,10 +96,52 @@ class Listing:
         return self
 
     def manifest(self) -> Manifest:
-        """Return the listed videos as a manifest, each once; raise InputError like `checked`."""
+        """Return the listed videos as a manifest, each once; raise InputError like `checked`.
+
+        A video that only other list splits use is in the split `unused`.
+        """
         self.checked()
-        records = {row.video_id: VideoRecord(row.video_id, row.path, row.split, row.labels) for row in self.videos}
-        return Manifest(self.dataset, str(self.root), self.class_names, self.multi_label, tuple(records.values()))
+        splits = self._splits_of_videos() if self.list_split else {}
+        first = {}
+        for row in self.videos:
+            first.setdefault(row.video_id, row)
+        records = tuple(
+            VideoRecord(name, row.path, self._split_of(row), row.labels, list_splits=splits.get(name, ()))
+            for name, row in first.items()
+        )
+        return Manifest(self.dataset, str(self.root), self.class_names, self.multi_label, records)
+
+    def _split_of(self, row: ListedVideo) -> str:
+        return row.split if row.list_split == (self.list_split or 1) else UNUSED
+
+    def _splits_of_videos(self) -> dict[str, tuple[str | None, ...]]:
+        """Return for each video its split in list split 1, 2, ..., None where that one does not use it."""
+        count = max(row.list_split for row in self.videos)
+        splits: dict[str, list[str | None]] = {}
+        for row in self.videos:
+            splits.setdefault(row.video_id, [None] * count)[row.list_split - 1] = row.split
+        return {video_id: tuple(found) for video_id, found in splits.items()}
+
+
+def join_list_splits(listings: Mapping[int, Listing], chosen: int) -> Listing:
+    """Return the listings of a data set's train/test splits, number -> listing, as one, `chosen` among them first.
+
+    One extraction then serves every split: it holds each video that any of them uses.
+    """
+    rows = [
+        replace(row, list_split=number)
+        for number in sorted(listings, key=lambda number: (number != chosen, number))
+        for row in listings[number].videos
+    ]
+    unused = frozenset().union(*(listing.left_out for listing in listings.values())) - {row.path for row in rows}
+    return replace(
+        listings[chosen],
+        class_names=max((listing.class_names for listing in listings.values()), key=len),
+        multi_label=any(listing.multi_label for listing in listings.values()),
+        videos=tuple(rows),
+        left_out=unused,
+        list_split=chosen,
+    )
 
 
 def known_and_unknown(names: Iterable[str], number_of: Mapping[str, int]) -> tuple[tuple[int, ...], tuple[str, ...]]:
@@ -106,13 +154,17 @@ def known_and_unknown(names: Iterable[str], number_of: Mapping[str, int]) -> tup
 
 def row_findings(listing: Listing) -> Iterator[Finding]:
     """Yield what is wrong with the rows themselves, in their order; the disk is not looked at."""
-    first: dict[str, ListedVideo] = {}
+    first: dict[tuple[str, int], ListedVideo] = {}
+    anywhere: dict[str, ListedVideo] = {}
     for row in listing.videos:
         yield from _path_findings(row)
         yield from _label_findings(row, listing)
-        earlier = first.setdefault(row.video_id, row)
+        earlier = first.setdefault((row.video_id, row.list_split), row)
+        elsewhere = anywhere.setdefault(row.video_id, row)
         if earlier is not row:
             yield _duplicate_finding(row, earlier)
+        elif _differ(row, elsewhere):
+            yield _conflict_finding(row, elsewhere)
 
 
 def finding_at(kind: str, row: ListedVideo, message: str, *, fatal: bool = True) -> Finding:
@@ -134,11 +186,25 @@ def _label_findings(row: ListedVideo, listing: Listing) -> Iterator[Finding]:
 
 
 def _duplicate_finding(row: ListedVideo, earlier: ListedVideo) -> Finding:
-    where = f"line {earlier.line}" if earlier.source == row.source else earlier.place
+    where = _where(earlier, row)
     if row.split != earlier.split:
         message = f"{row.video_id!r} is in {row.split} here and in {earlier.split} in {where}; remove one of the two."
         return finding_at("in_two_splits", row, message)
-    if (row.path, row.labels, row.unknown_labels) != (earlier.path, earlier.labels, earlier.unknown_labels):
-        message = f"{row.video_id!r} was listed in {where} with another file or label; remove one of the two."
-        return finding_at("conflicting_rows", row, message)
+    if _differ(row, earlier):
+        return _conflict_finding(row, earlier)
     return finding_at("repeated_row", row, f"{row.video_id!r} was listed in {where}; counted once.", fatal=False)
+
+
+def _conflict_finding(row: ListedVideo, earlier: ListedVideo) -> Finding:
+    where = _where(earlier, row)
+    message = f"{row.video_id!r} was listed in {where} with another file or label; remove one of the two."
+    return finding_at("conflicting_rows", row, message)
+
+
+def _differ(row: ListedVideo, other: ListedVideo) -> bool:
+    """Whether two rows of one video disagree on its file or labels."""
+    return (row.path, row.labels, row.unknown_labels) != (other.path, other.labels, other.unknown_labels)
+
+
+def _where(earlier: ListedVideo, row: ListedVideo) -> str:
+    return f"line {earlier.line}" if earlier.source == row.source else earlier.place

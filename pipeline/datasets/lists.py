@@ -76,23 +76,35 @@ def read_frames(root: Path, *, list_split: int = 1) -> FrameFolders:
     return FrameFolders("frame-lists", root, class_names, multi_label, tuple(videos), str(root / CLASS_LIST))
 
 
+def find_list_splits(root: Path) -> tuple[int, ...]:
+    """Return the numbers that the lists in `ROOT/annotations` have in their names; 1 where none has a number."""
+    numbers = {number for _, _, number in _named_lists(root)} - {None}
+    return tuple(sorted(numbers)) or (1,)
+
+
 def _list_files(root: Path, list_split: int) -> Iterator[tuple[Path, str]]:
     """Yield (list, split) for each text file whose name says a split; of numbered ones, those of `list_split`."""
-    require_folder(root)
-    require_folder(root / FOLDER)
     found = False
-    for path in sorted((root / FOLDER).glob("*.txt")):
-        word, number = SPLIT_WORD.search(path.stem.lower()), SPLIT_NUMBER.search(path.stem.lower())
-        if word is None or (number is not None and int(number[1]) != list_split):
-            continue
-        found = True
-        yield path, "val" if word[1] == "validation" else word[1]
+    for path, split, number in _named_lists(root):
+        if number in (None, list_split):
+            found = True
+            yield path, split
     if not found:
         raise InputError(
             f"{root / FOLDER} holds no list of split {list_split}; its .txt files must have train, val or test in "
             "their names.",
             path=root / FOLDER,
         )
+
+
+def _named_lists(root: Path) -> Iterator[tuple[Path, str, int | None]]:
+    """Yield (list, split, number or None) for each text file whose name says a split."""
+    require_folder(root)
+    require_folder(root / FOLDER)
+    for path in sorted((root / FOLDER).glob("*.txt")):
+        word, number = SPLIT_WORD.search(path.stem.lower()), SPLIT_NUMBER.search(path.stem.lower())
+        if word is not None:
+            yield path, "val" if word[1] == "validation" else word[1], int(number[1]) if number else None
 
 
 def _read_rows(path: Path) -> list[tuple[int, str, tuple[int, ...]]]:
@@ -120,6 +132,7 @@ VIDEO_SPEC = DatasetSpec(
     layout=f"ROOT/{FOLDER}/*{{train,val,test}}*.txt (path label...), ROOT/{CLASS_LIST} (optional), ROOT/videos/<path>",
     read=read_videos,
     num_list_splits=None,
+    find_list_splits=find_list_splits,
     size=(256, 340),
 )
 
@@ -132,5 +145,6 @@ FRAME_SPEC = DatasetSpec(
     kind="frame folders",
     used_by="Python: pipeline.datasets.frame_folders",
     num_list_splits=None,
+    find_list_splits=find_list_splits,
     size=(256, 340),
 )

@@ -142,14 +142,14 @@ def _box(corners: list[str]) -> tuple[float, float, float, float] | None:
 _COMMON = {
     "kind": "retrieval",
     "used_by": "tdn-data retrieve; Python: pipeline.datasets.read_retrieval, models.vlad_search",
-    "metric": "mAP",
+    "metrics": ("mAP",),
     "size": None,
 }
 
 HOLIDAYS_SPEC = DatasetSpec(
     name="holidays",
     title="INRIA Holidays: 1,491 photographs, 500 queries",
-    source="INRIA, page 'INRIA Holidays dataset' (both archives of JPEGs)",
+    source="INRIA, both archives of JPEGs on https://lear.inrialpes.fr/people/jegou/data.php.html",
     layout="ROOT/jpg/100000.jpg and so on, anywhere under ROOT",
     read=read_holidays,
     num_items=1_491,
@@ -159,7 +159,7 @@ HOLIDAYS_SPEC = DatasetSpec(
 OXFORD_SPEC = DatasetSpec(
     name="oxford5k",
     title="Oxford Buildings: 5,062 photographs, 55 queries",
-    source="Visual Geometry Group, University of Oxford, page 'The Oxford Buildings Dataset'",
+    source="Visual Geometry Group, University of Oxford: https://www.robots.ox.ac.uk/~vgg/data/oxbuildings/",
     layout="ROOT/gt/<name>_{query,good,ok,junk}.txt, the JPEGs anywhere under ROOT",
     read=read_oxford,
     num_items=5_062,
@@ -169,7 +169,7 @@ OXFORD_SPEC = DatasetSpec(
 PARIS_SPEC = DatasetSpec(
     name="paris6k",
     title="Paris: 6,412 photographs, 55 queries",
-    source="Visual Geometry Group, University of Oxford, page 'The Paris Dataset'",
+    source="Visual Geometry Group, University of Oxford: https://www.robots.ox.ac.uk/~vgg/data/parisbuildings/",
     layout="ROOT/gt/<name>_{query,good,ok,junk}.txt, the JPEGs anywhere under ROOT",
     read=read_paris,
     num_items=6_412,

@@ -1,8 +1,9 @@
 """Something-Something (Goyal et al. 2017), versions 1 and 2: short acts with objects, 174 classes, one label each.
 
-Wang et al., section 4.1: results on the validation list, top-1 and top-5 of one centre crop. Version 1 comes as folders
-of JPEGs at 12 frames a second with lists of `id;label`; version 2 as WebM files with JSON lists, whose label map
-is keyed by the template without its brackets. The test lists carry no labels and are not read.
+Wang et al., section 4.1: results on the validation list, top-1 and top-5 of one centre crop, from videos whose shorter
+side is 256. Version 1 comes as folders of JPEGs at 12 frames a second with lists of `id;label`; version 2 as WebM files
+with JSON lists, whose label map is keyed by the template without its brackets. The test lists carry no labels and are
+not read.
 
 A mirrored video shows another class where the class names a direction; `MIRROR_PAIRS` are those, the same in both
 versions (in version 2: 86 and 87, 93 and 94, 166 and 167, counted from 0).
@@ -110,10 +111,11 @@ def _v2_class_names(path: Path) -> tuple[str, ...]:
 
 
 _COMMON = {
-    "metric": "top1, top5",
+    "metrics": ("top1", "top5"),
     "test_split": "val",
     "num_classes": 174,
-    "size": (256, 340),
+    "size": None,
+    "short_side": 256,
     "mirror_pairs": MIRROR_PAIRS,
 }
 _SOURCE = "Qualcomm's developer site, page 'Something-Something' (20BN's until 2021)"

@@ -53,10 +53,10 @@ def _read_rows(path: Path) -> list[tuple[int, str, tuple[int, ...]]]:
 SPEC = DatasetSpec(
     name="sports1m",
     title="Sports-1M: 1,133,158 web videos, 487 classes, some with several labels",
-    source="lists from the GitHub repository gtoderici/sports-1m-dataset; the videos lie on YouTube",
+    source="lists from https://github.com/gtoderici/sports-1m-dataset; the videos lie on YouTube",
     layout="ROOT/labels.txt, ROOT/original/{train,test}_partition.txt (unpacked), <YouTube id>.mp4 anywhere under ROOT",
     read=read,
-    metric="Hit@1, Hit@5",
+    metrics=("hit1", "hit5"),
     num_classes=487,
     num_items=1_133_158,
     frame_fps=1.0,

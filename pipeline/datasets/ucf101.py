@@ -40,6 +40,12 @@ def read(root: Path, *, list_split: int = 1) -> Listing:
     return Listing("ucf101", root, tuple(number_of), False, tuple(videos), str(lists / CLASS_LIST))
 
 
+def find_list_splits(root: Path) -> tuple[int, ...]:
+    """Return the numbers of the splits that `root` has a training list of."""
+    names = first_existing(root, LIST_FOLDERS).glob("trainlist0[1-3].txt")
+    return tuple(sorted(int(path.stem[-2:]) for path in names))
+
+
 def _read_classes(path: Path) -> dict[str, int]:
     """Return class name -> number from 0; the file's rows are a number from 1, in order, and a name."""
     classes: dict[str, int] = {}
@@ -68,10 +74,12 @@ def _read_rows(path: Path, *, labelled: bool) -> list[tuple[int, str, int | None
 SPEC = DatasetSpec(
     name="ucf101",
     title="UCF101: 13,320 clips, 101 classes, three splits (the first: 9,537 train and 3,783 test)",
-    source="Center for Research in Computer Vision, University of Central Florida, page 'UCF101'",
+    source="University of Central Florida, videos and splits 'for action recognition' on "
+    "https://www.crcv.ucf.edu/data/UCF101.php",
     layout=f"ROOT/{LIST_FOLDERS[0]}/{{classInd,trainlist0<k>,testlist0<k>}}.txt, ROOT/UCF-101/<class>/<name>.avi",
     read=read,
     num_list_splits=3,
+    find_list_splits=find_list_splits,
     num_classes=101,
     num_items=13_320,
     size=(256, 340),

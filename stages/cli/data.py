@@ -10,10 +10,12 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from pipeline.datasets import DATASETS, DatasetSpec, dataset_spec, read_videos
+from pipeline.datasets.base import METRIC_NAMES
+from pipeline.datasets.defaults import flow_parameters, frame_parameters
 from pipeline.errors import InputError
 from pipeline.index import index_dataset
 from pipeline.manifest import Manifest, read_manifest, read_manifest_header
-from pipeline.parameters import ExtractParameters, FlowParameters, FrameParameters, Limits
+from pipeline.parameters import ExtractParameters, Limits
 from pipeline.price import Price, price_extraction, price_manifest
 from stages import edge
 from stages.cli.options import Size, json_option, list_split_option
@@ -69,7 +71,8 @@ def _spec_words(spec: DatasetSpec) -> dict[str, str]:
         words["frames"] = _sampling_words(spec)
     if spec.num_list_splits != 1:
         words["splits"] = f"{spec.num_list_splits or 'numbered'}; choose with --list-split"
-    return words | {"metric": f"{spec.metric} on {spec.test_split}"}
+    metrics = ", ".join(METRIC_NAMES[name] for name in spec.metrics)
+    return words | {"metric": f"{metrics} on {spec.test_split}"}
 
 
 def _spec_record(spec: DatasetSpec) -> dict[str, object]:
@@ -82,6 +85,8 @@ def _sampling_words(spec: DatasetSpec) -> str:
     else:
         rate = "every frame" if spec.frame_fps is None else f"{spec.frame_fps:g} per s"
     rate += f", first {spec.max_seconds:g} s" if spec.max_seconds is not None else ""
+    if spec.short_side is not None:
+        return f"{rate}, shorter side {spec.short_side}"
     return rate if spec.size is None else f"{rate}, {spec.size[0]}x{spec.size[1]}"
 
 
@@ -134,6 +139,7 @@ def index(dataset: str, root: Path, out: Path, list_split: int | None, limit: in
 @click.option("--fps", type=float, help="Frames per second [default: the data set's].")
 @click.option("--max-seconds", type=float, help="Use a video's first seconds only [default: the data set's].")
 @click.option("--size", type=Size(), help="HEIGHTxWIDTH, or 'native' [default: the data set's].")
+@click.option("--short-side", type=int, help="Pixels of the shorter side, aspect ratio kept; in place of --size.")
 @click.option("--codec", type=click.Choice(["jpeg", "png", "raw"]), default="jpeg", show_default=True)
 @click.option("--quality", type=click.IntRange(1, 100), default=95, show_default=True, help="JPEG quality.")
 @click.option("--method", default="tvl1", show_default=True, help="Optical flow method.")
@@ -167,6 +173,7 @@ def extract(dataset: str | None, root: Path | None, manifest: Path | None, out: 
     Examples:
       tdn-data extract --dataset fcvid --root /data/fcvid --out shards
       tdn-data extract --dataset folder --root my_videos --out shards --modality both --size 256x256
+      tdn-data extract --dataset folder --root my_videos --out shards --short-side 256
       tdn-data extract --dataset fcvid --root /data/fcvid --out shards --plan
       tdn-data extract --manifest manifest.parquet --out s3://bucket/fcvid --ray-address head:6379
     """
@@ -246,6 +253,7 @@ def parameters_from_options(
     fps: float | None,
     max_seconds: float | None,
     size: tuple[int, int] | str | None,
+    short_side: int | None,
     codec: str,
     quality: int,
     method: str,
@@ -257,15 +265,10 @@ def parameters_from_options(
     max_megapixels: float,
 ) -> ExtractParameters:
     """Return the parameters that the options and the data set's own defaults make together."""
-    height, width = (None, None) if size == "native" else (size or spec.size or (None, None))
-    if every_seconds is None and fps is None:
-        every_seconds, fps = spec.frame_every_seconds, spec.frame_fps
-    seconds = spec.max_seconds if max_seconds is None else max_seconds
-    common = {"height": height, "width": width, "codec": codec, "quality": quality, "max_seconds": seconds}
-    flow_rate = spec.flow_fps if flow_fps is None else flow_fps or None
+    common = {"max_seconds": max_seconds, "size": size, "short_side": short_side, "codec": codec, "quality": quality}
     with edge.checked("options"):
-        frames = FrameParameters(every_seconds=every_seconds, fps=fps, **common)
-        flow = FlowParameters(fps=flow_rate, method=method, bound=spec.flow_bound if bound is None else bound, **common)
+        frames = frame_parameters(spec, every_seconds=every_seconds, fps=fps, **common)
+        flow = flow_parameters(spec, fps=flow_fps, bound=bound, method=method, **common)
         return ExtractParameters(
             frames=frames if modality != "flow" else None,
             flow=flow if modality != "rgb" else None,

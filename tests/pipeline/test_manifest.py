@@ -13,6 +13,7 @@ from pipeline.manifest import (
 RECORDS = (
     VideoRecord("a/-x y", "a/-x y.mp4", "train", (0, 2), 10, "f0", "h264", 64, 48, 29.97, 1.5),
     VideoRecord("b/ü", "b/ü.avi", "test", (), problem="missing"),
+    VideoRecord("c", "c.avi", "unused", (1,), list_splits=(None, "train", "test")),
 )
 
 

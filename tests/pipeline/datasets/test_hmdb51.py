@@ -1,7 +1,7 @@
 import pytest
 
 from pipeline.audit import audit_listing, findings_by_kind
-from pipeline.datasets import DATASETS, read_dataset
+from pipeline.datasets import DATASETS, read_dataset, read_videos
 from pipeline.errors import InputError
 
 LISTS = {
@@ -34,6 +34,33 @@ def test_marks_1_and_2_are_train_and_test_and_0_is_left_out(tmp_path):
 def test_another_split_gives_other_marks(tmp_path):
     listing = read_dataset("hmdb51", make(tmp_path), list_split=2)
     assert [row.split for row in listing.videos] == ["train", "test", "train", "train"]
+
+
+def test_all_splits_are_read_together_and_serve_one_extraction(tmp_path):
+    manifest = read_videos("hmdb51", make(tmp_path), list_split=2).manifest()
+    assert {record.video_id: (record.split, record.list_splits) for record in manifest} == {
+        "run/e": ("train", ("test", "train")),
+        "wave/a b": ("test", ("train", "test")),
+        "wave/c!": ("train", ("test", "train")),
+        "wave/d": ("train", (None, "train")),
+    }
+    (record,) = [record for record in read_videos("hmdb51", tmp_path).manifest() if record.video_id == "wave/d"]
+    assert (record.split, record.list_splits) == ("unused", (None, "train"))
+
+
+def test_counts_are_those_of_each_split(tmp_path):
+    findings = audit_listing(read_videos("hmdb51", make(tmp_path)), DATASETS["hmdb51"])
+    counts = [finding.message for finding in findings if finding.kind == "unexpected_count"]
+    assert ["the lists of split 1 have 3 videos" in counts[1], "the lists of split 2 have 4 videos" in counts[2]] == [
+        True
+    ] * 2
+    assert len([finding for finding in findings if finding.kind == "missing_file"]) == 4
+
+
+def test_a_class_without_a_file_for_one_split_is_named(tmp_path):
+    make(tmp_path, {name: text for name, text in LISTS.items() if name != "run_test_split2.txt"})
+    with pytest.raises(InputError, match="holds no run_test_split2.txt; other splits have that class"):
+        read_videos("hmdb51", tmp_path)
 
 
 def test_the_official_lists_have_70_train_and_30_test_clips_a_class(shared_data, tmp_path):

@@ -1,9 +1,10 @@
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from pipeline.datasets.listing import Finding, ListedVideo, Listing, row_findings
+from pipeline.datasets.listing import Finding, ListedVideo, Listing, join_list_splits, row_findings
 from pipeline.errors import InputError
 
 SOURCE = Path("lists/train.txt")
@@ -54,6 +55,33 @@ def test_a_row_given_twice_is_one_record():
         ("b", "b.mp4", "test", (1,)),
     ]
     assert (manifest.dataset, manifest.root, manifest.class_names) == ("folder", "root", ("run", "jump"))
+
+
+def test_joined_list_splits_hold_every_video_once_with_its_split_in_each():
+    first = replace(listing(row(1), row(2, "b", path="b.mp4", split="test")), left_out=frozenset({"c.mp4", "d.mp4"}))
+    second = replace(listing(row(1, "c", path="c.mp4"), row(2, split="test")), left_out=frozenset({"b.mp4", "d.mp4"}))
+    joined = join_list_splits({1: first, 2: second}, 2)
+    assert joined.left_out == {"d.mp4"}
+    records = joined.manifest().records
+    assert [(record.video_id, record.split, record.list_splits) for record in records] == [
+        ("c", "train", (None, "train")),
+        ("a", "test", ("train", "test")),
+        ("b", "unused", ("test", None)),
+    ]
+    assert not any(record.list_splits for record in first.manifest())
+
+
+def test_list_splits_may_differ_in_the_split_of_a_video_but_not_in_its_label_or_file():
+    first, other = listing(row(1), row(2, "b")), Path("lists/train2.txt")
+    second = listing(
+        row(1, split="test", source=other), row(2, "b", labels=(1,), source=other), row(3, "b", source=other)
+    )
+    findings = list(row_findings(join_list_splits({1: first, 2: second}, 1)))
+    assert [(finding.kind, finding.source, finding.line) for finding in findings] == [
+        ("conflicting_rows", str(other), 2),
+        ("conflicting_rows", str(other), 3),
+    ]
+    assert "train2.txt, line 2: 'b' was listed in lists/train.txt, line 2 with another file" in findings[0].message
 
 
 def test_an_unknown_kind_of_finding_is_refused():

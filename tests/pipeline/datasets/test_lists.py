@@ -1,7 +1,7 @@
 import pytest
 
 from pipeline.audit import audit_listing
-from pipeline.datasets import DATASETS, read_dataset
+from pipeline.datasets import DATASETS, read_dataset, read_videos
 from pipeline.errors import InputError
 
 
@@ -35,6 +35,17 @@ def test_of_numbered_lists_those_of_the_asked_split_are_read(tmp_path):
     assert [row.video_id for row in read_dataset("lists", tmp_path, list_split=2).videos] == ["b", "c"]
     with pytest.raises(InputError, match="holds no list of split 3"):
         read_dataset("lists", tmp_path, list_split=3)
+
+
+def test_numbered_lists_are_read_together_and_those_without_a_number_belong_to_each(tmp_path):
+    make(tmp_path, train_split_1="a.avi 0\n", train_split_2="b.avi 2\n", test="c.avi 0\n")
+    manifest = read_videos("lists", tmp_path, list_split=2).manifest()
+    assert {record.video_id: (record.split, record.list_splits) for record in manifest} == {
+        "c": ("test", ("test", "test")),
+        "b": ("train", (None, "train")),
+        "a": ("unused", ("train", None)),
+    }
+    assert manifest.class_names == ("class_000", "class_001", "class_002")
 
 
 def test_the_official_lists_of_videos_are_read(shared_data, tmp_path):

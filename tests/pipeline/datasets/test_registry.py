@@ -1,8 +1,10 @@
 import pytest
 
 from pipeline.datasets import DATASETS, dataset_spec, read_dataset, read_retrieval, read_videos
-from pipeline.datasets.base import DatasetSpec, first_existing, mirror_labels, read_class_names
+from pipeline.datasets.base import DatasetSpec, first_existing, mirror_labels, read_class_names, repeated_length
+from pipeline.datasets.defaults import flow_parameters, frame_parameters
 from pipeline.errors import InputError
+from pipeline.parameters import FlowParameters, FrameParameters
 
 
 def test_an_unknown_data_set_lists_the_known_ones():
@@ -76,6 +78,60 @@ def test_the_first_name_that_is_there_is_taken(tmp_path):
         first_existing(tmp_path, ("c", "d"))
 
 
-def test_an_unknown_kind_is_refused():
-    with pytest.raises(ValueError, match="kind is 'songs'; known kinds: videos"):
-        DatasetSpec("x", "x", "x", "ROOT", read=list, kind="songs")
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"kind": "songs"}, "kind is 'songs'; known kinds: videos"),
+        ({"metrics": ("accuracy",)}, r"metrics is \('accuracy',\); known metrics: top1"),
+        ({"short_side": 256}, r"size is \(256, 256\) and short_side 256; one of them must be None"),
+        ({"num_list_splits": 3}, "x has 3 list splits; several need find_list_splits"),
+    ],
+)
+def test_a_specification_that_contradicts_itself_is_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        DatasetSpec("x", "x", "x", "ROOT", read=list, **wrong)
+
+
+@pytest.mark.parametrize(
+    ("name", "metrics", "train_split", "test_split"),
+    [
+        ("fcvid", ("mAP",), "train", "test"),
+        ("hmdb51", ("top1",), "train", "test"),
+        ("ucf101", ("top1",), "train", "test"),
+        ("act", ("top1",), "train", "test"),
+        ("kinetics400", ("top1", "top5"), "train", "val"),
+        ("something-v1-packed", ("top1", "top5"), "train", "val"),
+        ("something-v2", ("top1", "top5"), "train", "val"),
+        ("sports1m", ("hit1", "hit5"), "train", "test"),
+    ],
+)
+def test_every_set_has_the_splits_and_metrics_of_its_papers(name, metrics, train_split, test_split):
+    spec = DATASETS[name]
+    assert (spec.metrics, spec.train_split, spec.test_split) == (metrics, train_split, test_split)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "length"),
+    [({"fps": 1.0}, 300), ({"fps": 15.0}, 4500), ({"every_seconds": 3.0}, 100), ({"fps": None}, None), ({}, None)],
+)
+def test_sports_videos_are_repeated_to_five_minutes_at_any_fixed_rate(parameters, length):
+    assert repeated_length(DATASETS["sports1m"], parameters) == length
+    assert repeated_length(DATASETS["fcvid"], parameters) is None
+
+
+def test_the_papers_own_sampling_becomes_parameters():
+    fcvid, kinetics = DATASETS["fcvid"], DATASETS["kinetics400"]
+    assert frame_parameters(fcvid) == FrameParameters(every_seconds=3, height=256, width=256)
+    assert flow_parameters(fcvid) == FlowParameters(fps=15, height=256, width=256, bound=40)
+    assert frame_parameters(kinetics) == FrameParameters(short_side=256)
+    assert frame_parameters(DATASETS["sports1m"]).max_seconds == 300
+
+
+def test_what_is_asked_for_goes_before_the_papers_own():
+    fcvid, kinetics = DATASETS["fcvid"], DATASETS["kinetics400"]
+    assert frame_parameters(fcvid, fps=2, size="native", codec="png") == FrameParameters(fps=2, codec="png")
+    assert frame_parameters(fcvid, short_side=128).size == 128
+    assert frame_parameters(kinetics, size=(64, 64)).size == (64, 64)
+    assert flow_parameters(fcvid, fps=0, bound=20) == FlowParameters(height=256, width=256, bound=20)
+    with pytest.raises(InputError, match="size and short_side exclude each other"):
+        frame_parameters(fcvid, size="native", short_side=64)

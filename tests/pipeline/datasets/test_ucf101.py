@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.datasets import read_dataset
+from pipeline.datasets import read_dataset, read_videos
 from pipeline.errors import InputError
 
 LISTS = {
@@ -36,6 +36,15 @@ def test_the_second_split_reads_the_second_lists(tmp_path):
     assert [(record.video_id, record.split) for record in manifest] == [
         ("Bowling/v_c", "train"),
         ("Archery/v_a", "test"),
+    ]
+
+
+def test_both_splits_are_read_together(tmp_path):
+    manifest = read_videos("ucf101", make(tmp_path)).manifest()
+    assert [(record.video_id, record.split, record.list_splits) for record in manifest] == [
+        ("Archery/v_a", "train", ("train", "test")),
+        ("Bowling/v_b", "train", ("train", None)),
+        ("Bowling/v_c", "test", ("test", "train")),
     ]
 
 
