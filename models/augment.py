@@ -49,27 +49,50 @@ def mirror(clip: np.ndarray) -> np.ndarray:
     return clip
 
 
+def crops_of(clip: np.ndarray, size: int, num_crops: int) -> list[np.ndarray]:
+    """Return the crops (S, K, size, size, C) in which a test clip is seen, see CROPS; ValueError if it is too small."""
+    if num_crops not in CROPS:
+        raise ValueError(f"num_crops is {num_crops!r}; it must be 1, 3 or 10")
+    return CROPS[num_crops](clip, size)
+
+
 def center_crop(clip: np.ndarray, size: int) -> np.ndarray:
     """Return the centre (S, K, size, size, C) of a clip."""
     return ten_crops(clip, size)[4]
 
 
+def three_crops(clip: np.ndarray, size: int) -> list[np.ndarray]:
+    """Return start, middle and end of the longer side, each in the middle of the shorter (Wang et al., section 4.1)."""
+    bottom, right = _room(clip, size)
+    if right >= bottom:
+        corners = [(bottom // 2, 0), (bottom // 2, right // 2), (bottom // 2, right)]
+    else:
+        corners = [(0, right // 2), (bottom // 2, right // 2), (bottom, right // 2)]
+    return [clip[:, :, y : y + size, x : x + size] for y, x in corners]
+
+
 def ten_crops(clip: np.ndarray, size: int) -> list[np.ndarray]:
-    """Return four corners and the centre, then their reflections (Ng & Davis, section 4.2); ValueError if too small."""
-    height, width = clip.shape[2:4]
-    if height < size or width < size:
-        raise ValueError(f"the clip is {height} x {width} pixels; a crop of {size} does not fit into it")
-    bottom, right = height - size, width - size
+    """Return four corners and the centre, then their reflections (Ng & Davis, section 4.2)."""
+    bottom, right = _room(clip, size)
     corners = [(0, 0), (0, right), (bottom, 0), (bottom, right), (bottom // 2, right // 2)]
     crops = [clip[:, :, y : y + size, x : x + size] for y, x in corners]
     return crops + [mirror(crop) for crop in crops]
 
 
-def _random_crop(clip: np.ndarray, size: int, generator: np.random.Generator) -> np.ndarray:
+CROPS = {1: lambda clip, size: [center_crop(clip, size)], 3: three_crops, 10: ten_crops}
+
+
+def _room(clip: np.ndarray, size: int) -> tuple[int, int]:
+    """Return how far down and to the right a crop can lie; raise ValueError when it does not fit."""
     height, width = clip.shape[2:4]
     if height < size or width < size:
         raise ValueError(f"the clip is {height} x {width} pixels; a crop of {size} does not fit into it")
-    y, x = generator.integers(height - size + 1), generator.integers(width - size + 1)
+    return height - size, width - size
+
+
+def _random_crop(clip: np.ndarray, size: int, generator: np.random.Generator) -> np.ndarray:
+    bottom, right = _room(clip, size)
+    y, x = generator.integers(bottom + 1), generator.integers(right + 1)
     return clip[:, :, y : y + size, x : x + size]
 
 

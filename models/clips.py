@@ -8,15 +8,17 @@ Training draws one snippet at random from each segment, by a generator seeded by
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from models.augment import Augment, center_crop, ten_crops
+from models.augment import Augment, crops_of
 from models.backbones.base import IMAGENET_MEAN, IMAGENET_STD
 from models.clip_shape import ClipShape
+from pipeline.errors import InputError
 from pipeline.sampling import snippet_starts
 from pipeline.shards.reader import ShardReader, StoredVideo
 
@@ -27,8 +29,9 @@ class ClipDataset(Dataset):
     """One split of a finished extraction as training clips: (epoch, index) -> (clip float32 (S, K, C, H, W), target).
 
     The target is the class number, or for multi-label data a float32 vector of 0 and 1. A clip depends on `seed`, the
-    epoch and the index alone, not on the order or the process in which clips are asked for. Decoded videos are kept up
-    to `cache_bytes` in each process.
+    epoch and the index alone, not on the order or the process in which clips are asked for. Videos of fewer than
+    `repeat_to` rows are repeated from their start up to there. Decoded videos are kept up to `cache_bytes` in each
+    process.
     """
 
     def __init__(
@@ -40,11 +43,12 @@ class ClipDataset(Dataset):
         augment: Augment,
         seed: int = 0,
         mirror_labels: tuple[int, ...] | None = None,
+        repeat_to: int | None = None,
         cache_bytes: int = 1 << 30,
     ) -> None:
         self.videos = split_videos(reader, split)
         self._reader, self._shape, self._augment, self._seed = reader, shape, augment, seed
-        self._mirror_labels = mirror_labels
+        self._mirror_labels, self._repeat_to = mirror_labels, repeat_to
         self._cache: dict[str, np.ndarray] = {}
         self._room_bytes = cache_bytes
 
@@ -54,10 +58,9 @@ class ClipDataset(Dataset):
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor]:
         epoch, index = key
         video, generator = self.videos[index], np.random.default_rng((self._seed, epoch, index))
-        starts = snippet_starts(
-            video.num_rows, self._shape.num_segments, self._shape.snippet_length, generator=generator
-        )
-        clip = self._frames(video, snippet_rows(starts, self._shape.snippet_length, video.num_rows))
+        length = max(video.num_rows, self._repeat_to or 0)
+        starts = snippet_starts(length, self._shape.num_segments, self._shape.snippet_length, generator=generator)
+        clip = self._frames(video, snippet_rows(starts, self._shape.snippet_length, length) % video.num_rows)
         clip, mirrored = self._augment(clip, generator)
         labels = video.labels
         if mirrored and self._mirror_labels is not None:
@@ -77,11 +80,16 @@ class ClipDataset(Dataset):
 
 
 def split_videos(reader: ShardReader, split: str) -> tuple[StoredVideo, ...]:
-    """Return the videos of one split; raise ValueError that lists the splits when there is none."""
+    """Return the videos of one split; raise InputError that counts the videos of every split when there is none."""
     videos = tuple(video for video in reader.videos if video.split == split)
     if not videos:
-        known = sorted({video.split for video in reader.videos})
-        raise ValueError(f"split is {split!r}; the shards hold {', '.join(known) or 'no video'}")
+        counts = Counter(video.split for video in reader.videos)
+        stored = ", ".join(f"{counts[name]} in {name!r}" for name in sorted(counts)) or "none at all"
+        raise InputError(
+            f"no video of the split {split!r} has frames in the {reader.info.name} shards (stored: {stored}); name one "
+            "of these as train.split or evaluate.split, or extract that split too.",
+            key=split,
+        )
     return videos
 
 
@@ -107,28 +115,33 @@ def target_of(labels: tuple[int, ...], multi_label: bool, num_classes: int) -> T
 
 
 def video_views(
-    reader: ShardReader, video: StoredVideo, shape: ClipShape, *, num_clips: int, num_crops: int, seed: int = 0
+    reader: ShardReader,
+    video: StoredVideo,
+    shape: ClipShape,
+    *,
+    num_clips: int,
+    num_crops: int,
+    repeat_to: int | None = None,
+    seed: int = 0,
 ) -> Tensor:
     """Return a test video's views as one batch (num_clips * num_crops, S, K, C, H, W).
 
     One clip is taken from the segments' middles; several are drawn at random, by a generator that depends on `seed`
-    and the video's name. `num_crops` is 1 (centre) or 10 (four corners, centre, and their reflections).
+    and the video's name. `num_crops` is 1 (centre), 3 (along the longer side) or 10 (four corners, centre, and their
+    reflections). A video of fewer than `repeat_to` rows is repeated from its start up to there.
     """
-    if num_crops not in (1, 10):
-        raise ValueError(f"num_crops is {num_crops!r}; it must be 1 (centre) or 10 (corners, centre, reflections)")
-    frames = reader.read(video.video_id).data
+    frames, length = reader.read(video.video_id).data, max(video.num_rows, repeat_to or 0)
     views = []
-    for starts in _test_starts(video, shape, num_clips, seed):
-        clip = frames[snippet_rows(starts, shape.snippet_length, video.num_rows)]
-        crops = [center_crop(clip, shape.size)] if num_crops == 1 else ten_crops(clip, shape.size)
-        views.extend(normalize(crop) for crop in crops)
+    for starts in _test_starts(video.video_id, length, shape, num_clips, seed):
+        clip = frames[snippet_rows(starts, shape.snippet_length, length) % video.num_rows]
+        views.extend(normalize(crop) for crop in crops_of(clip, shape.size, num_crops))
     return torch.stack(views)
 
 
-def _test_starts(video: StoredVideo, shape: ClipShape, num_clips: int, seed: int) -> list[np.ndarray]:
-    cut = (video.num_rows, shape.num_segments, shape.snippet_length)
+def _test_starts(video_id: str, length: int, shape: ClipShape, num_clips: int, seed: int) -> list[np.ndarray]:
+    cut = (length, shape.num_segments, shape.snippet_length)
     if num_clips == 1:
         return [snippet_starts(*cut)]
-    digest = hashlib.blake2b(f"{seed} {video.video_id}".encode(), digest_size=8).digest()
+    digest = hashlib.blake2b(f"{seed} {video_id}".encode(), digest_size=8).digest()
     generator = np.random.default_rng(int.from_bytes(digest, "little"))
     return [snippet_starts(*cut, generator=generator) for _ in range(num_clips)]

@@ -15,10 +15,13 @@ import torch
 from torch import nn
 
 from models import build_model
+from models.augment import CROPS
 from models.checkpoint import Checkpoint, read_checkpoint
 from models.clip_shape import ClipShape
 from models.clips import split_videos, video_views
 from models.threads import torch_threads
+from pipeline.datasets import dataset_spec
+from pipeline.datasets.base import repeated_length
 from pipeline.errors import InputError
 from pipeline.shards.reader import ShardReader
 
@@ -32,11 +35,14 @@ SCORES_SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class EvaluateConfig:
-    """The test protocol; Ng & Davis, section 4.2: 25 clips, 10 crops."""
+    """The test protocol. Ng & Davis, section 4.2: 25 clips, 10 crops; Wang et al., section 4.1: 1 clip and 1 crop, or
+    10 clips and 3 crops of 256. `split` None is the data set's own test split.
+    """
 
-    split: str = "test"
+    split: str | None = None
     num_clips: int = 25
     num_crops: int = 10
+    size: int | None = None  # side of the crops in pixels; None: as in training
     views_per_batch: int = 50
     max_missing_share: float = 0.0  # of the split's videos, that may have no frames and then stay out of the metrics
     num_threads: int | None = None
@@ -45,11 +51,15 @@ class EvaluateConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.max_missing_share < 1:
             raise ValueError(f"max_missing_share is {self.max_missing_share!r}; it must be at least 0 and below 1")
-        if self.num_crops not in (1, 10):
-            raise ValueError(f"num_crops is {self.num_crops!r}; it must be 1 or 10")
-        for name in ("num_clips", "views_per_batch", "num_threads"):
+        if self.num_crops not in CROPS:
+            raise ValueError(f"num_crops is {self.num_crops!r}; it must be 1, 3 or 10")
+        for name in ("num_clips", "size", "views_per_batch", "num_threads"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; it must be at least 1")
+
+    def split_of(self, dataset: str) -> str:
+        """Return the split that is tested: `split`, else the one on which results on the data set are reported."""
+        return self.split or dataset_spec(dataset).test_split
 
 
 @dataclass(frozen=True)
@@ -71,7 +81,8 @@ def evaluate(
     """Return the scores of every video of the split, each the mean over its views.
 
     `on_video` is called with the number of videos done and their total. Raises InputError when the checkpoint was made
-    for other classes than the shards have, and when more than the allowed share of the listed videos has no frames.
+    for other classes than the shards have, when the split has no video, and when more than the allowed share of its
+    videos has no frames.
     """
     saved = read_checkpoint(checkpoint)
     if saved.num_classes != len(reader.info.class_names):
@@ -80,15 +91,16 @@ def evaluate(
             "train on these shards.",
             path=checkpoint,
         )
-    check_complete(reader, config)
+    split, spec = config.split_of(reader.info.name), dataset_spec(reader.info.name)
+    check_complete(reader, split, max_missing_share=config.max_missing_share)
     model = restore_model(saved)
-    shape = ClipShape.of(model, reader.modality, saved.clip_size)
-    videos, scores = split_videos(reader, config.split), []
+    shape = ClipShape.of(model, reader.modality, config.size or saved.clip_size)
+    videos, scores = split_videos(reader, split), []
+    cut = {"num_clips": config.num_clips, "num_crops": config.num_crops, "seed": config.seed}
+    cut |= {"repeat_to": repeated_length(spec, reader.info.parameters)}
     with torch_threads(config.num_threads):
         for number, video in enumerate(videos, start=1):
-            views = video_views(
-                reader, video, shape, num_clips=config.num_clips, num_crops=config.num_crops, seed=config.seed
-            )
+            views = video_views(reader, video, shape, **cut)
             scores.append(_video_score(model, views, config.views_per_batch))
             if on_video is not None:
                 on_video(number, len(videos))
@@ -97,18 +109,18 @@ def evaluate(
     )
 
 
-def check_complete(reader: ShardReader, config: EvaluateConfig) -> None:
+def check_complete(reader: ShardReader, split: str, *, max_missing_share: float) -> None:
     """Raise InputError that names videos of the split without frames, when they are more than may be missing."""
-    missing = reader.missing(config.split)
-    num_listed = len(missing) + sum(video.split == config.split for video in reader.videos)
-    if len(missing) > config.max_missing_share * num_listed:
+    missing = reader.missing(split)
+    num_listed = len(missing) + sum(video.split == split for video in reader.videos)
+    if len(missing) > max_missing_share * num_listed:
         names = ", ".join(missing[:MAX_NAMES_SHOWN]) + (" ..." if len(missing) > MAX_NAMES_SHOWN else "")
         raise InputError(
-            f"{len(missing)} of {num_listed} {config.split} videos have no frames to score: {names}; ledger.parquet "
+            f"{len(missing)} of {num_listed} {split} videos have no frames to score: {names}; ledger.parquet "
             "says why. Extract them, or raise evaluate.max_missing_share to leave them out of the metrics."
         )
     if missing:
-        logger.warning("%d of %d %s videos have no frames and are left out", len(missing), num_listed, config.split)
+        logger.warning("%d of %d %s videos have no frames and are left out", len(missing), num_listed, split)
 
 
 def restore_model(checkpoint: Checkpoint) -> nn.Module:

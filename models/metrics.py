@@ -1,8 +1,8 @@
-"""What the papers report: top-k accuracy, average precision per class and its mean, confusion; and fusion."""
+"""What the papers report: top-k accuracy or Hit@k, average precision per class and its mean, confusion; and fusion."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,12 +15,15 @@ FUSION_WEIGHTS = (1.0, 1.5)  # RGB : flow
 class Metrics:
     """`top1` and `top5` in [0, 1], None for multi-label data, as is `confusion`, counts (C, C) with rows actual.
 
+    `hit1` and `hit5` are for multi-label data what top-k accuracy is for one label a video, and None for the latter.
     `per_class_ap`: float64 (C,), NaN for the `num_undefined` classes without a positive; `mean_ap` leaves them out.
     """
 
     num_videos: int
     top1: float | None
     top5: float | None
+    hit1: float | None
+    hit5: float | None
     mean_ap: float
     num_undefined: int
     per_class_ap: np.ndarray
@@ -28,7 +31,8 @@ class Metrics:
 
     def as_dict(self) -> dict[str, float | int]:
         """Return the single numbers by the names that metrics.json has."""
-        numbers = {"top1": self.top1, "top5": self.top5, "mAP": self.mean_ap, "num_videos": self.num_videos}
+        numbers = {name: getattr(self, name) for name in ("top1", "top5", "hit1", "hit5")}
+        numbers |= {"mAP": self.mean_ap, "num_videos": self.num_videos}
         return {name: value for name, value in numbers.items() if value is not None}
 
 
@@ -47,6 +51,8 @@ def compute_metrics(scores: np.ndarray, labels: Sequence[Sequence[int]], *, mult
         num_videos=len(scores),
         top1=None if single is None else _top_k(single, scores, 1),
         top5=None if single is None else _top_k(single, scores, 5),
+        hit1=hit_at_k(scores, truth, 1) if multi_label else None,
+        hit5=hit_at_k(scores, truth, 5) if multi_label else None,
         mean_ap=float(per_class[defined].mean()) if defined.any() else float("nan"),
         num_undefined=int((~defined).sum()),
         per_class_ap=per_class,
@@ -67,6 +73,22 @@ def _top_k(labels: np.ndarray, scores: np.ndarray, k: int) -> float:
     if num_classes == 2:
         return float((scores.argmax(1) == labels).mean())
     return float(top_k_accuracy_score(labels, scores, k=k, labels=range(num_classes)))
+
+
+def hit_at_k(scores: np.ndarray, truth: np.ndarray, k: int) -> float:
+    """Return the share of videos with at least one of their labels among the k highest scores; `truth` bool (N, C).
+
+    Karpathy et al. 2014; dissertation, section 3.4.1. A video without a label cannot be hit and counts all the same;
+    equal scores rank in the order of the classes.
+    """
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    return float(np.take_along_axis(truth, best, axis=1).any(1).mean())
+
+
+def mean_metrics(runs: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return the mean over several runs of every number that all of them have, e.g. over a data set's three splits."""
+    names = [name for name in runs[0] if all(name in run for run in runs)]
+    return {name: float(np.mean([run[name] for run in runs])) for name in names}
 
 
 def fuse(rgb: np.ndarray, flow: np.ndarray, *, weights: tuple[float, float] = FUSION_WEIGHTS) -> np.ndarray:

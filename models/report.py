@@ -31,8 +31,8 @@ PAPER_TABLE = (
 class RunResult:
     """One network on one modality (`rgb`, `flow` or `fused`), evaluated.
 
-    `metrics`: top1, top5, mAP in [0, 1]. `per_class_ap`: (C,), NaN where a class has no positives. `confusion`: counts
-    (C, C), rows actual, None for multi-label data. `curves`: name -> one value per epoch.
+    `metrics`: top1 and top5 or hit1 and hit5, and mAP, in [0, 1]. `per_class_ap`: (C,), NaN where a class has no
+    positives. `confusion`: counts (C, C), rows actual, None for multi-label data. `curves`: name -> a value per epoch.
     """
 
     model: str
@@ -62,10 +62,16 @@ def write_report(
     dataset: str,
     class_names: Sequence[str],
     runs: Sequence[RunResult],
+    metric_names: Mapping[str, str],
+    split: str,
     samples: Sequence[Sample],
     facts: Mapping[str, str],
 ) -> None:
-    """Write the page to `out`; it needs no other file and no network. `facts` are listed at its end."""
+    """Write the page to `out`; it needs no other file and no network.
+
+    `metric_names`: which of the runs' metrics the table of results shows -> how it heads them. `split` is the one that
+    was tested. `facts` are listed at the page's end.
+    """
     matplotlib.rcParams["svg.hashsalt"] = "tdn-data"  # the same results give the same bytes
     template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
         Path(__file__).with_name("report.html.j2").read_text(encoding="utf-8")
@@ -74,6 +80,8 @@ def write_report(
         dataset=dataset,
         class_names=class_names,
         table=_results_table(runs),
+        metric_names=metric_names,
+        split=split,
         headline=_headline(runs),
         curves=[(name, _curve_plot(runs, name)) for name in _curve_names(runs)],
         confusions=[

@@ -27,7 +27,7 @@ from models.clips import ClipDataset
 from models.lstm import LSTM, combine_frames, frame_loss
 from models.threads import torch_threads
 from pipeline.datasets import dataset_spec
-from pipeline.datasets.base import mirror_labels
+from pipeline.datasets.base import mirror_labels, repeated_length
 from pipeline.shards.reader import ShardReader
 
 FLOW_SNIPPET_LENGTH = 5  # section 3.4: k = 5 for stacks of flow; for frames each network has its own, e.g. k = 1
@@ -37,11 +37,13 @@ FLOW_SNIPPET_LENGTH = 5  # section 3.4: k = 5 for stacks of flow; for frames eac
 class TrainConfig:
     """Everything that decides a training run but the data.
 
-    `lr_steps` are shares of all epochs after which the learning rate is divided by ten, `fixed_share` is the share of
-    epochs of phase one. `init` names files of weights, loaded one after the other. `num_threads` compute (see
-    `torch_threads`). `num_workers` processes prepare clips; their number changes nothing in the result.
+    `split` is what is trained on, None for the data set's own training split. `lr_steps` are shares of all epochs after
+    which the learning rate is divided by ten, `fixed_share` is the share of epochs of phase one. `init` names files of
+    weights, loaded one after the other. `num_threads` compute (see `torch_threads`). `num_workers` processes prepare
+    clips; their number changes nothing in the result.
     """
 
+    split: str | None = None
     backbone: str = "resnet50"
     backbone_options: dict[str, object] = field(default_factory=dict)
     num_segments: int = 3
@@ -110,10 +112,9 @@ def train(
     *,
     config: TrainConfig,
     out: Path,
-    split: str = "train",
     on_epoch: Callable[[EpochReport], None] | None = None,
 ) -> Path:
-    """Train a network on one split of finished shards and write its checkpoint to `out`; return `out`.
+    """Train a network on the training split of finished shards and write its checkpoint to `out`; return `out`.
 
     The same shards, configuration, library versions and number of threads give the same weights; global random state
     is left as it was.
@@ -126,7 +127,7 @@ def train(
         model.to(memory_format=getattr(model, "memory_format", torch.channels_last))
         for path in config.init:
             load_weights(model, path)
-        dataset = _dataset(reader, split, config, ClipShape.of(model, reader.modality, config.size))
+        dataset = _dataset(reader, config, ClipShape.of(model, reader.modality, config.size))
         for report in _epochs(model, dataset, config, multi_label=reader.info.multi_label):
             if on_epoch is not None:
                 on_epoch(report)
@@ -135,14 +136,16 @@ def train(
     return out
 
 
-def _dataset(reader: ShardReader, split: str, config: TrainConfig, shape: ClipShape) -> ClipDataset:
+def _dataset(reader: ShardReader, config: TrainConfig, shape: ClipShape) -> ClipDataset:
+    spec = dataset_spec(reader.info.name)
     return ClipDataset(
         reader,
-        split=split,
+        split=config.split or spec.train_split,
         shape=shape,
         augment=Augment(config.size, config.crop, config.mirror),
         seed=config.seed,
-        mirror_labels=mirror_labels(dataset_spec(reader.info.name), reader.info.class_names),
+        mirror_labels=mirror_labels(spec, reader.info.class_names),
+        repeat_to=repeated_length(spec, reader.info.parameters),
     )
 
 

@@ -33,25 +33,32 @@ def one_thread() -> Iterator[None]:
 def make_shards(tmp_path: Path) -> MakeShards:
     """A function that stores videos losslessly and opens them."""
 
-    def make(videos: Sequence[Video], *, class_names: Sequence[str], multi_label: bool = False) -> ShardReader:
+    def make(
+        videos: Sequence[Video],
+        *,
+        class_names: Sequence[str],
+        multi_label: bool = False,
+        name: str = "folder",
+        fps: float | None = None,
+    ) -> ShardReader:
         modality = "flow" if next(data for *_, data in videos if data is not None).shape[-1] == 2 else "rgb"
         folder = tmp_path / f"shards-{modality}"
         folder.mkdir()
-        storage, name = Storage(folder), shard_name(modality, 0, 1, "parquet")
-        writer = shard_writer(folder / name, modality=modality, extension="parquet")
+        storage, shard = Storage(folder), shard_name(modality, 0, 1, "parquet")
+        writer = shard_writer(folder / shard, modality=modality, extension="parquet")
         for video_id, split, labels, data in videos:
             if data is not None:
                 writer.add(_rows(data, modality), video_id=video_id, split=split, labels=labels)
-        ledger = [_ledger_row(video, modality, name) for video in videos]
+        ledger = [_ledger_row(video, modality, shard) for video in videos]
         writer.close({"modality": modality}, ledger)
-        entries = open_shard(storage, name).entries()
+        entries = open_shard(storage, shard).entries()
         write_index(
             storage,
-            [IndexRow(e.video_id, modality, e.split, e.labels, name, e.row_group, e.num_rows) for e in entries],
+            [IndexRow(e.video_id, modality, e.split, e.labels, shard, e.row_group, e.num_rows) for e in entries],
         )
         write_ledger(storage, ledger)
-        about = {"name": "folder", "class_names": list(class_names), "multi_label": multi_label}
-        write_dataset(storage, about | {"parameters": {modality: {"codec": "png"}}})
+        about = {"name": name, "class_names": list(class_names), "multi_label": multi_label}
+        write_dataset(storage, about | {"parameters": {modality: {"codec": "png", "fps": fps}}})
         return ShardReader(folder, modality=modality)
 
     return make

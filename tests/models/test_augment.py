@@ -5,7 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.augment import SCALES, Augment, center_crop, mirror, resize_clip, ten_crops
+from models.augment import (
+    SCALES,
+    Augment,
+    center_crop,
+    crops_of,
+    mirror,
+    resize_clip,
+    ten_crops,
+    three_crops,
+)
 
 
 def _clip(height: int = 6, width: int = 8, channels: int = 3) -> np.ndarray:
@@ -38,6 +47,20 @@ def test_mirror_leaves_its_argument_alone() -> None:
     flow = np.full((1, 1, 2, 2, 2), 7, np.uint8)
     mirror(flow)
     assert (flow == 7).all()
+
+
+def test_three_crops_run_along_the_longer_side() -> None:
+    wide, tall = _clip(), _clip().swapaxes(2, 3)[..., [1, 0, 2]]
+    assert [tuple(crop[0, 0, 0, 0, :2]) for crop in three_crops(wide, 4)] == [(1, 0), (1, 2), (1, 4)]
+    assert [tuple(crop[0, 0, 0, 0, :2]) for crop in three_crops(tall, 4)] == [(0, 1), (2, 1), (4, 1)]
+    assert [crop.shape for crop in three_crops(wide, 6)] == [(*wide.shape[:2], 6, 6, 3)] * 3
+    np.testing.assert_array_equal(three_crops(wide, 4)[1], center_crop(wide, 4))
+
+
+@pytest.mark.parametrize(("num_crops", "size"), [(1, 7), (3, 7), (10, 7)])
+def test_a_test_clip_smaller_than_its_crops_is_refused(num_crops: int, size: int) -> None:
+    with pytest.raises(ValueError, match="6 x 8 pixels; a crop of 7 does not fit"):
+        crops_of(_clip(), size, num_crops)
 
 
 @pytest.mark.parametrize("crop", ["corner", "random", "center"])

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 from models.augment import Augment
 from models.backbones.base import IMAGENET_MEAN, IMAGENET_STD
 from models.clips import ClipDataset, ClipShape, normalize, snippet_rows, split_videos, target_of, video_views
+from pipeline.errors import InputError
 from pipeline.shards.reader import ShardReader
 
 SHAPE = ClipShape(num_segments=3, snippet_length=1, size=8)
@@ -103,6 +104,41 @@ def test_short_video_is_padded_with_its_last_frame(make_shards) -> None:
     assert frame_numbers(clip) == [[0, 1, 1], [0, 1, 1]]
 
 
+def test_a_video_shorter_than_the_protocol_is_repeated_from_its_start(make_shards) -> None:
+    reader = numbered(make_shards, num_frames=4)
+    every_frame = ClipShape(10, 1, 8)
+    clip, _ = dataset_of(reader, shape=every_frame, repeat_to=10)[0, 0]
+    assert frame_numbers(clip) == [[number % 4] for number in range(10)]
+    views = video_views(reader, reader.videos[0], every_frame, num_clips=1, num_crops=1, repeat_to=10)
+    assert torch.equal(views[0], clip)
+    assert torch.equal(dataset_of(reader, shape=every_frame, repeat_to=10, cache_bytes=0)[0, 0][0], clip)
+
+
+def test_snippets_run_across_the_seam_of_a_repeated_video(make_shards) -> None:
+    reader = numbered(make_shards, num_frames=4)
+    clip, _ = dataset_of(reader, shape=ClipShape(1, 9, 8), repeat_to=9)[0, 0]
+    assert frame_numbers(clip) == [[0, 1, 2, 3, 0, 1, 2, 3, 0]]
+
+
+def test_a_video_as_long_as_the_protocol_is_taken_as_it_is(make_shards) -> None:
+    reader = numbered(make_shards, num_frames=12)
+    for repeat_to in (None, 5, 12):
+        views = video_views(reader, reader.videos[0], SHAPE, num_clips=3, num_crops=1, repeat_to=repeat_to)
+        assert torch.equal(views, video_views(reader, reader.videos[0], SHAPE, num_clips=3, num_crops=1))
+
+
+def test_videos_of_several_sizes_give_clips_of_one_size(make_shards) -> None:
+    sizes = ((16, 24), (30, 16), (16, 17))
+    frames = [np.zeros((6, height, width, 3), np.uint8) for height, width in sizes]
+    videos = [(f"v{number}", "train", (0,), data) for number, data in enumerate(frames)]
+    reader = make_shards(videos, class_names=("x", "y"))
+    dataset = ClipDataset(reader, split="train", shape=ClipShape(3, 1, 16), augment=Augment(16, "corner", mirror=True))
+    ((clips, _),) = DataLoader(dataset, batch_sampler=[[(0, 0), (0, 1), (0, 2)]])
+    assert clips.shape == (3, 3, 1, 3, 16, 16)
+    for video in reader.videos:
+        assert video_views(reader, video, ClipShape(3, 1, 16), num_clips=1, num_crops=10).shape[0] == 10
+
+
 def test_normalisation_is_imagenets_for_rgb_and_centred_for_flow() -> None:
     white = normalize(np.full((1, 1, 2, 2, 3), 255, np.uint8))[0, 0, :, 0, 0]
     torch.testing.assert_close(white, (1 - torch.tensor(IMAGENET_MEAN)) / torch.tensor(IMAGENET_STD))
@@ -133,7 +169,9 @@ def test_test_views_depend_on_seed_and_video_name_alone(coloured: ShardReader) -
 
 
 def test_wrong_arguments_are_named(coloured: ShardReader) -> None:
-    with pytest.raises(ValueError, match="split is 'val'; the shards hold test, train"):
+    with pytest.raises(
+        InputError, match=r"no video of the split 'val' .*stored: 4 in 'test', 8 in 'train'\); name one"
+    ):
         split_videos(coloured, "val")
-    with pytest.raises(ValueError, match="num_crops is 3; it must be 1"):
-        video_views(coloured, coloured.videos[0], SHAPE, num_clips=1, num_crops=3)
+    with pytest.raises(ValueError, match="num_crops is 4; it must be 1, 3 or 10"):
+        video_views(coloured, coloured.videos[0], SHAPE, num_clips=1, num_crops=4)

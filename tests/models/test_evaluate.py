@@ -65,6 +65,43 @@ def test_score_is_the_mean_over_the_views_before_softmax(coloured: ShardReader, 
     np.testing.assert_allclose(result.scores[1], expected, rtol=1e-4, atol=1e-5)
 
 
+def test_the_data_sets_own_split_is_tested_unless_another_is_named(make_shards, checkpoint: Path) -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
+    videos = [(split, split, (0,), frames) for split in ("test", "train", "val")]
+    reader = make_shards(videos, class_names=("red", "green"), name="kinetics400")
+    assert evaluate(reader, checkpoint, config=CONFIG).video_ids == ("val",)
+    assert evaluate(reader, checkpoint, config=replace(CONFIG, split="test")).video_ids == ("test",)
+
+
+def test_a_split_without_a_video_is_named_with_those_there_are(make_shards, checkpoint: Path) -> None:
+    frames = np.zeros((4, 32, 32, 3), np.uint8)
+    reader = make_shards([("v", "train", (0,), frames)], class_names=("red", "green"), name="something-v2")
+    with pytest.raises(InputError, match="no video of the split 'val' has frames in the something-v2 shards .*1 in 't"):
+        evaluate(reader, checkpoint, config=CONFIG)
+
+
+def test_a_short_sports_video_is_tested_repeated_to_five_minutes(make_shards, checkpoint: Path, monkeypatch) -> None:
+    asked = []
+
+    def views(*arguments, **options):
+        asked.append(options["repeat_to"])
+        return video_views(*arguments, **options)
+
+    monkeypatch.setattr("models.evaluate.video_views", views)
+    frames = np.zeros((4, 32, 32, 3), np.uint8)
+    reader = make_shards([("v", "test", (0,), frames)], class_names=("a", "b"), name="sports1m", fps=1.0)
+    evaluate(reader, checkpoint, config=CONFIG)
+    assert asked == [300]
+
+
+def test_the_crops_of_a_test_may_be_larger_than_those_of_training(coloured: ShardReader, checkpoint: Path) -> None:
+    own, larger = (evaluate(coloured, checkpoint, config=replace(CONFIG, num_crops=3, size=size)) for size in (24, 32))
+    np.testing.assert_array_equal(
+        evaluate(coloured, checkpoint, config=replace(CONFIG, num_crops=3)).scores, own.scores
+    )
+    assert (own.scores != larger.scores).any()
+
+
 def test_same_seed_same_scores(coloured: ShardReader, checkpoint: Path) -> None:
     first, again = (evaluate(coloured, checkpoint, config=CONFIG).scores for _ in range(2))
     np.testing.assert_array_equal(first, again)
@@ -120,7 +157,7 @@ def test_streams_of_other_videos_are_not_fused() -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"num_crops": 5}, "num_crops is 5; it must be 1 or 10"),
+        ({"num_crops": 5}, "num_crops is 5; it must be 1, 3 or 10"),
         ({"num_clips": 0}, "num_clips is 0; it must be at least 1"),
         ({"max_missing_share": 1.0}, "max_missing_share is 1.0; it must be at least 0 and below 1"),
     ],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.metrics import FUSION_WEIGHTS, compute_metrics, fuse
+from models.metrics import FUSION_WEIGHTS, compute_metrics, fuse, mean_metrics
 
 
 def test_top_k_and_confusion_count_by_hand() -> None:
@@ -32,11 +32,32 @@ def test_classes_without_positives_are_left_out_and_counted() -> None:
     assert metrics.mean_ap == 1
 
 
-def test_multi_label_data_have_no_accuracy() -> None:
+def test_multi_label_data_have_no_accuracy_but_hits() -> None:
     metrics = compute_metrics(np.eye(3), [(0, 1), (1,), (2,)], multi_label=True)
     assert metrics.top1 is metrics.top5 is metrics.confusion is None
-    assert set(metrics.as_dict()) >= {"mAP", "num_videos"}
-    assert "top1" not in metrics.as_dict()
+    assert list(metrics.as_dict()) == ["hit1", "hit5", "mAP", "num_videos"]
+    single = compute_metrics(np.eye(3), [(0,), (1,), (2,)], multi_label=False)
+    assert list(single.as_dict()) == ["top1", "top5", "mAP", "num_videos"]
+
+
+def test_hit_at_k_counts_videos_with_one_of_their_labels_among_the_k_best() -> None:
+    scores = np.array([[6, 5, 4, 3, 2, 1]] * 5, float)
+    labels = [(0, 5), (1,), (4, 5), (5,), ()]  # best label comes first, second, fifth, sixth, never
+    metrics = compute_metrics(scores, labels, multi_label=True)
+    assert metrics.hit1 == 1 / 5
+    assert metrics.hit5 == 3 / 5
+
+
+def test_hit_at_k_is_top_k_accuracy_where_every_video_has_one_label() -> None:
+    generator = np.random.default_rng(0)
+    scores, labels = generator.normal(size=(50, 8)), [(int(label),) for label in generator.integers(0, 8, 50)]
+    many, one = (compute_metrics(scores, labels, multi_label=multi) for multi in (True, False))
+    assert (many.hit1, many.hit5) == (one.top1, one.top5)
+
+
+def test_the_mean_over_splits_is_of_what_all_of_them_have() -> None:
+    splits = [{"top1": 0.5, "mAP": 0.2}, {"top1": 0.6, "mAP": 0.4}, {"top1": 0.7}]
+    assert mean_metrics(splits) == pytest.approx({"top1": 0.6})
 
 
 @pytest.mark.parametrize("num_classes", [2, 3, 8])

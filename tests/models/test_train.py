@@ -12,6 +12,7 @@ import torch
 from models import build_model
 from models.checkpoint import read_checkpoint
 from models.clip_shape import ClipShape
+from models.clips import ClipDataset
 from models.evaluate import EvaluateConfig, evaluate, restore_model
 from models.train import EpochBatches, TrainConfig, learning_rate_at, set_phase, train
 from pipeline.errors import InputError
@@ -55,6 +56,31 @@ def test_same_seed_same_bytes_and_another_seed_others(coloured: ShardReader, tmp
     parallel = train(coloured, "tdn", config=replace(CONFIG, num_workers=2), out=tmp_path / "3.pt")
     assert parallel.read_bytes() == first
     assert train(coloured, "tdn", config=replace(CONFIG, seed=1), out=tmp_path / "4.pt").read_bytes() != first
+
+
+def test_the_training_split_can_be_named_and_must_have_videos(coloured: ShardReader, tmp_path: Path) -> None:
+    own = train(coloured, "tsn", config=CONFIG, out=tmp_path / "own.pt").read_bytes()
+    named = train(coloured, "tsn", config=replace(CONFIG, split="train"), out=tmp_path / "named.pt").read_bytes()
+    other = train(coloured, "tsn", config=replace(CONFIG, split="test"), out=tmp_path / "other.pt").read_bytes()
+    assert own == named != other
+    with pytest.raises(
+        InputError, match="no video of the split 'trainval' has frames .*name one of these as train.split"
+    ):
+        train(coloured, "tsn", config=replace(CONFIG, split="trainval"), out=tmp_path / "none.pt")
+
+
+def test_a_short_sports_video_is_trained_on_repeated_to_five_minutes(make_shards, tmp_path: Path, monkeypatch) -> None:
+    asked = []
+
+    def dataset(*arguments, **options):
+        asked.append(options["repeat_to"])
+        return ClipDataset(*arguments, **options)
+
+    monkeypatch.setattr("models.train.ClipDataset", dataset)
+    videos = [(f"v{n}", "train", (n % 2,), np.full((3, 32, 32, 3), n, np.uint8)) for n in range(4)]
+    reader = make_shards(videos, class_names=("a", "b"), name="sports1m", multi_label=True, fps=1.0)
+    train(reader, "conv_pooling", config=replace(CONFIG, epochs=1), out=tmp_path / "c.pt")
+    assert asked == [300]
 
 
 def test_global_random_state_is_left_alone(coloured: ShardReader, tmp_path: Path) -> None:
