@@ -28,6 +28,7 @@ from pipeline.shards.ledger import (
     write_dataset,
     write_index,
     write_ledger,
+    write_list_splits,
 )
 from pipeline.shards.parquet import StoredEntry
 from pipeline.shards.plan import ShardPlan, modality_digest, plan_shards, source_numbers
@@ -135,10 +136,9 @@ def _refuse_other_parameters(storage: Storage, existing: dict[str, _Existing], p
         if modality not in parameters.modalities or about["parameters_digest"] == modality_digest(parameters, modality):
             continue
         section = parameters.frames if modality == "rgb" else parameters.flow
+        old, new = about["parameters"], section.model_dump()
         changes = [
-            f"{key} {about['parameters'].get(key)} -> {value}"
-            for key, value in section.model_dump().items()
-            if about["parameters"].get(key) != value
+            f"{key} {old.get(key)} -> {new.get(key)}" for key in {**new, **old} if old.get(key) != new.get(key)
         ] or [f"format {name.rpartition('.')[2]} -> {parameters.format}"]
         raise InputError(
             f"{storage.shown} holds {modality} shards of other parameters ({', '.join(changes)}); choose another "
@@ -224,6 +224,7 @@ def _close(
     _check_handover(manifest, parameters, gathered.ledger)
     write_index(storage, gathered.index)
     write_ledger(storage, gathered.ledger)
+    write_list_splits(storage, manifest)
     sizes = storage.sizes()
     write_dataset(storage, _dataset_content(manifest, gathered, sizes))
     asked = tuple(row for row in gathered.ledger if row.modality in parameters.modalities)

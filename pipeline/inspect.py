@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
 
 from pipeline.errors import InputError
 from pipeline.flow import dequantize, flow_to_color
-from pipeline.shards.ledger import count_by_reason, count_by_status, read_dataset, read_ledger
+from pipeline.shards.ledger import count_by_reason, count_by_status, read_dataset, read_ledger, read_list_splits
 from pipeline.shards.reader import ShardReader, StoredVideo
 from pipeline.shards.schema import PREFIXES, SCHEMAS, LedgerRow
 from pipeline.sheet import MARGIN, labelled_thumbnail, pad_right, stack_bands
@@ -35,7 +36,10 @@ class ModalitySummary:
 
 @dataclass(frozen=True)
 class Inspection:
-    """A finished extraction: its data set, its modalities and the rows of the ledger that are not ok."""
+    """A finished extraction: its data set, its modalities and the rows of the ledger that are not ok.
+
+    `list_splits`: number of the train/test split -> split -> listed videos; empty where the data set has only one.
+    """
 
     location: str
     dataset: str
@@ -45,6 +49,7 @@ class Inspection:
     libraries: dict[str, str]
     modalities: tuple[ModalitySummary, ...]
     failures: tuple[LedgerRow, ...]
+    list_splits: dict[int, dict[str, int]]
 
 
 def inspect_shards(path: str | os.PathLike[str]) -> Inspection:
@@ -60,6 +65,7 @@ def inspect_shards(path: str | os.PathLike[str]) -> Inspection:
         libraries=about["libraries"],
         modalities=tuple(_summary(modality, about, ledger) for modality in SCHEMAS if modality in about["parameters"]),
         failures=tuple(row for row in ledger if row.status != "ok"),
+        list_splits={number: dict(Counter(splits.values())) for number, splits in read_list_splits(storage).items()},
     )
 
 

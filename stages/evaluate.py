@@ -5,21 +5,22 @@ from __future__ import annotations
 import sys
 
 from models.evaluate import evaluate
-from pipeline.shards.reader import ShardReader
 from stages import edge
-from stages.params import RUNS, SHARDS, load_params
-from stages.results import write_results
+from stages.params import load_params
+from stages.results import metric_words, write_results
 
 
 def main(model: str, modality: str) -> None:
     """Run the stage."""
-    folder = RUNS / f"{model}-{modality}"
     with edge.messages(), edge.wrong_arguments():
-        config = load_params().evaluate
-        reader = ShardReader(SHARDS[modality], modality=modality)
+        params = load_params()
+        reader, folder = params.open_shards(modality), params.runs / f"{model}-{modality}"
         with edge.progress(f"{model} {modality}") as update:
-            scores = evaluate(reader, folder / "checkpoint.pt", config=config, on_video=update)
-        write_results(folder, scores, reader.info)
+            scores = evaluate(reader, folder / "checkpoint.pt", config=params.evaluate, on_video=update)
+        metrics = write_results(folder, scores, reader.info, list_split=params.dataset.list_split)
+    split = params.evaluate.split_of(reader.info.name)
+    words = metric_words(metrics.as_dict(), reader.info.name)
+    edge.out.print(f"{model} {modality}: {words} on {metrics.num_videos} {split} videos", highlight=False)
 
 
 if __name__ == "__main__":

@@ -7,22 +7,23 @@ from dataclasses import replace
 
 from models.evaluate import check_same_videos, read_scores
 from models.metrics import fuse
-from pipeline.shards.reader import ShardReader
 from stages import edge
-from stages.params import RUNS, SHARDS, load_params
+from stages.params import load_params
 from stages.results import write_results
 
 
 def main(model: str) -> None:
     """Run the stage."""
     with edge.messages(), edge.wrong_arguments():
-        weights = load_params().fuse
-        rgb, flow = (read_scores(RUNS / f"{model}-{modality}" / "scores.parquet") for modality in ("rgb", "flow"))
+        params = load_params()
+        weights = params.fuse
+        rgb, flow = (read_scores(params.runs / f"{model}-{one}" / "scores.parquet") for one in ("rgb", "flow"))
         check_same_videos(rgb, flow)
         fused = replace(rgb, scores=fuse(rgb.scores, flow.scores, weights=(weights.rgb, weights.flow)))
-        folder = RUNS / f"{model}-fused"
+        folder = params.runs / f"{model}-fused"
         folder.mkdir(parents=True, exist_ok=True)
-        write_results(folder, fused, ShardReader(SHARDS["rgb"], modality="rgb").info)
+        info = params.open_shards("rgb").info
+        write_results(folder, fused, info, list_split=params.dataset.list_split)
 
 
 if __name__ == "__main__":

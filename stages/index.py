@@ -55,8 +55,7 @@ def main() -> None:
 
     with edge.messages():
         section = load_params().dataset
-        listing = read_videos(section.name, Path(section.root), list_split=section.list_split)
-        write_index(listing, MANIFEST)
+        write_index(read_videos(section.name, Path(section.root)), MANIFEST)
 
 
 if __name__ == "__main__":

@@ -10,20 +10,23 @@ from pydantic import Field
 
 from models.evaluate import EvaluateConfig
 from models.train import TrainConfig
+from pipeline.datasets import dataset_spec
+from pipeline.datasets.defaults import flow_parameters, frame_parameters
 from pipeline.errors import InputError
 from pipeline.parameters import ExtractParameters, FlowParameters, FrameParameters, Limits, Strict
+from pipeline.shards.reader import ShardReader
 from stages import edge
 
 PARAMS = Path("params.yaml")
 MANIFEST = Path("data/manifest.parquet")
 SHARDS = {"rgb": Path("data/shards/rgb"), "flow": Path("data/shards/flow")}
-RUNS = Path("runs")
 
 
 class DatasetSection(Strict):
     """Which data set the pipeline runs on: a name of `tdn-data datasets` and the folder where it lies.
 
-    `list_split` is one of the train/test splits of a set that has several, from 1.
+    `list_split` is the train/test split, from 1, that is trained and tested on where the data set has several; the
+    shards serve them all.
     """
 
     name: str
@@ -57,24 +60,33 @@ class FuseSection(Strict):
 
 
 class Params(Strict):
-    """The whole of params.yaml."""
+    """The whole of params.yaml. `runs` is the folder of what is trained and measured.
 
+    Where `frames` or `flow` is null, they are stored as the data set's paper has it.
+    """
+
+    runs: Path = Path("runs")
     dataset: DatasetSection
     demo: DemoSection
     extract: ExtractSection
-    frames: FrameParameters
-    flow: FlowParameters
+    frames: FrameParameters | None = None
+    flow: FlowParameters | None = None
     train: TrainConfig
     evaluate: EvaluateConfig
     fuse: FuseSection = FuseSection()
 
     def extract_parameters(self, modality: str) -> ExtractParameters:
         """Return what the extraction of one modality is told."""
+        spec = dataset_spec(self.dataset.name)
         return ExtractParameters(
-            frames=self.frames if modality == "rgb" else None,
-            flow=self.flow if modality == "flow" else None,
+            frames=self.frames or frame_parameters(spec) if modality == "rgb" else None,
+            flow=self.flow or flow_parameters(spec) if modality == "flow" else None,
             **self.extract.model_dump(include={"format", "videos_per_shard", "limits"}),
         )
+
+    def open_shards(self, modality: str) -> ShardReader:
+        """Open the pipeline's own shards of one modality, with the train/test split that is trained and tested on."""
+        return ShardReader(SHARDS[modality], modality=modality, list_split=self.dataset.list_split)
 
 
 def load_params(path: Path = PARAMS) -> Params:

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from models.report import sample_videos, write_report
-from pipeline.shards.reader import ShardReader
 from pipeline.shards.schema import library_versions
 from stages import edge
-from stages.params import SHARDS, load_params
-from stages.results import REPORT, read_results
+from stages.params import load_params
+from stages.results import REPORT, read_results, result_columns
 
 
 def main() -> None:
     """Run the stage."""
     with edge.messages():
         params = load_params()
-        frames = ShardReader(SHARDS["rgb"], modality="rgb")
-        flow = ShardReader(SHARDS["flow"], modality="flow")
+        frames, flow = params.open_shards("rgb"), params.open_shards("flow")
+        split, runs = params.evaluate.split_of(frames.info.name), read_results(params.runs, frames.info)
         write_report(
-            REPORT,
+            params.runs / REPORT,
             dataset=frames.info.name,
             class_names=frames.info.class_names,
-            runs=read_results(frames.info),
-            samples=sample_videos(frames, flow, split=params.evaluate.split),
+            runs=runs,
+            metric_names=result_columns(frames.info.name, [run.metrics for run in runs]),
+            split=split,
+            samples=sample_videos(frames, flow, split=split),
             facts=_facts(params),
         )
 
@@ -29,6 +30,8 @@ def main() -> None:
 def _facts(params) -> dict[str, str]:
     """Return the parameters and library versions as lines for the page."""
     sections = params.model_dump()
+    sections |= {"frames": params.extract_parameters("rgb").frames.model_dump()}
+    sections |= {"flow": params.extract_parameters("flow").flow.model_dump()}
     facts = {name: _words(sections[name]) for name in ("dataset", "frames", "flow", "train", "evaluate")}
     return facts | {"libraries": _words(library_versions())}
 

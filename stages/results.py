@@ -1,30 +1,40 @@
-"""Where a stage's results lie, how they are written, and the table that `make repro` prints."""
+"""How results are written and read, and the table that `make repro` and `tdn-data results` print."""
 
 from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from rich.table import Table
 
 from models.evaluate import VideoScores, read_scores, write_scores
-from models.metrics import Metrics, compute_metrics
+from models.metrics import Metrics, compute_metrics, mean_metrics
 from models.report import RunResult
+from pipeline.datasets import dataset_spec
+from pipeline.datasets.base import METRIC_NAMES
+from pipeline.errors import InputError
 from pipeline.shards.reader import DatasetInfo
 from stages import edge
-from stages.params import RUNS
+from stages.params import load_params
 
-REPORT = RUNS / "report.html"
+REPORT = "report.html"
 MODALITIES = ("rgb", "flow", "fused")
 
+Runs = Mapping[str, Mapping[str, float]]  # run, e.g. tdn-rgb -> what its metrics.json says
 
-def write_results(folder: Path, scores: VideoScores, info: DatasetInfo) -> Metrics:
-    """Write a run's scores, metrics.json, per-class average precision and confusion pairs; return the metrics."""
+
+def write_results(folder: Path, scores: VideoScores, info: DatasetInfo, *, list_split: int | None = None) -> Metrics:
+    """Write a run's scores, metrics.json, per-class average precision and confusion pairs; return the metrics.
+
+    metrics.json also says which train/test split it was, where the data set has several.
+    """
     metrics = compute_metrics(scores.scores, scores.labels, multi_label=info.multi_label)
     write_scores(folder / "scores.parquet", scores)
-    (folder / "metrics.json").write_text(json.dumps(metrics.as_dict(), indent=2) + "\n")
+    which = {} if list_split is None else {"list_split": list_split}
+    (folder / "metrics.json").write_text(json.dumps(metrics.as_dict() | which, indent=2) + "\n")
     values = zip(info.class_names, metrics.per_class_ap.tolist(), strict=True)
     _write_csv(folder / "average_precision.csv", ("class", "average_precision"), list(values))
     predicted = scores.scores.argmax(1)
@@ -37,12 +47,12 @@ def write_results(folder: Path, scores: VideoScores, info: DatasetInfo) -> Metri
     return metrics
 
 
-def read_results(info: DatasetInfo) -> list[RunResult]:
+def read_results(runs: Path, info: DatasetInfo) -> list[RunResult]:
     """Return every evaluated run, by model and then RGB, flow, fused, recomputed from its scores."""
     found = []
-    names = {path.parent.name.rpartition("-") for path in RUNS.glob("*/scores.parquet")}
+    names = {path.parent.name.rpartition("-") for path in runs.glob("*/scores.parquet")}
     for model, _, modality in sorted(names, key=lambda name: (name[0] != "tsn", name[0], MODALITIES.index(name[2]))):
-        folder = RUNS / f"{model}-{modality}"
+        folder = runs / f"{model}-{modality}"
         scores = read_scores(folder / "scores.parquet")
         metrics = compute_metrics(scores.scores, scores.labels, multi_label=info.multi_label)
         found.append(
@@ -67,20 +77,69 @@ def _write_csv(path: Path, header: tuple[str, ...], rows: list[tuple]) -> None:
         writer.writerows(rows)
 
 
-def print_results() -> None:
-    """Print the metrics of all runs as a table, and where the report lies."""
-    metrics = {path.parent.name: json.loads(path.read_text()) for path in RUNS.glob("*-*/metrics.json")}
-    models = sorted({name.rpartition("-")[0] for name in metrics}, key=lambda model: (model != "tsn", model))
-    table = Table("network", *(f"{modality} {name}" for modality in MODALITIES for name in ("top-1", "mAP")))
-    for model in models:
-        cells = [
-            _percent(metrics.get(f"{model}-{modality}", {}).get(name))
-            for modality in MODALITIES
-            for name in ("top1", "mAP")
-        ]
-        table.add_row(model.upper(), *cells)
-    edge.out.print(table)
-    edge.out.print(f"report: {REPORT}", highlight=False)
+def result_columns(dataset: str, runs: Iterable[Mapping[str, float]]) -> dict[str, str]:
+    """Return what is shown of a data set's runs, name in metrics.json -> name in words: its own metrics, then mAP.
+
+    What no run has is left out: there is no top-1 where videos have several labels.
+    """
+    measured = {name for run in runs for name in run}
+    own = dict.fromkeys((*dataset_spec(dataset).metrics, "mAP"))
+    return {name: METRIC_NAMES[name] for name in own if name in measured}
+
+
+def metric_words(metrics: Mapping[str, float], dataset: str) -> str:
+    """Return a run's metrics in percent, in words, e.g. `top-1 98.5, mAP 99.2`."""
+    columns = result_columns(dataset, [metrics])
+    return ", ".join(f"{words} {_percent(metrics[name])}" for name, words in columns.items())
+
+
+def read_metrics(folder: Path) -> Runs:
+    """Return the content of every run's metrics.json in a folder, e.g. of `tdn-rgb`; InputError where there is none."""
+    found = {path.parent.name: json.loads(path.read_text()) for path in sorted(folder.glob("*-*/metrics.json"))}
+    if not found:
+        raise InputError(f"{folder} holds no evaluated network (<network>-<modality>/metrics.json).", path=folder)
+    return found
+
+
+def mean_over(folders: Mapping[str, Runs]) -> Runs:
+    """Return the mean metrics of every run that is in all folders; raise InputError when one split counts twice."""
+    folder_of: dict[int, str] = {}
+    for folder, runs in folders.items():
+        for number in {run["list_split"] for run in runs.values() if "list_split" in run}:
+            if folder_of.setdefault(number, folder) != folder:
+                raise InputError(f"{folder_of[number]} and {folder} are both of list split {number}; give each once.")
+    first, *others = folders.values()
+    shared = [name for name in first if all(name in other for other in others)]
+    means = {name: mean_metrics([runs[name] for runs in folders.values()]) for name in shared}
+    return {name: {key: value for key, value in mean.items() if key != "list_split"} for name, mean in means.items()}
+
+
+def results_table(folders: Mapping[str, Runs], dataset: str) -> Table:
+    """Return one row for each network and folder, one column for each modality and metric."""
+    columns = result_columns(dataset, [run for runs in folders.values() for run in runs.values()])
+    heads = [f"{modality} {words}" for modality in MODALITIES for words in columns.values()]
+    table = Table("network", *(["runs"] if len(folders) > 1 else []), *heads)
+    models = {name.rpartition("-")[0] for runs in folders.values() for name in runs}
+    for model in sorted(models, key=lambda model: (model != "tsn", model)):
+        for folder, runs in folders.items():
+            found = [runs.get(f"{model}-{modality}", {}) for modality in MODALITIES]
+            cells = [_percent(run.get(name)) for run in found for name in columns]
+            table.add_row(model.upper(), *([folder] if len(folders) > 1 else []), *cells)
+    return table
+
+
+def print_results(folders: Sequence[Path] = (), *, as_json: bool = False) -> None:
+    """Print the metrics of all runs in `folders` (default: the pipeline's own); of several folders also the mean."""
+    params = load_params()
+    found = {str(folder): read_metrics(folder) for folder in folders or (params.runs,)}
+    if len(found) > 1:
+        found[f"mean of {len(found)}"] = mean_over(found)
+    if as_json:
+        edge.print_json(found)
+        return
+    edge.out.print(results_table(found, params.dataset.name))
+    if not folders:
+        edge.out.print(f"report: {params.runs / REPORT}", highlight=False)
 
 
 def _percent(value: float | None) -> str:
@@ -88,4 +147,5 @@ def _percent(value: float | None) -> str:
 
 
 if __name__ == "__main__":
-    print_results()
+    with edge.messages():
+        print_results()

@@ -7,17 +7,15 @@ import sys
 from dvclive import Live
 
 from models.train import EpochReport, train
-from pipeline.shards.reader import ShardReader
 from stages import edge
-from stages.params import RUNS, SHARDS, load_params
+from stages.params import load_params
 
 
 def main(model: str, modality: str) -> None:
     """Run the stage."""
-    folder = RUNS / f"{model}-{modality}"
     with edge.messages(), edge.wrong_arguments():
-        config = load_params().train
-        reader = ShardReader(SHARDS[modality], modality=modality)
+        params = load_params()
+        config, reader, folder = params.train, params.open_shards(modality), params.runs / f"{model}-{modality}"
         live = Live(dir=str(folder / "training"), dvcyaml=None, save_dvc_exp=False, report=None)
         with live, edge.progress(f"{model} {modality}", total=config.epochs) as update:
 

@@ -1,4 +1,4 @@
-"""Index, ledger and dataset.json: what a folder of shards says as a whole, gathered from the shards themselves."""
+"""Index, ledger, splits and dataset.json: what a folder of shards says as a whole."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import InputError, StorageError
+from pipeline.manifest import VideoRecord
 from pipeline.shards.parquet import StoredEntry
-from pipeline.shards.schema import INDEX_SCHEMA, LEDGER_SCHEMA, LedgerRow
+from pipeline.shards.schema import INDEX_SCHEMA, LEDGER_SCHEMA, SPLITS_SCHEMA, LedgerRow
 from pipeline.storage import Storage
 
 INDEX_NAME = "index.parquet"
 LEDGER_NAME = "ledger.parquet"
 DATASET_NAME = "dataset.json"
+SPLITS_NAME = "splits.parquet"
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,28 @@ def write_ledger(storage: Storage, rows: Iterable[LedgerRow]) -> None:
     """Publish ledger.parquet, sorted by modality and identifier."""
     ordered = sorted(rows, key=lambda row: (row.modality, row.video_id))
     _publish_table(storage, LEDGER_NAME, [asdict(row) for row in ordered], LEDGER_SCHEMA)
+
+
+def write_list_splits(storage: Storage, records: Iterable[VideoRecord]) -> None:
+    """Publish splits.parquet, sorted by identifier; where no video has list splits there is to be no such file."""
+    rows = [
+        {"video_id": record.video_id, "list_split": number, "split": split}
+        for record in sorted(records, key=lambda record: record.video_id)
+        for number, split in enumerate(record.list_splits, start=1)
+        if split is not None
+    ]
+    if rows:
+        _publish_table(storage, SPLITS_NAME, rows, SPLITS_SCHEMA)
+    else:
+        storage.delete(SPLITS_NAME)
+
+
+def read_list_splits(storage: Storage) -> dict[int, dict[str, str]]:
+    """Return list split -> video -> split; nothing where the data set has one train/test split only."""
+    found: dict[int, dict[str, str]] = {}
+    for row in _read_table(storage, SPLITS_NAME) if SPLITS_NAME in storage.names() else ():
+        found.setdefault(row["list_split"], {})[row["video_id"]] = row["split"]
+    return dict(sorted(found.items()))
 
 
 def read_index(storage: Storage) -> list[IndexRow]:

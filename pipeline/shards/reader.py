@@ -16,9 +16,10 @@ import numpy as np
 
 from pipeline.errors import InputError
 from pipeline.images import decode_image
+from pipeline.manifest import UNUSED
 from pipeline.shards.formats import Shard, open_shard
-from pipeline.shards.ledger import IndexRow, read_dataset, read_index, read_ledger
-from pipeline.shards.schema import VideoRows
+from pipeline.shards.ledger import IndexRow, read_dataset, read_index, read_ledger, read_list_splits
+from pipeline.shards.schema import LedgerRow, VideoRows
 from pipeline.storage import Storage
 
 OPEN_SHARDS = 32  # files kept open per process; the one unused for longest is closed first
@@ -54,9 +55,13 @@ class StoredFrames:
 
 
 class ShardReader:
-    """A finished extraction, one modality. Picklable; shards are opened lazily in each process."""
+    """A finished extraction, one modality. Picklable; shards are opened lazily in each process.
 
-    def __init__(self, path: str | os.PathLike[str], *, modality: str = "rgb") -> None:
+    `list_split` is one of the train/test splits of a data set that has several (HMDB51, UCF101: 1 to 3): a video's
+    `split` is then that one's, or `unused` where it has none there. None takes the split the shards were made with.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, modality: str = "rgb", list_split: int | None = None) -> None:
         self._storage = Storage(path)
         self.modality = modality
         about = read_dataset(self._storage)
@@ -70,8 +75,9 @@ class ShardReader:
             about["name"], tuple(about["class_names"]), about["multi_label"], about["parameters"][modality]
         )
         self._rows = {row.video_id: row for row in read_index(self._storage) if row.modality == modality}
+        self._splits = None if list_split is None else self._list_split(list_split)
         self.videos = tuple(
-            StoredVideo(row.video_id, row.split, row.labels, row.num_rows) for row in self._rows.values()
+            StoredVideo(row.video_id, self._split_of(row), row.labels, row.num_rows) for row in self._rows.values()
         )
         self._open: OrderedDict[str, Shard] = OrderedDict()
         self._process = os.getpid()
@@ -81,8 +87,19 @@ class ShardReader:
 
     def missing(self, split: str) -> tuple[str, ...]:
         """Return the videos of a split that the ledger lists and that have nothing to read, as `self.videos` sorted."""
-        listed = (row for row in read_ledger(self._storage) if row.modality == self.modality and row.split == split)
-        return tuple(row.video_id for row in listed if row.video_id not in self._rows)
+        listed = (row for row in read_ledger(self._storage) if row.modality == self.modality)
+        return tuple(row.video_id for row in listed if row.video_id not in self._rows and self._split_of(row) == split)
+
+    def _list_split(self, number: int) -> dict[str, str]:
+        """Return video -> split of one list split; raise InputError where the shards do not know it."""
+        splits = read_list_splits(self._storage)
+        if number not in splits:
+            known = f"its shards know {', '.join(map(str, splits))}" if splits else "its data set has one split only"
+            raise InputError(f"{self._storage.shown} has no list split {number}; {known}.", key="list_split")
+        return splits[number]
+
+    def _split_of(self, row: IndexRow | LedgerRow) -> str:
+        return row.split if self._splits is None else self._splits.get(row.video_id, UNUSED)
 
     def read(self, video_id: str, rows: Sequence[int] | None = None) -> StoredFrames:
         """Return the decoded rows of one video, or those at the positions `rows`; raise InputError if it is unknown."""

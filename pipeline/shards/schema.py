@@ -5,6 +5,7 @@
     index.parquet                   video -> shard, rows
     ledger.parquet                  every video's fate
     dataset.json                    classes, parameters, versions, counts
+    splits.parquet                  only where the data set has several train/test splits: each video's in each of them
 
 A shard carries the ledger rows of its own videos in its metadata, so that a folder of shards is complete in itself:
 index and ledger are gathered from there, and an interrupted run continues from what it finds.
@@ -79,6 +80,8 @@ LEDGER_SCHEMA = pa.schema(
         ("shard", pa.string()),
     ]
 )
+
+SPLITS_SCHEMA = pa.schema([("video_id", pa.string()), ("list_split", pa.int32()), ("split", pa.string())])
 
 STATUSES = ("ok", "partial", "failed")
 

@@ -10,7 +10,16 @@ import numpy as np
 
 from pipeline.errors import ShardError
 from pipeline.shards.formats import Shard, open_shard
-from pipeline.shards.ledger import DATASET_NAME, count_by_reason, count_by_status, read_dataset, read_index, read_ledger
+from pipeline.shards.ledger import (
+    DATASET_NAME,
+    SPLITS_NAME,
+    count_by_reason,
+    count_by_status,
+    read_dataset,
+    read_index,
+    read_ledger,
+    read_list_splits,
+)
 from pipeline.shards.parquet import StoredEntry
 from pipeline.shards.reader import decode_rows
 from pipeline.shards.schema import PAYLOADS, SCHEMAS, LedgerRow, parse_shard_name
@@ -92,14 +101,15 @@ def verify_shards(path: str | os.PathLike[str], *, on_shard: Callable[[int, int]
     """Read every shard of a finished extraction again and return all that is wrong with it.
 
     Checked: checksums (Parquet pages), that every image decodes to its size, that times do not fall, that index,
-    ledger and shards agree on every video and count, and that no shard is missing or left over. `on_shard` is called
-    with the number of shards done and their total. Raises InputError when the folder holds no finished extraction.
+    ledger, splits and shards agree on every video and count, and that no shard is missing or left over. `on_shard` is
+    called with the number of shards done and their total. Raises InputError when the folder holds no finished
+    extraction.
     """
     storage = Storage(path)
     about = read_dataset(storage)
     ledger, index = read_ledger(storage), read_index(storage)
     names = [name for name in storage.names() if parse_shard_name(name)]
-    findings = list(_listing_findings(about, names, ledger, index))
+    findings = [*_listing_findings(about, names, ledger, index), *_split_findings(storage, ledger)]
     num_images = 0
     for number, name in enumerate(names, start=1):
         rows = [row for row in ledger if row.shard == name]
@@ -125,6 +135,14 @@ def _listing_findings(about: dict, names: list[str], ledger: list[LedgerRow], in
     for key in sorted(stored.keys() & indexed.keys()):
         if stored[key] != indexed[key]:
             yield Finding(stored[key][0], key[1], f"index says {indexed[key]}, ledger says {stored[key]}")
+
+
+def _split_findings(storage: Storage, ledger: list[LedgerRow]) -> Iterator[Finding]:
+    """Yield the videos that splits.parquet puts into a train/test split and that no ledger knows."""
+    listed = {row.video_id for row in ledger}
+    for number, splits in read_list_splits(storage).items():
+        for video_id in sorted(splits.keys() - listed):
+            yield Finding(SPLITS_NAME, video_id, f"is in list split {number} and not in the ledger")
 
 
 def _verify_shard(storage: Storage, name: str, rows: list[LedgerRow]) -> tuple[list[Finding], int]:

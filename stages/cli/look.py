@@ -39,6 +39,9 @@ def inspect(path: str, sheet: Path | None, videos: int, as_json: bool) -> None:
     edge.out.print(
         f"[bold]{escape(inspection.dataset)}[/]: {inspection.num_classes} classes, {labels}", highlight=False
     )
+    for number, splits in inspection.list_splits.items():
+        counts = ", ".join(f"{count} {split}" for split, count in splits.items())
+        edge.out.print(f"list split {number}: {counts}", highlight=False)
     edge.out.print(_modality_table(inspection.modalities))
     if inspection.failures:
         print_failures(list(inspection.failures))

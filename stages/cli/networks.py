@@ -1,8 +1,9 @@
-"""The command `models`: the networks by name, with their papers and costs."""
+"""The commands `models` (the networks by name, with their papers and costs) and `results` (what they reached)."""
 
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 
 import click
 from rich.markup import escape
@@ -67,4 +68,23 @@ def _record(name: str, num_classes: int, size: int, options: dict[str, object]) 
     }
 
 
-COMMANDS = (models,)
+@click.command()
+@click.argument("folders", nargs=-1, type=click.Path(path_type=Path))
+@json_option
+def results(folders: tuple[Path, ...], as_json: bool) -> None:
+    """Show what the pipeline's networks reached, from the project's folder.
+
+    Of several FOLDERS with results also the mean: over the three splits of HMDB51 and UCF101, or over seeds.
+
+    \b
+    Examples:
+      tdn-data results
+      tdn-data results runs/split1 runs/split2 runs/split3
+    """
+    from stages.results import print_results  # brings torch
+
+    with edge.messages():
+        print_results(folders, as_json=as_json)
+
+
+COMMANDS = (models, results)

@@ -10,7 +10,8 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print the re
 list_split_option = click.option(
     "--list-split",
     type=click.IntRange(1),
-    help="Which of its train/test splits, where a data set has several (HMDB51, UCF101: 1 to 3)  [default: 1]",
+    help="Which of its train/test splits goes into the column `split`, where a data set has several (HMDB51, UCF101: "
+    "1 to 3); all of them are read and stored  [default: 1]",
 )
 
 

@@ -4,15 +4,18 @@ import fcntl
 import hashlib
 import os
 import subprocess
+from collections import Counter
 
 import pytest
 
 from pipeline.engine import run_extraction
 from pipeline.errors import InputError, StorageError
 from pipeline.index import index_dataset
+from pipeline.inspect import inspect_shards
 from pipeline.parameters import ExtractParameters, FlowParameters, FrameParameters
-from pipeline.shards.ledger import DATASET_NAME, read_dataset, read_ledger
+from pipeline.shards.ledger import DATASET_NAME, SPLITS_NAME, read_dataset, read_ledger
 from pipeline.shards.reader import ShardReader
+from pipeline.shards.verify import verify_shards
 from pipeline.storage import Storage
 
 SIZE = {"height": 48, "width": 64}
@@ -97,6 +100,49 @@ def test_an_added_video_is_decoded_alone_and_a_removed_one_touches_its_shard_alo
     (clip_folder_copy / "videos.csv").write_text(shorter)
     assert run(clip_folder_copy, out, rgb).num_shards_made == 1
     assert hashes(out) == before
+
+
+@pytest.fixture
+def three_splits(clip_folder_copy):
+    """The clip folder as lists with two train/test splits; clip 09 is in the second only."""
+    (clip_folder_copy / "annotations").mkdir()
+    for number, test in ((1, range(3)), (2, range(3, 6))):
+        for split in ("train", "test"):
+            names = [f"clip {n:02d}.mp4 {n % 2}" for n in range(9 + (number == 2)) if (n in test) == (split == "test")]
+            (clip_folder_copy / f"annotations/{split}_split_{number}.txt").write_text("\n".join(names))
+    return clip_folder_copy
+
+
+def test_one_extraction_serves_every_train_test_split(three_splits, tmp_path):
+    out, rgb = tmp_path / "out", ExtractParameters(frames=FrameParameters(**SIZE))
+    run_extraction(index_dataset("lists", three_splits), rgb, out=out, num_workers=2)
+    counts = {
+        number: Counter(video.split for video in ShardReader(out, list_split=number).videos) for number in (None, 1, 2)
+    }
+    assert counts[None] == counts[1] == {"train": 6, "test": 3, "unused": 1}
+    assert counts[2] == {"train": 7, "test": 3}
+    assert {video.video_id for video in ShardReader(out, list_split=2).videos if video.split == "test"} == {
+        "clip 03", "clip 04", "clip 05"
+    }  # fmt: skip
+    assert verify_shards(out).findings == ()
+    assert inspect_shards(out).list_splits == {1: {"train": 6, "test": 3}, 2: {"train": 7, "test": 3}}
+    with pytest.raises(InputError, match="has no list split 3; its shards know 1, 2"):
+        ShardReader(out, list_split=3)
+
+
+def test_a_video_that_failed_is_missing_from_its_split_in_each_list_split(three_splits, tmp_path):
+    (three_splits / "videos/clip 04.mp4").write_bytes(b"no video")
+    rgb = ExtractParameters(frames=FrameParameters(**SIZE))
+    run_extraction(index_dataset("lists", three_splits), rgb, out=tmp_path, num_workers=2)
+    first, second = (ShardReader(tmp_path, list_split=number) for number in (1, 2))
+    assert (first.missing("train"), first.missing("test")) == (("clip 04",), ())
+    assert (second.missing("train"), second.missing("test")) == ((), ("clip 04",))
+
+
+def test_a_set_with_one_split_keeps_no_table_of_splits(extracted):
+    assert not (extracted[0] / SPLITS_NAME).exists()
+    with pytest.raises(InputError, match="has no list split 1; its data set has one split only"):
+        ShardReader(extracted[0], list_split=1)
 
 
 def test_more_shards_are_copied_not_decoded(clip_folder, extracted, tmp_path):

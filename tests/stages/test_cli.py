@@ -4,9 +4,13 @@ import json
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from pipeline.shards.plan import MIN_SHARDS, shard_number
+from pipeline.shards.reader import ShardReader
+from pipeline.video import write_video
 from stages.cli import main
 
 README = Path(__file__).resolve().parents[2] / "README.md"
@@ -89,6 +93,14 @@ def test_too_many_failures_are_exit_code_one(shared_data, fcvid_shards):
             ("extract", "--dataset", "folder", "--root", "{}", "--out", "x", "--every-seconds", "3", "--fps", "1"),
             "exclude",
         ),
+        (
+            ("extract", "--dataset", "folder", "--root", "{}", "--out", "x", "--short-side", "8"),
+            "short_side: input should be greater than or equal to 16 (is 8)",
+        ),
+        (
+            ("extract", "--dataset", "folder", "--root", "{}", "--out", "x", "--short-side", "64", "--size", "native"),
+            "size and short_side exclude each other; give one of them",
+        ),
         (("inspect", "{}"), "holds no finished extraction"),
         (("verify", "{}"), "holds no finished extraction"),
         (("status", "{}"), "holds no shard"),
@@ -99,6 +111,38 @@ def test_wrong_input_is_one_sentence_and_exit_code_two(clip_folder, arguments, m
     code, stdout, stderr = call(*(argument.format(clip_folder) for argument in arguments))
     assert code == 2
     assert message in stderr and "Traceback" not in stdout + stderr
+
+
+@pytest.fixture
+def differing_sizes(tmp_path):
+    """A folder of three videos of 48 x 64, 80 x 48 and 50 x 75 pixels that fall into one shard."""
+    names = [name for name in map("v{}".format, range(99)) if shard_number(name, MIN_SHARDS) == 0]
+    for name, size in zip(names, ((48, 64), (80, 48), (50, 75)), strict=False):
+        pictures = np.random.default_rng(0).integers(0, 256, (4, *size, 3), dtype=np.uint8)
+        write_video(tmp_path / f"{name}.mp4", pictures, fps=10)
+    rows = [f"{name}.mp4,train,x" for name in names[:3]]
+    (tmp_path / "videos.csv").write_text("\n".join(["path,split,labels", *rows]))
+    return tmp_path, names[:3]
+
+
+@pytest.mark.parametrize("shard_format", ["parquet", "lmdb"])
+def test_a_shorter_side_gives_each_video_its_own_size_in_one_shard(differing_sizes, tmp_path, shard_format):
+    root, names = differing_sizes
+    out = tmp_path / "shards"
+    source = ("extract", "--dataset", "folder", "--root", root, "--out", out, "--short-side", 24)
+    code, _, stderr = call(*source, "--modality", "both", "--format", shard_format)
+    assert code == 0, stderr
+    assert "nothing wrong" in call("verify", out)[1]
+    code, stdout, _ = call("inspect", out, "--sheet", tmp_path / "sheet.png")
+    assert code == 0 and "short_side 24" in stdout and (tmp_path / "sheet.png").exists()
+    code, _, stderr = call(*source[:-2], "--size", "24x32", "--format", shard_format)
+    assert code == 2 and "height None -> 24, width None -> 32, short_side 24 -> None" in stderr
+    code, stdout, _ = call(*source, "--plan", "--json")
+    assert json.loads(stdout)["modalities"][0]["num_rows"] == 12
+    frames, flow = ShardReader(out), ShardReader(out, modality="flow")
+    for name, size in zip(names, ((24, 32), (40, 24), (24, 36)), strict=True):
+        assert frames.read(name).data.shape == (4, *size, 3)
+        assert flow.read(name).data.shape == (3, *size, 2)
 
 
 def test_a_read_only_output_is_said(clip_folder):

@@ -33,15 +33,26 @@ def test_the_projects_own_parameters_are_valid():
         ("train", {"epochs": -1}, "epochs is -1; it must be above 0"),
         ("frames", {"height": 8}, r"frames\.height: input should be greater than or equal to 16 \(is 8\)"),
         ("frames", {"height": None}, "height and width go together"),
+        ("frames", {"short_side": 256}, "short_side excludes height and width; set it or them to null"),
+        ("frames", {"short_side": 8}, r"frames\.short_side: input should be greater than or equal to 16 \(is 8\)"),
         ("frames", {"fps": 3, "every_seconds": 3}, "every_seconds and fps exclude each other"),
         ("flow", {"method": "horn-schunck"}, r"flow\.method: input should be 'tvl1'.*'horn-schunck'"),
-        ("evaluate", {"num_crops": 5}, "num_crops is 5; it must be 1 or 10"),
+        ("evaluate", {"num_crops": 5}, "num_crops is 5; it must be 1, 3 or 10"),
         ("extract", {"format": "zip"}, r"extract\.format: input should be 'parquet' or 'lmdb'"),
     ],
 )
 def test_a_wrong_parameter_is_named_with_its_value(changed, section, changes, message):
     with pytest.raises(InputError, match=message):
         load_params(changed(section, **changes))
+
+
+def test_a_section_set_to_null_is_sampled_as_the_data_sets_paper_has_it(tmp_path):
+    content = CONTENT | {"frames": None, "flow": None, "dataset": {"name": "fcvid", "root": "x"}}
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(content))
+    params = load_params(tmp_path / "own.yaml")
+    assert params.extract_parameters("rgb").frames.every_seconds == 3
+    assert params.extract_parameters("flow").flow.fps == 15
+    assert load_params().extract_parameters("rgb").frames.size == (64, 64)
 
 
 def test_a_missing_or_broken_file_is_named(tmp_path):

@@ -1,0 +1,79 @@
+"""What is printed of the runs, and their mean over train/test splits."""
+
+import json
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from stages.cli import main
+from stages.params import PARAMS
+from stages.results import metric_words, result_columns
+
+CONTENT = yaml.safe_load(PARAMS.read_text()) if PARAMS.exists() else {}
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A function that writes one run's metrics into an empty project; the working folder is that project."""
+    monkeypatch.chdir(tmp_path)
+
+    def write(run, *, dataset="hmdb51", **metrics):
+        folder = tmp_path / run
+        folder.mkdir(parents=True)
+        (folder / "metrics.json").write_text(json.dumps(metrics))
+        (tmp_path / "params.yaml").write_text(yaml.safe_dump(CONTENT | {"dataset": {"name": dataset, "root": "x"}}))
+
+    return write
+
+
+def results(*arguments):
+    return CliRunner().invoke(main, ["results", *map(str, arguments)], env={"COLUMNS": "200"})
+
+
+def test_the_mean_over_three_splits_is_shown_under_them(project):
+    for number, top1 in ((1, 0.50), (2, 0.52), (3, 0.57)):
+        project(f"runs/split{number}/tsn-rgb", top1=top1, mAP=0.4, num_videos=1530, list_split=number)
+        if number < 3:
+            project(f"runs/split{number}/tdn-rgb", top1=0.9, mAP=0.9, num_videos=1530, list_split=number)
+    folders = [f"runs/split{number}" for number in (1, 2, 3)]
+    printed = results(*folders).stdout
+    rows = [[cell.strip() for cell in line.split("│")] for line in printed.splitlines() if "TSN" in line]
+    assert [row[2:4] for row in rows] == [
+        ["runs/split1", "50.0"],
+        ["runs/split2", "52.0"],
+        ["runs/split3", "57.0"],
+        ["mean of 3", "53.0"],
+    ]
+    means = json.loads(results(*folders, "--json").stdout)["mean of 3"]
+    assert means == {"tsn-rgb": pytest.approx({"top1": 0.53, "mAP": 0.4, "num_videos": 1530})}  # TDN lacks split 3
+
+
+def test_a_split_that_would_count_twice_is_refused(project):
+    for folder in ("a", "b"):
+        project(f"{folder}/tsn-rgb", top1=0.5, list_split=2)
+    answer = results("a", "b")
+    assert answer.exit_code == 2 and "a and b are both of list split 2; give each once" in answer.stderr
+
+
+def test_the_pipelines_own_runs_are_shown_without_arguments(project):
+    project("runs/tdn-rgb", dataset="sports1m", hit1=0.711, hit5=0.893, mAP=0.6, num_videos=10)
+    printed = results().stdout
+    assert "rgb Hit@1" in printed and "71.1" in printed and "89.3" in printed and "runs/report.html" in printed
+    assert "top-1" not in printed and "mean" not in printed
+
+
+def test_a_folder_without_results_is_named(project):
+    project("runs/tdn-rgb", top1=0.5)
+    answer = results("elsewhere")
+    assert answer.exit_code == 2 and "elsewhere holds no evaluated network" in answer.stderr
+
+
+def test_a_data_sets_own_metrics_come_first_and_then_map():
+    several, one = {"hit1": 0.5, "hit5": 0.7, "mAP": 0.3}, {"top1": 0.5, "top5": 0.7, "mAP": 0.3}
+    assert list(result_columns("sports1m", [several])) == ["hit1", "hit5", "mAP"]
+    assert list(result_columns("fcvid", [several])) == ["mAP"]
+    assert list(result_columns("kinetics400", [one])) == ["top1", "top5", "mAP"]
+    assert list(result_columns("demo", [one])) == ["top1", "mAP"]
+    assert list(result_columns("folder", [several])) == ["mAP"]
+    assert metric_words(one | {"num_videos": 3}, "something-v2") == "top-1 50.0, top-5 70.0, mAP 30.0"
