@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from pipeline.audit import findings_by_kind
-from pipeline.datasets import read_videos
+from pipeline.datasets import dataset_spec, read_videos
 from pipeline.datasets.listing import Finding, Listing
 from pipeline.index import index_listing
 from pipeline.manifest import write_manifest
 from stages import edge
 
-FINDINGS_SHOWN = 20
+SHOWN_OF_A_KIND = 5
 
 
 def write_index(listing: Listing, out: Path, *, limit: int | None = None) -> dict[str, object]:
@@ -36,17 +36,35 @@ def write_index(listing: Listing, out: Path, *, limit: int | None = None) -> dic
     return {"num_videos": len(manifest), "splits": manifest.splits(), "problems": dict(problems)}
 
 
-def print_findings(findings: Sequence[Finding]) -> None:
-    """Print the first `FINDINGS_SHOWN` findings as a table, those that stop the index first, and the counts by kind."""
+def print_findings(findings: Sequence[Finding], root: Path) -> None:
+    """Print findings as a table, those that stop the index first, and the counts by kind.
+
+    Of each kind the first `SHOWN_OF_A_KIND`: thousands of missing files must not hide the one that no list names.
+    Lists are named relative to `root`.
+    """
     if not findings:
         return
-    table = Table("finding", "what")
-    for finding in sorted(findings, key=lambda finding: not finding.fatal)[:FINDINGS_SHOWN]:
-        table.add_row(finding.kind, escape(finding.message))
+    counts = findings_by_kind(findings)
+    table = Table("finding", Column("what", overflow="fold"))
+    for kind in counts:
+        of_kind = [finding for finding in findings if finding.kind == kind]
+        for finding in of_kind[:SHOWN_OF_A_KIND]:
+            table.add_row(kind, escape(finding.message.replace(f"{root}/", "")))
+        if len(of_kind) > SHOWN_OF_A_KIND:
+            table.add_row("", f"and {len(of_kind) - SHOWN_OF_A_KIND:,} more {kind}")
     edge.out.print(table)
-    words = ", ".join(f"{count:,} {kind}" for kind, count in findings_by_kind(findings).items())
-    more = f" ({FINDINGS_SHOWN} shown; --json has all)" if len(findings) > FINDINGS_SHOWN else ""
+    words = ", ".join(f"{count:,} {kind}" for kind, count in counts.items())
+    more = " (--json has all)" if max(counts.values()) > SHOWN_OF_A_KIND else ""
     edge.out.print(f"findings: {words}{more}", soft_wrap=True)
+
+
+def print_if_nothing_is_there(listing: Listing, findings: Sequence[Finding]) -> None:
+    """Print how the folder must look where not one of the listed files is in it."""
+    num_listed = len({row.path for row in listing.videos})
+    if findings_by_kind(findings).get("missing_file", 0) == num_listed:
+        layout = dataset_spec(listing.dataset).layout
+        words = f"not one of the {num_listed:,} listed files is there; the folder must look like this: {layout}"
+        edge.out.print(words, soft_wrap=True, markup=False, highlight=False)
 
 
 def main() -> None:

@@ -128,7 +128,7 @@ V1_SPEC = DatasetSpec(
     layout=f"{_V1_LISTS}, ROOT/{V1_FOLDERS[0]}/<id>/00001.jpg",
     read=read_v1,
     kind="frame folders",
-    used_by="Python: pipeline.datasets.frame_folders",
+    used_by="Python: pipeline.datasets.frame_folders (wrapped into videos: something-v1-packed)",
     **_COMMON,
 )
 

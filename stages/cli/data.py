@@ -70,9 +70,10 @@ def _spec_words(spec: DatasetSpec) -> dict[str, str]:
     if spec.kind in ("videos", "frame folders"):
         words["frames"] = _sampling_words(spec)
     if spec.num_list_splits != 1:
-        words["splits"] = f"{spec.num_list_splits or 'numbered'}; choose with --list-split"
+        words["splits"] = f"{spec.num_list_splits or 'numbered'}; one extraction serves all of them"
     metrics = ", ".join(METRIC_NAMES[name] for name in spec.metrics)
-    return words | {"metric": f"{metrics} on {spec.test_split}"}
+    where = "over the queries" if spec.kind == "retrieval" else f"on {spec.test_split}"
+    return words | {"metric": f"{metrics} {where}"}
 
 
 def _spec_record(spec: DatasetSpec) -> dict[str, object]:
@@ -85,6 +86,7 @@ def _sampling_words(spec: DatasetSpec) -> str:
     else:
         rate = "every frame" if spec.frame_fps is None else f"{spec.frame_fps:g} per s"
     rate += f", first {spec.max_seconds:g} s" if spec.max_seconds is not None else ""
+    rate += f", shorter videos repeated to {spec.repeat_to} frames" if spec.repeat_to is not None else ""
     if spec.short_side is not None:
         return f"{rate}, shorter side {spec.short_side}"
     return rate if spec.size is None else f"{rate}, {spec.size[0]}x{spec.size[1]}"
@@ -107,7 +109,7 @@ def index(dataset: str, root: Path, out: Path, list_split: int | None, limit: in
     Example: tdn-data index --dataset fcvid --root /data/fcvid --out manifest.parquet
     """
     from pipeline.audit import audit_listing, findings_by_kind
-    from stages.index import print_findings, write_index
+    from stages.index import print_findings, print_if_nothing_is_there, write_index
 
     with edge.messages():
         listing = read_videos(dataset, root, list_split=list_split)
@@ -117,9 +119,11 @@ def index(dataset: str, root: Path, out: Path, list_split: int | None, limit: in
     if as_json:
         edge.print_json(record | {"findings_by_kind": findings_by_kind(findings), "findings": findings})
     else:
-        print_findings(findings)
+        print_findings(findings, root)
+        print_if_nothing_is_there(listing, findings)
     if num_fatal:
-        edge.fail(f"{num_fatal} rows of {dataset}'s lists cannot stand; no manifest was written.", edge.EXIT_USAGE)
+        rows = "1 row" if num_fatal == 1 else f"{num_fatal} rows"
+        edge.fail(f"{rows} of {dataset}'s lists cannot stand; no manifest was written.", edge.EXIT_USAGE)
     if not as_json:
         problems = ", ".join(f"{count} {reason}" for reason, count in record["problems"].items()) or "none"
         splits = ", ".join(f"{count} {split}" for split, count in record["splits"].items())

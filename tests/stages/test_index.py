@@ -27,10 +27,22 @@ def test_rows_that_contradict_each_other_stop_the_index(clip_folder_copy, tmp_pa
     arguments = ("index", "--dataset", "folder", "--root", clip_folder_copy, "--out", tmp_path / "m.parquet")
     result = run(*arguments)
     assert result.exit_code == 2
-    assert "in_two_splits" in result.stdout and "(20 shown; --json has all)" in result.stdout
+    assert result.stdout.count("│ in_two_splits") == 5 and "and 5 more in_two_splits" in result.stdout
+    assert "findings: 20 label_out_of_range, 10 in_two_splits, 21 missing_file (--json has all)" in result.stdout
+    assert f"{clip_folder_copy}/" not in result.stdout
     assert "30 rows of folder's lists cannot stand; no manifest was written" in result.stderr
     assert not (tmp_path / "m.parquet").exists()
     assert len(json.loads(run(*arguments, "--json").stdout)["findings"]) == 10 + 20 + 21
+
+
+def test_where_no_listed_file_is_there_the_layout_is_shown(tmp_path):
+    (tmp_path / "act.csv").write_text("path,split,class\na.avi,train,x\nb.avi,test,x\n")
+    arguments = ("index", "--dataset", "act", "--root", tmp_path, "--out", tmp_path / "m.parquet")
+    words = run(*arguments).stdout
+    assert "not one of the 2 listed files is there; the folder must look like this: ROOT/act.csv" in words
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos/a.avi").touch()
+    assert "not one of the" not in run(*arguments).stdout
 
 
 def test_the_list_split_reaches_the_reader(tmp_path):
