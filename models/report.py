@@ -193,8 +193,15 @@ def sample_videos(
         readers = [frames, flow] if has_flow else [frames]
         strips = [_strip(pictures_at(reader, video.video_id, times)[0], height) for reader in readers]
         labels = ", ".join(frames.info.class_names[label] for label in video.labels)
-        samples.append(Sample(f"{labels}: {video.video_id}", np.concatenate(strips)))
+        samples.append(Sample(f"{labels}: {video.video_id}", _stacked(strips)))
     return samples
+
+
+def _stacked(strips: Sequence[np.ndarray]) -> np.ndarray:
+    """Return strips under each other, the narrower with a margin: frames and flow may differ in shape."""
+    width = max(strip.shape[1] for strip in strips)
+    margins = [((0, 0), (0, width - strip.shape[1]), (0, 0)) for strip in strips]
+    return np.concatenate([np.pad(strip, m, constant_values=255) for strip, m in zip(strips, margins, strict=True)])
 
 
 def _strip(images: Sequence[np.ndarray], height: int) -> np.ndarray:

@@ -6,7 +6,7 @@ import sys
 
 from models.evaluate import evaluate
 from stages import edge
-from stages.params import load_params
+from stages.params import RUNS, load_params
 from stages.results import metric_words, write_results
 
 
@@ -14,7 +14,7 @@ def main(model: str, modality: str) -> None:
     """Run the stage."""
     with edge.messages(), edge.wrong_arguments():
         params = load_params()
-        reader, folder = params.open_shards(modality), params.runs / f"{model}-{modality}"
+        reader, folder = params.open_shards(modality), RUNS / f"{model}-{modality}"
         with edge.progress(f"{model} {modality}") as update:
             scores = evaluate(reader, folder / "checkpoint.pt", config=params.evaluate, on_video=update)
         metrics = write_results(folder, scores, reader.info, list_split=params.dataset.list_split)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from models.evaluate import check_same_videos, read_scores
 from models.metrics import fuse
 from stages import edge
-from stages.params import load_params
+from stages.params import RUNS, load_params
 from stages.results import write_results
 
 
@@ -17,10 +17,10 @@ def main(model: str) -> None:
     with edge.messages(), edge.wrong_arguments():
         params = load_params()
         weights = params.fuse
-        rgb, flow = (read_scores(params.runs / f"{model}-{one}" / "scores.parquet") for one in ("rgb", "flow"))
+        rgb, flow = (read_scores(RUNS / f"{model}-{one}" / "scores.parquet") for one in ("rgb", "flow"))
         check_same_videos(rgb, flow)
         fused = replace(rgb, scores=fuse(rgb.scores, flow.scores, weights=(weights.rgb, weights.flow)))
-        folder = params.runs / f"{model}-fused"
+        folder = RUNS / f"{model}-fused"
         folder.mkdir(parents=True, exist_ok=True)
         info = params.open_shards("rgb").info
         write_results(folder, fused, info, list_split=params.dataset.list_split)

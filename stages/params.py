@@ -20,6 +20,7 @@ from stages import edge
 PARAMS = Path("params.yaml")
 MANIFEST = Path("data/manifest.parquet")
 SHARDS = {"rgb": Path("data/shards/rgb"), "flow": Path("data/shards/flow")}
+RUNS = Path("runs")
 
 
 class DatasetSection(Strict):
@@ -60,12 +61,8 @@ class FuseSection(Strict):
 
 
 class Params(Strict):
-    """The whole of params.yaml. `runs` is the folder of what is trained and measured.
+    """The whole of params.yaml. Where `frames` or `flow` is null, they are stored as the data set's paper has it."""
 
-    Where `frames` or `flow` is null, they are stored as the data set's paper has it.
-    """
-
-    runs: Path = Path("runs")
     dataset: DatasetSection
     demo: DemoSection
     extract: ExtractSection

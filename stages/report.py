@@ -5,7 +5,7 @@ from __future__ import annotations
 from models.report import sample_videos, write_report
 from pipeline.shards.schema import library_versions
 from stages import edge
-from stages.params import load_params
+from stages.params import RUNS, load_params
 from stages.results import REPORT, read_results, result_columns
 
 
@@ -14,9 +14,9 @@ def main() -> None:
     with edge.messages():
         params = load_params()
         frames, flow = params.open_shards("rgb"), params.open_shards("flow")
-        split, runs = params.evaluate.split_of(frames.info.name), read_results(params.runs, frames.info)
+        split, runs = params.evaluate.split_of(frames.info.name), read_results(RUNS, frames.info)
         write_report(
-            params.runs / REPORT,
+            RUNS / REPORT,
             dataset=frames.info.name,
             class_names=frames.info.class_names,
             runs=runs,

@@ -18,7 +18,7 @@ from pipeline.datasets.base import METRIC_NAMES
 from pipeline.errors import InputError
 from pipeline.shards.reader import DatasetInfo
 from stages import edge
-from stages.params import load_params
+from stages.params import RUNS, load_params
 
 REPORT = "report.html"
 MODALITIES = ("rgb", "flow", "fused")
@@ -131,15 +131,16 @@ def results_table(folders: Mapping[str, Runs], dataset: str) -> Table:
 def print_results(folders: Sequence[Path] = (), *, as_json: bool = False) -> None:
     """Print the metrics of all runs in `folders` (default: the pipeline's own); of several folders also the mean."""
     params = load_params()
-    found = {str(folder): read_metrics(folder) for folder in folders or (params.runs,)}
+    found = {str(folder): read_metrics(folder) for folder in folders or (RUNS,)}
     if len(found) > 1:
-        found[f"mean of {len(found)}"] = mean_over(found)
+        over_splits = all("list_split" in run for runs in found.values() for run in runs.values())
+        found[f"mean over {len(found)} splits" if over_splits else f"mean of {len(found)}"] = mean_over(found)
     if as_json:
         edge.print_json(found)
         return
     edge.out.print(results_table(found, params.dataset.name))
     if not folders:
-        edge.out.print(f"report: {params.runs / REPORT}", highlight=False)
+        edge.out.print(f"report: {RUNS / REPORT}", highlight=False)
 
 
 def _percent(value: float | None) -> str:

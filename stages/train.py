@@ -8,14 +8,14 @@ from dvclive import Live
 
 from models.train import EpochReport, train
 from stages import edge
-from stages.params import load_params
+from stages.params import RUNS, load_params
 
 
 def main(model: str, modality: str) -> None:
     """Run the stage."""
     with edge.messages(), edge.wrong_arguments():
         params = load_params()
-        config, reader, folder = params.train, params.open_shards(modality), params.runs / f"{model}-{modality}"
+        config, reader, folder = params.train, params.open_shards(modality), RUNS / f"{model}-{modality}"
         live = Live(dir=str(folder / "training"), dvcyaml=None, save_dvc_exp=False, report=None)
         with live, edge.progress(f"{model} {modality}", total=config.epochs) as update:
 

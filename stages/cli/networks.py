@@ -79,7 +79,7 @@ def results(folders: tuple[Path, ...], as_json: bool) -> None:
     \b
     Examples:
       tdn-data results
-      tdn-data results runs/split1 runs/split2 runs/split3
+      tdn-data results runs-split1 runs-split2 runs-split3
     """
     from stages.results import print_results  # brings torch
 

@@ -33,20 +33,28 @@ def results(*arguments):
 
 def test_the_mean_over_three_splits_is_shown_under_them(project):
     for number, top1 in ((1, 0.50), (2, 0.52), (3, 0.57)):
-        project(f"runs/split{number}/tsn-rgb", top1=top1, mAP=0.4, num_videos=1530, list_split=number)
+        project(f"runs-split{number}/tsn-rgb", top1=top1, mAP=0.4, num_videos=1530, list_split=number)
         if number < 3:
-            project(f"runs/split{number}/tdn-rgb", top1=0.9, mAP=0.9, num_videos=1530, list_split=number)
-    folders = [f"runs/split{number}" for number in (1, 2, 3)]
+            project(f"runs-split{number}/tdn-rgb", top1=0.9, mAP=0.9, num_videos=1530, list_split=number)
+    folders = [f"runs-split{number}" for number in (1, 2, 3)]
     printed = results(*folders).stdout
     rows = [[cell.strip() for cell in line.split("│")] for line in printed.splitlines() if "TSN" in line]
     assert [row[2:4] for row in rows] == [
-        ["runs/split1", "50.0"],
-        ["runs/split2", "52.0"],
-        ["runs/split3", "57.0"],
-        ["mean of 3", "53.0"],
+        ["runs-split1", "50.0"],
+        ["runs-split2", "52.0"],
+        ["runs-split3", "57.0"],
+        ["mean over 3 splits", "53.0"],
     ]
-    means = json.loads(results(*folders, "--json").stdout)["mean of 3"]
+    means = json.loads(results(*folders, "--json").stdout)["mean over 3 splits"]
     assert means == {"tsn-rgb": pytest.approx({"top1": 0.53, "mAP": 0.4, "num_videos": 1530})}  # TDN lacks split 3
+
+
+def test_runs_of_several_seeds_are_averaged_as_well(project):
+    for number, top1 in enumerate((0.5, 0.6)):
+        project(f"seed{number}/tsn-rgb", dataset="demo", top1=top1)
+    assert json.loads(results("seed0", "seed1", "--json").stdout)["mean of 2"]["tsn-rgb"] == pytest.approx(
+        {"top1": 0.55}
+    )
 
 
 def test_a_split_that_would_count_twice_is_refused(project):
