@@ -57,7 +57,7 @@ def write_list_splits(storage: Storage, records: Iterable[VideoRecord]) -> None:
     """Publish splits.parquet, sorted by identifier; where no video has list splits there is to be no such file."""
     rows = [
         {"video_id": record.video_id, "list_split": number, "split": split}
-        for record in sorted(records, key=lambda record: record.video_id)
+        for record in sorted((one for one in records if one.list_splits), key=lambda record: record.video_id)
         for number, split in enumerate(record.list_splits, start=1)
         if split is not None
     ]
