@@ -38,8 +38,9 @@ class TrainConfig:
     """Everything that decides a training run but the data.
 
     `lr_steps` are shares of all epochs after which the learning rate is divided by ten, `fixed_share` is the share of
-    epochs of phase one. `init` names files of weights, loaded one after the other. `num_threads` compute (see
-    `torch_threads`). `num_workers` processes prepare clips; their number changes nothing in the result.
+    epochs of phase one. `init` names files of weights, loaded one after the other; "imagenet" stands for the
+    backbone's published one, see `models.published`. `num_threads` compute (see `torch_threads`). `num_workers`
+    processes prepare clips; their number changes nothing in the result.
     """
 
     backbone: str = "resnet50"

@@ -6,6 +6,7 @@ import sys
 
 from dvclive import Live
 
+from models.published import IMAGENET, fetch_imagenet
 from models.train import EpochReport, train
 from pipeline.shards.reader import ShardReader
 from stages import edge
@@ -17,6 +18,8 @@ def main(model: str, modality: str) -> None:
     folder = RUNS / f"{model}-{modality}"
     with edge.messages(), edge.wrong_arguments():
         config = load_params().train
+        if IMAGENET in config.init:
+            fetch_imagenet(config.backbone)  # now, for it shows a bar of its own
         reader = ShardReader(SHARDS[modality], modality=modality)
         live = Live(dir=str(folder / "training"), dvcyaml=None, save_dvc_exp=False, report=None)
         with live, edge.progress(f"{model} {modality}", total=config.epochs) as update:
