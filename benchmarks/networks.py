@@ -8,10 +8,9 @@ without the reading of videos.
 
 from __future__ import annotations
 
-import contextlib
 import platform
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -21,6 +20,7 @@ from torch import Tensor, nn
 
 from models import MODELS, build_model
 from models.cost import default_clip_shape, model_cost
+from models.threads import torch_threads
 
 PEER = "tsn"
 NUM_CLASSES = 400
@@ -86,7 +86,7 @@ def run(
             f"counts start at 1, known precisions: {', '.join(PRECISIONS)}"
         )
     device = _checked_device(device)
-    with _threads(num_threads), torch.inference_mode():
+    with torch_threads(num_threads), torch.inference_mode():
         networks = {name: build_model(name, num_classes=NUM_CLASSES, **options).eval() for name in names}
         shapes = {name: default_clip_shape(model, num_videos=num_videos, size=size) for name, model in networks.items()}
         costs = {name: model_cost(model, (1, *shapes[name][1:])) for name, model in networks.items()}
@@ -162,16 +162,6 @@ def _interleaved(
 
 def _clock(device: str, num_threads: int) -> Callable[[], float]:
     return time.process_time if device == "cpu" and num_threads == 1 else time.perf_counter
-
-
-@contextlib.contextmanager
-def _threads(num_threads: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(num_threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _checked_names(names: Sequence[str]) -> tuple[str, ...]:

@@ -34,7 +34,7 @@ from torch import Tensor, nn
 from models.backbones import build_backbone
 from models.backbones.resnet import ResNet
 from models.backbones.resnet3d import extend_to_time
-from models.pooling import check_count, remove_classifier
+from models.frames import check_count, remove_classifier
 from models.tsn import count_channels
 
 SCALE_WEIGHTS = (0.08, 0.02, 0.01, 0.005)  # alpha, from the coarsest scale to the finest
@@ -129,17 +129,40 @@ class FlowRecognizer(nn.Module):
     """What the three networks have in common: clip (N, S, K, C, H, W) to scores (N, num_classes) and flow.
 
     `flow_weight` is lambda of equations 4.2 and 4.4, `dropout` acts before the classifier (section 4.4.2).
+    `backbone_options` go to the ResNets, e.g. `width=16`.
     """
 
     scale_weights: tuple[float, ...] = SCALE_WEIGHTS
 
-    def __init__(self, *, snippet_length: int, num_segments: int, modality: str, flow_weight: float) -> None:
+    def __init__(
+        self,
+        *,
+        num_classes: int,
+        snippet_length: int,
+        flow_weight: float,
+        backbone: str = "resnet18",
+        num_segments: int = 1,
+        modality: str = "rgb",
+        dropout: float = 0.5,
+        over_time: bool = False,
+        decoder: bool = True,
+        **backbone_options: object,
+    ) -> None:
         super().__init__()
         if modality != "rgb":
             raise ValueError(f"modality is {modality!r}; {type(self).__name__} learns flow from frames and takes 'rgb'")
         self.snippet_length = snippet_length
         self.num_segments = check_count("num_segments", num_segments)
         self.flow_weight = flow_weight
+        options = {"snippet_length": snippet_length, "over_time": over_time, "decoder": decoder}
+        self.flownet = FlowNet(backbone=backbone, **options, **backbone_options)
+        self.dropout = nn.Dropout(dropout)
+        num_features = self._add_recognizer(backbone, **backbone_options)
+        self.classifier = _build_classifier(num_features, num_classes)
+
+    def _add_recognizer(self, backbone: str, **backbone_options: object) -> int:
+        """Add what the classifier reads, if the flow network's encoder is not it; return how many numbers it gives."""
+        return self.flownet.encoder.num_features
 
     def forward(self, clip: Tensor) -> Tensor:
         """Return video scores before softmax, (N, num_classes), the mean of the snippets'."""
@@ -196,13 +219,7 @@ class FlowRecognizer(nn.Module):
 
 
 class _Multitask(FlowRecognizer):
-    """Classifier and decoder on one encoder."""
-
-    def __init__(self, network: FlowNet, *, num_classes: int, dropout: float, **options: object) -> None:
-        super().__init__(snippet_length=network.snippet_length, **options)
-        self.flownet = network
-        self.dropout = nn.Dropout(dropout)
-        self.classifier = _build_classifier(network.encoder.num_features, num_classes)
+    """Classifier and decoder on one encoder; with `decoder=False` scores only, and a file's decoder is passed over."""
 
     def remove_decoder(self) -> Self:
         """Drop the decoder's weights, which scores do not need (section 4.3.2, inference); return the network."""
@@ -220,64 +237,26 @@ class _Multitask(FlowRecognizer):
 
 
 class ActionFlowNet(_Multitask):
-    """16 frames (N, S, 16, 3, H, W) to scores and 16 flow fields; sections 4.3.1 and 4.3.2.
-
-    With `decoder=False` it gives scores only, and passes over the decoder in a file. `backbone_options` go to the
-    encoder, e.g. `width=16`.
-    """
+    """16 frames (N, S, 16, 3, H, W) to scores and 16 flow fields; sections 4.3.1 and 4.3.2."""
 
     memory_format = torch.channels_last_3d
     scale_weights = (1.0,)  # equation 4.1: the finest scale only
 
     def __init__(
-        self,
-        *,
-        num_classes: int,
-        backbone: str = "resnet18",
-        num_segments: int = 1,
-        modality: str = "rgb",
-        snippet_length: int = 16,
-        dropout: float = 0.5,
-        flow_weight: float = 1e-5,
-        decoder: bool = True,
-        **backbone_options: object,
+        self, *, num_classes: int, snippet_length: int = 16, flow_weight: float = 1e-5, **options: object
     ) -> None:
-        options = {"snippet_length": snippet_length, "decoder": decoder, **backbone_options}
-        super().__init__(
-            FlowNet(backbone=backbone, over_time=True, **options),
-            num_classes=num_classes,
-            dropout=dropout,
-            num_segments=num_segments,
-            modality=modality,
-            flow_weight=flow_weight,
-        )
+        own = {"snippet_length": snippet_length, "flow_weight": flow_weight, "over_time": True}
+        super().__init__(num_classes=num_classes, **own, **options)
 
 
 class ActionFlowNet2F(_Multitask):
     """Two frames (N, S, 2, 3, H, W) to scores and the flow between them at four scales; section 4.3.3.2."""
 
     def __init__(
-        self,
-        *,
-        num_classes: int,
-        backbone: str = "resnet18",
-        num_segments: int = 1,
-        modality: str = "rgb",
-        snippet_length: int = 2,
-        dropout: float = 0.5,
-        flow_weight: float = 0.02,
-        decoder: bool = True,
-        **backbone_options: object,
+        self, *, num_classes: int, snippet_length: int = 2, flow_weight: float = 0.02, **options: object
     ) -> None:
         _check_two_frames(snippet_length)
-        super().__init__(
-            FlowNet(backbone=backbone, decoder=decoder, **backbone_options),
-            num_classes=num_classes,
-            dropout=dropout,
-            num_segments=num_segments,
-            modality=modality,
-            flow_weight=flow_weight,
-        )
+        super().__init__(num_classes=num_classes, snippet_length=2, flow_weight=flow_weight, **options)
 
 
 class Stacked(FlowRecognizer):
@@ -291,24 +270,20 @@ class Stacked(FlowRecognizer):
         self,
         *,
         num_classes: int,
-        backbone: str = "resnet18",
-        num_segments: int = 1,
-        modality: str = "rgb",
         snippet_length: int = 2,
-        dropout: float = 0.5,
         flow_weight: float = 0.02,
         fixed_flow: bool = True,
-        **backbone_options: object,
+        **options: object,
     ) -> None:
         _check_two_frames(snippet_length)
-        super().__init__(snippet_length=2, num_segments=num_segments, modality=modality, flow_weight=flow_weight)
-        self.flownet = FlowNet(backbone=backbone, **backbone_options)
+        super().__init__(num_classes=num_classes, snippet_length=2, flow_weight=flow_weight, **options)
         self.fixed_flow = fixed_flow
         self.flownet.requires_grad_(not fixed_flow)
+
+    def _add_recognizer(self, backbone: str, **backbone_options: object) -> int:
         self.recognizer = _build_encoder(backbone, in_channels=2, **backbone_options)
         _remove_stem(self.recognizer)
-        self.dropout = nn.Dropout(dropout)
-        self.classifier = _build_classifier(self.recognizer.num_features, num_classes)
+        return self.recognizer.num_features
 
     def train(self, mode: bool = True) -> Self:
         """Set training mode; a fixed flow network stays as in evaluation."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from models.backbones import bninception, googlenet, is_classifier
 from models.backbones.base import Backbone, convert_first_layer
+from models.published import IMAGENET, in_todays_form, published_file
 from pipeline.errors import InputError
 
 CHECKPOINT_VERSION = 1
@@ -54,17 +55,20 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
 def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
     """Load a file into `model`: our checkpoint of the same network, or published weights for its backbones.
 
+    `path` may be "imagenet": the published file of the model's backbone, downloaded on first use (`models.published`).
     A file with a backbone's parameter names (torchvision's, or `bninception`) goes into every backbone of the model:
     the classifier stays as it is where its size differs and is left out where the network has none of that kind, and a
     first layer for other channels is converted by averaging and repeating (cross-modality initialisation, Ng & Davis,
     section 3.4). A TSN's checkpoint goes into the image subnetwork of a TDN in the same way (the same section, for
     flow). Raises InputError that names what differs when the file belongs to another network.
     """
+    if path == IMAGENET:
+        path = published_file(model)
     content = _load(Path(path))
     state = content.get("state_dict", content) if isinstance(content, dict) else content
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise InputError(f"{path} holds no named tensors; give a checkpoint or a state dict.", path=path)
-    state = {name.removeprefix("module."): value for name, value in state.items()}
+    state = in_todays_form({name.removeprefix("module."): value for name, value in state.items()})
     if hasattr(model, "published_weights"):  # a network with files of its own authors
         state = model.published_weights(state)
     backbones = [module for module in model.modules() if isinstance(module, Backbone)]

@@ -31,11 +31,12 @@ from torch import Tensor, nn
 
 from models.backbones import BNInception, build_backbone
 from models.cost_volume import check_matching, displacement, warp
-from models.pooling import check_count
+from models.frames import check_count
 from models.tsn import NUM_CHANNELS
 
 BRANCHES = ("appearance", "motion", "change")
 LOW_LEVEL, NUM_LOW_LEVEL = "conv1", 64
+MIN_SIDE = 32  # pixels; BN-Inception halves a frame five times
 POOLED = {"gradual": ("pool2", "inception_3c", "inception_4e"), "late": ()}  # layers that halve time follow
 
 
@@ -123,8 +124,10 @@ class Disentangled(nn.Module):
             raise ValueError(
                 f"clip has shape {tuple(clip.shape)}; expected (N, S, K, 3, H, W) with S at least 1 and K at least 2"
             )
-        if clip.shape[4] % 32 or clip.shape[5] % 32:
-            raise ValueError(f"clip has frames of {clip.shape[4]} x {clip.shape[5]}; expected multiples of 32")
+        if min(clip.shape[4:]) < MIN_SIDE:
+            raise ValueError(
+                f"clip has frames of {clip.shape[4]} x {clip.shape[5]}; expected at least {MIN_SIDE} x {MIN_SIDE}"
+            )
         run = dict(self.appearance.layers())[LOW_LEVEL]
         return run(clip.flatten(0, 2)).unflatten(0, (-1, clip.shape[2]))
 

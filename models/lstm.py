@@ -25,55 +25,33 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from models.backbones import build_backbone
-from models.pooling import check_count, remove_classifier, run_in_chunks
-from models.tsn import count_channels, stack_snippets
+from models.frames import FrameNetwork, check_count, remove_classifier
 
 State = tuple[Tensor, Tensor]  # hidden vector and cell of one layer, (N, num_cells) each
 CONSENSUSES = ("last", "max", "sum", "weighted")
 
 
-class LSTM(nn.Module):
-    """Clip (N, S, K, C, H, W), one snippet per frame, to scores (N, num_classes); any number S >= 1 of frames passes.
-
-    `consensus` turns frame scores into the video's, see `combine_frames`; `num_segments` is the number of frames the
-    network is meant for. Outside of training the backbone takes `frames_at_once` frames at a time: 120 frames need no
-    more memory than that for its maps. `backbone_options` go to the backbone, e.g. `width=16`.
-    """
+class LSTM(FrameNetwork):
+    """A `FrameNetwork` that reads the frames in order; `consensus` makes the video's score, see `combine_frames`."""
 
     def __init__(
         self,
         *,
         num_classes: int,
         backbone: str = "googlenet",
-        num_segments: int = 30,
-        modality: str = "rgb",
-        snippet_length: int = 1,
         num_layers: int = 5,
         num_cells: int = 512,
         consensus: str = "weighted",
-        frames_at_once: int = 16,
-        **backbone_options: object,
+        **options: object,
     ) -> None:
-        super().__init__()
-        self.in_channels = count_channels(modality, snippet_length)
-        self.num_segments = check_count("num_segments", num_segments)
-        self.frames_at_once = check_count("frames_at_once", frames_at_once)
+        super().__init__(backbone, num_classes=num_classes, **options)
         self.consensus = _checked_consensus(consensus)
-        self.backbone = build_backbone(
-            backbone, num_classes=num_classes, in_channels=self.in_channels, **backbone_options
-        )
-        num_features = remove_classifier(self.backbone)
-        self.lstm = PeepholeLSTM(num_features, num_cells, num_layers)
+        self.lstm = PeepholeLSTM(remove_classifier(self.backbone), num_cells, num_layers)
         self.classifier = nn.Linear(num_cells, num_classes)
 
     def forward(self, clip: Tensor) -> Tensor:
         """Return video scores before softmax, (N, num_classes)."""
         return combine_frames(self.frame_scores(clip), self.consensus)
-
-    def forward_streams(self, clip: Tensor) -> dict[str, Tensor]:
-        """Return the scores by stream; an LSTM has one, `image`."""
-        return {"image": self.forward(clip)}
 
     def frame_scores(self, clip: Tensor) -> Tensor:
         """Return each frame's scores before softmax, (N, S, num_classes); a frame's depend on it and those before."""
@@ -82,11 +60,7 @@ class LSTM(nn.Module):
 
     def frame_features(self, clip: Tensor) -> Tensor:
         """Return the backbone's vectors of all frames, (N, S, num_features)."""
-        snippets = stack_snippets(clip, self.in_channels)
-        check_count("S, the number of frames of the clip,", snippets.shape[1])
-        at_once = snippets.shape[0] * snippets.shape[1] if self.training else self.frames_at_once
-        features = run_in_chunks(self.backbone, snippets.flatten(0, 1), at_once=at_once)
-        return features.unflatten(0, snippets.shape[:2])
+        return self.over_frames(self.backbone, clip)
 
     def loss(self, clip: Tensor, labels: Tensor, *, criterion: Callable[..., Tensor] = F.cross_entropy) -> Tensor:
         """Return the training loss of section 3.3.3, see `frame_loss`."""

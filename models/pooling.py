@@ -23,70 +23,44 @@ needs ten frames, gets them repeated from the start, as the dissertation fills s
 from __future__ import annotations
 
 import copy
-from abc import ABC, abstractmethod
-from collections.abc import Callable
+from abc import abstractmethod
 from typing import Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.backbones import build_backbone
-from models.backbones.base import Backbone
-from models.tsn import count_channels, stack_snippets
+from models.frames import FrameNetwork, check_count, remove_classifier
 
 WINDOW, STEP = 10, 5  # frames (section 3.3.1)
 NUM_KERNELS = 256
 GRIDS = {"alexnet": 6, "vgg16": 7}  # side of the map that these networks' own fully connected layers read
 
 
-class PoolingNetwork(nn.Module, ABC):
-    """Clip (N, S, K, C, H, W), one snippet per frame, to scores (N, num_classes); any number S >= 1 of frames passes.
-
-    `num_segments` is the number of frames the network is meant for. `hidden` is the width of the fully connected
-    layers, `dropout` their ratio. Outside of training the backbone takes `frames_at_once` frames at a time: 120 frames
-    need no more memory than that for its maps. `backbone_options` go to the backbone, e.g. `width=16`.
-    """
+class PoolingNetwork(FrameNetwork):
+    """A `FrameNetwork` with two fully connected layers, `hidden` wide and with `dropout`, before the softmax layer."""
 
     def __init__(
         self,
         *,
         num_classes: int,
         backbone: str = "googlenet",
-        num_segments: int = 30,
-        modality: str = "rgb",
-        snippet_length: int = 1,
         hidden: int = 4096,
         dropout: float = 0.6,
-        frames_at_once: int = 16,
-        **backbone_options: object,
+        **options: object,
     ) -> None:
-        super().__init__()
-        self.in_channels = count_channels(modality, snippet_length)
-        self.num_segments = check_count("num_segments", num_segments)
-        self.frames_at_once = check_count("frames_at_once", frames_at_once)
-        self.grid = GRIDS.get(backbone, 1)
         if backbone in GRIDS and hidden != 4096:
             raise ValueError(f"hidden is {hidden!r}; the fully connected layers of {backbone} have 4096")
-        options = {"num_classes": num_classes, "in_channels": self.in_channels, **backbone_options}
-        if backbone in GRIDS:
-            self.backbone = build_backbone(backbone, **options, dropout=dropout)
-        else:
-            self.backbone = build_backbone(backbone, **options)
-            remove_classifier(self.backbone)
-            self.tail = _build_tail(self.backbone.num_features, hidden, num_classes, dropout)
+        own_layers = {"dropout": dropout} if backbone in GRIDS else {}
+        super().__init__(backbone, num_classes=num_classes, **own_layers, **options)
+        self.grid = GRIDS.get(backbone, 1)
+        if not own_layers:
+            num_features = remove_classifier(self.backbone)
+            self.tail = _build_tail(num_features, hidden, num_classes, dropout)
 
     def forward(self, clip: Tensor) -> Tensor:
         """Return video scores before softmax, (N, num_classes)."""
-        snippets = stack_snippets(clip, self.in_channels)
-        check_count("S, the number of frames of the clip,", snippets.shape[1])
-        at_once = snippets.shape[0] * snippets.shape[1] if self.training else self.frames_at_once
-        maps = run_in_chunks(self.frame_maps, snippets.flatten(0, 1), at_once=at_once)
-        return self.combine(maps.unflatten(0, snippets.shape[:2]))
-
-    def forward_streams(self, clip: Tensor) -> dict[str, Tensor]:
-        """Return the scores by stream; a pooling network has one, `image`."""
-        return {"image": self.forward(clip)}
+        return self.combine(self.over_frames(self.frame_maps, clip))
 
     def frame_maps(self, images: Tensor) -> Tensor:
         """Return what the fully connected layers read of each image: (M, C, H, W) -> (M, c, grid, grid)."""
@@ -260,32 +234,6 @@ def stack_windows(maps: Tensor) -> Tensor:
     windows = torch.arange(count_windows(maps.shape[1]), device=maps.device)
     frames = windows[:, None] * STEP + torch.arange(WINDOW, device=maps.device)  # (windows, 10)
     return maps[:, frames % maps.shape[1]].flatten(2, 3)
-
-
-def run_in_chunks(network: Callable[[Tensor], Tensor], images: Tensor, *, at_once: int) -> Tensor:
-    """Return network(images), computed for at most `at_once` images at a time; images and result have batch first."""
-    if len(images) <= at_once:
-        return network(images)
-    return torch.cat([network(chunk) for chunk in images.split(at_once)])
-
-
-def remove_classifier(backbone: Backbone) -> int:
-    """Take the softmax layer off, so that the backbone returns the vectors that it read; return their length."""
-    for name in ("fc", "last_linear"):
-        if hasattr(backbone, name):
-            num_features = getattr(backbone, name).in_features
-            setattr(backbone, name, nn.Identity())
-            return num_features
-    num_features = backbone.classifier[-1].in_features
-    backbone.classifier[-1] = nn.Identity()
-    return num_features
-
-
-def check_count(name: str, value: int) -> int:
-    """Return `value`; raise ValueError when it is not at least 1."""
-    if value < 1:
-        raise ValueError(f"{name} is {value!r}; it must be at least 1")
-    return value
 
 
 def _build_tail(num_inputs: int, hidden: int, num_classes: int, dropout: float) -> nn.Sequential:

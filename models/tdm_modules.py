@@ -152,9 +152,12 @@ class LongTermDifference(nn.Module):
 
 
 def attended(x: Tensor, gates: list[Tensor]) -> Tensor:
-    """Return x + x * mean(gate - 1/2); without autograd the sum is built in the first gate's memory."""
+    """Return x + x * mean(gate - 1/2); without autograd the sum is built in the first gate's memory.
+
+    A compiler, which takes no `out` of this layout, plans the memory itself.
+    """
     share = 1 / len(gates)
-    if torch.is_grad_enabled():
+    if torch.is_grad_enabled() or torch.compiler.is_compiling():
         return torch.addcmul(x, x, functools.reduce(torch.add, gates) - 0.5 / share, value=share)
     out = functools.reduce(Tensor.add_, gates).sub_(0.5 / share)
     return torch.addcmul(x, x, out, value=share, out=out if out.shape == x.shape else None)

@@ -93,8 +93,11 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:NUM_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
-def retrieval_network(name: str, *, weights: Path | None = None, seed: int = 0, device: str = "auto") -> Backbone:
-    """Return the backbone `name`, ready to describe images; without `weights` it is untrained, drawn by `seed`."""
+def retrieval_network(name: str, *, weights: str | None = None, seed: int = 0, device: str = "auto") -> Backbone:
+    """Return the backbone `name`, ready to describe images; without `weights` it is untrained, drawn by `seed`.
+
+    `weights` is what `load_weights` takes: a file, or "imagenet".
+    """
     if device not in ("auto", "cpu", "cuda"):
         raise ValueError(f"device is {device!r}; expected auto, cpu or cuda")
     if device == "cuda" and not torch.cuda.is_available():

@@ -35,7 +35,7 @@ class RetrievalRun:
     """What was searched with what, and what came out: a result for each layer and each set of scales."""
 
     backbone: str
-    weights: Path | None
+    weights: str | None
     database: Database
     learned_on: Database
     options: tuple[VladOptions, ...]  # one a layer
@@ -57,7 +57,7 @@ def run_retrieval(
     root: Path,
     *,
     backbone: str,
-    weights: Path | None,
+    weights: str | None,
     layers: Sequence[str] | None,
     vocabulary_from: tuple[str, Path] | None,
     device: str,

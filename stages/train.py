@@ -6,6 +6,7 @@ import sys
 
 from dvclive import Live
 
+from models.published import IMAGENET, fetch_imagenet
 from models.train import EpochReport, train
 from stages import edge
 from stages.params import RUNS, load_params
@@ -15,7 +16,10 @@ def main(model: str, modality: str) -> None:
     """Run the stage."""
     with edge.messages(), edge.wrong_arguments():
         params = load_params()
-        config, reader, folder = params.train, params.open_shards(modality), RUNS / f"{model}-{modality}"
+        config, folder = params.train, RUNS / f"{model}-{modality}"
+        if IMAGENET in config.init:
+            fetch_imagenet(config.backbone)  # now, for it shows a bar of its own
+        reader = params.open_shards(modality)
         live = Live(dir=str(folder / "training"), dvcyaml=None, save_dvc_exp=False, report=None)
         with live, edge.progress(f"{model} {modality}", total=config.epochs) as update:
 

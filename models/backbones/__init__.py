@@ -31,7 +31,9 @@ def build_backbone(name: str, *, num_classes: int = 1000, in_channels: int = 3, 
     """
     if name not in BACKBONES:
         raise ValueError(f"backbone is {name!r}; known backbones: {', '.join(BACKBONES)}")
-    return BACKBONES[name](num_classes=num_classes, in_channels=in_channels, **options)
+    network = BACKBONES[name](num_classes=num_classes, in_channels=in_channels, **options)
+    network.architecture = name
+    return network
 
 
 def is_classifier(parameter_name: str) -> bool:

@@ -18,9 +18,11 @@ class Backbone(nn.Module, ABC):
     """Image (N, C, H, W) to logits through named layers.
 
     `taps` names the layers just before each drop of the resolution, low to high: where "Temporal Difference Networks"
-    (Ng & Davis, section 3.2, figure 1) takes differences. `num_features` is the number of channels of the last layer.
+    (Ng & Davis, section 3.2, figure 1) takes differences. `num_features` is the number of channels of the last layer,
+    `architecture` the name that `build_backbone` knows the network by, empty where it was built without one.
     """
 
+    architecture: str = ""
     taps: tuple[str, ...]
     num_features: int
 

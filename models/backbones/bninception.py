@@ -6,7 +6,9 @@ Those files were trained on BGR images in [0, 255] less the mean (104, 117, 128)
 `weights_for_rgb` rewrites them for the normalised RGB images that the other backbones take.
 
 Departures from the paper's figure, both as in the public files: the pooling of 4c and 4d is projected to 128 channels
-instead of 96 (so 4e ends in 1056 channels instead of 1024), and the halving max poolings round their size up.
+instead of 96 (so 4e ends in 1056 channels instead of 1024), and the halving max poolings round their size up. Where 3c
+and 4e halve an odd map, which no frame of 224 x 224 gives, their pooling is padded like their convolutions, whose size
+and places it then has; the public network fails there.
 """
 
 from __future__ import annotations
@@ -128,7 +130,7 @@ class BNInception(Backbone):
 def _pool(x: Tensor, block: Block) -> Tensor:
     """Pool 3x3 as the block says: mean or maximum, keeping or halving (rounded up) the resolution."""
     if block.halves:
-        return F.max_pool2d(x, 3, 2, ceil_mode=True)
+        return F.max_pool2d(x, 3, 2, padding=[length % 2 for length in x.shape[2:]], ceil_mode=True)
     if block.pooling == "max":
         return F.max_pool2d(x, 3, 1, padding=1)
     return F.avg_pool2d(x, 3, 1, padding=1)

@@ -77,22 +77,39 @@ def extract(video: Path, copies: int, workers: int, rounds: int, as_json: bool) 
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda or auto.")
 @click.option("--videos", default=1, show_default=True, type=click.IntRange(1), help="Videos in a batch.")
 @click.option("--size", default=224, show_default=True, type=click.IntRange(32))
+@click.option("--segments", type=click.IntRange(1), help="Snippets over the video [default: each network's].")
+@click.option("--threads", default=1, show_default=True, type=click.IntRange(1), help="Threads on a CPU.")
 @click.option("--precision", default="float32", show_default=True, help="float32 or bfloat16.")
 @click.option("--rounds", default=5, show_default=True, type=click.IntRange(1))
 @json_option
 def networks(
-    names: tuple[str, ...], device: str, videos: int, size: int, precision: str, rounds: int, as_json: bool
+    names: tuple[str, ...],
+    device: str,
+    videos: int,
+    size: int,
+    segments: int | None,
+    threads: int,
+    precision: str,
+    rounds: int,
+    as_json: bool,
 ) -> None:
     """Milliseconds per video of each network (or of NAMES), beside TSN-ResNet-50's.
 
     \b
-    Example: tdn-data bench networks tsn tdm
+    Example: tdn-data bench networks tsn tdm --segments 16 --threads 2
     """
     from benchmarks import networks as benchmark
 
     with edge.messages(), edge.wrong_arguments(), edge.err.status("running the networks in turn"):
         result = benchmark.run(
-            names or None, device=device, num_videos=videos, size=size, num_rounds=rounds, precision=precision
+            names or None,
+            device=device,
+            num_videos=videos,
+            size=size,
+            num_rounds=rounds,
+            num_threads=threads,
+            precision=precision,
+            **({} if segments is None else {"num_segments": segments}),
         )
     _show(asdict(result) | {"ratios": result.ratios}, benchmark.format_times(result), as_json)
 

@@ -15,7 +15,10 @@ from stages.cli.options import Numbers, json_option
 @click.option("--dataset", required=True, help="holidays, oxford5k or paris6k.")
 @click.option("--root", type=click.Path(path_type=Path), required=True, help="Folder that holds the data set.")
 @click.option("--backbone", default="googlenet", show_default=True, help="googlenet, vgg16, resnet50, ...")
-@click.option("--weights", type=click.Path(path_type=Path), help="Trained weights; without them the network is random.")
+@click.option(
+    "--weights",
+    help="A file, or imagenet: the published weights, downloaded on first use [default: random ones].",
+)
 @click.option("--layer", "layers", multiple=True, help="May be repeated [default: the chapter's best, section 2.4.4].")
 @click.option("--all-layers", is_flag=True, help="The backbone's layers of table 2.1, as in figure 2.2.")
 @click.option(
@@ -72,7 +75,7 @@ from stages.cli.options import Numbers, json_option
 @click.option("--sheet", type=click.Path(path_type=Path), help="Draw queries and what was found into this PNG.")
 @click.option("--queries", default=12, show_default=True, type=click.IntRange(1), help="Queries on the sheet.")
 @json_option
-def retrieve(dataset: str, root: Path, backbone: str, weights: Path | None, layers: tuple[str, ...], all_layers: bool,
+def retrieve(dataset: str, root: Path, backbone: str, weights: str | None, layers: tuple[str, ...], all_layers: bool,
              vocabulary_from: tuple[str, Path] | None, seed: int, device: str, batch_size: int, fail_above: float,
              out: Path | None, sheet: Path | None, queries: int, as_json: bool,
              **descriptor: object) -> None:  # fmt: skip
@@ -85,7 +88,7 @@ def retrieve(dataset: str, root: Path, backbone: str, weights: Path | None, laye
 
     \b
     Examples:
-      tdn-data retrieve --dataset holidays --root /data/holidays --weights googlenet.pth --sheet sheet.png
+      tdn-data retrieve --dataset holidays --root /data/holidays --weights imagenet --sheet sheet.png
       tdn-data retrieve --dataset oxford5k --root /data/oxford --weights vgg16.pth --backbone vgg16 \\
           --all-layers --dimensions 0 --vocabulary-from paris6k /data/paris --out results.json
     """

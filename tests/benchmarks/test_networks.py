@@ -7,8 +7,10 @@ from dataclasses import asdict
 
 import pytest
 import torch
+from click.testing import CliRunner
 
 from benchmarks import networks as benchmark
+from stages.cli import main
 
 SMALL = {"size": 32, "num_rounds": 1, "backbone": "resnet18", "width": 8, "num_segments": 2}
 
@@ -23,6 +25,14 @@ def test_networks_are_timed_beside_tsn():
     assert json.loads(json.dumps(asdict(result)))["versions"]["torch"] == torch.__version__
     assert "tdm" in benchmark.format_times(result) and "2 x 5 x 3 x 32 x 32" in benchmark.format_times(result)
     assert torch.get_num_threads() == num_threads
+
+
+def test_the_command_passes_segments_and_threads_on():
+    arguments = ["--segments", "2", "--threads", "2", "--size", "32", "--rounds", "1", "--device", "cpu", "--json"]
+    outcome = CliRunner().invoke(main, ["bench", "networks", "tsn", *arguments])
+    assert outcome.exit_code == 0, outcome.stderr
+    result = json.loads(outcome.stdout)
+    assert result["num_threads"] == 2 and result["networks"][0]["clip_shape"] == [1, 2, 1, 3, 32, 32]
 
 
 def test_half_precision_runs_under_autocast():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import shutil
 from dataclasses import dataclass, field
 
 import pytest
@@ -150,11 +152,36 @@ def test_bfloat16_autocast_gives_nearly_the_same_scores_and_finite_gradients(nam
 
 
 @every_model
-def test_an_exported_network_gives_the_same_scores(name):
+def test_an_exported_network_gives_the_same_scores_in_torch_and_in_onnx_runtime(name):
     network, x = calibrated(name), clip(name, num_videos=1)
     with torch.no_grad():
-        exported = torch.export.export(network, (x,)).module()
-        torch.testing.assert_close(exported(x), network(x), rtol=1e-3, atol=1e-4)
+        expected, exported = network(x), torch.export.export(network, (x,))
+        torch.testing.assert_close(exported.module()(x), expected, rtol=1e-3, atol=1e-4)
+        runtime, _ = pytest.importorskip("onnxruntime"), pytest.importorskip("onnxscript")
+        onnx = torch.onnx.export(exported, dynamo=True, verbose=False).model_proto
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = runtime.InferenceSession(onnx.SerializeToString(), options)
+    (scores,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+    torch.testing.assert_close(torch.from_numpy(scores), expected, rtol=1e-3, atol=1e-4)
+
+
+@every_model
+def test_a_network_compiles_to_one_graph_that_gives_the_same_scores(name):
+    assert_compiles(name, backend="eager")  # the capture, where a network can fail; the code generator is tried below
+
+
+@pytest.mark.skipif(shutil.which(os.environ.get("CXX", "g++")) is None, reason="no C++ compiler: Inductor needs one")
+def test_generated_code_gives_the_same_scores():
+    assert_compiles("tsn", backend="inductor")
+
+
+def assert_compiles(name, *, backend):
+    network, x = calibrated(name), clip(name, num_videos=1)
+    torch.compiler.reset()
+    with torch.no_grad():
+        compiled = torch.compile(network, fullgraph=True, backend=backend)
+        torch.testing.assert_close(compiled(x), network(x), rtol=1e-3, atol=1e-4)
 
 
 @every_model

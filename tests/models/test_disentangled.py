@@ -181,6 +181,17 @@ def test_a_wrong_clip_is_named(network, shape):
         network(torch.zeros(shape))
 
 
-def test_a_frame_size_that_bn_inception_cannot_halve_is_named(network):
-    with pytest.raises(ValueError, match="clip has frames of 64 x 48; expected multiples of 32"):
-        network(clip(size=64)[..., :48])
+@pytest.mark.parametrize("stride", (2, 1))
+@pytest.mark.parametrize("sides", [(32, 48), (75, 58)])
+def test_frames_need_not_be_multiples_of_32(stride, sides):
+    network = build(stride=stride, radius=2)
+    x = clip(3, size=96)[..., : sides[0], : sides[1]]
+    with torch.no_grad():
+        scores, flow = network(x), network.flow(x)
+    assert scores.shape == (1, 4) and scores.isfinite().all()
+    assert flow.shape == (1, 1, 2, 2, *(-(-side // stride) for side in sides)) and flow.isfinite().all()
+
+
+def test_a_frame_too_small_to_be_halved_five_times_is_named(network):
+    with pytest.raises(ValueError, match="clip has frames of 64 x 31; expected at least 32 x 32"):
+        network(clip(size=64)[..., :31])

@@ -1,4 +1,4 @@
-"""The LSTM with peepholes against a plain loop, gains, the four ways to a video score, and bounded memory."""
+"""The LSTM with peepholes against a plain loop, gains, the four ways to a video score."""
 
 from __future__ import annotations
 
@@ -180,36 +180,17 @@ def test_gradients_of_the_weighted_score_are_finite_though_the_first_frame_weigh
     assert scores.grad.isfinite().all() and scores.grad[:, 0].abs().max() == 0
 
 
-def test_120_frames_at_inference_pass_the_backbone_a_few_at_a_time_and_give_the_same_scores():
-    network, x = build(frames_at_once=7), clip(120, num_videos=1)
-    sizes = []
-    network.backbone.conv1.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
-    with torch.no_grad():
-        chunked = network(x)
-        assert max(sizes) == 7 and sum(sizes) == 120
-        network.frames_at_once = 120
-        torch.testing.assert_close(network(x), chunked)
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"consensus": "mean"}, "consensus is 'mean'; known ways: last, max, sum, weighted"),
         ({"num_layers": 0}, "num_layers is 0; it must be at least 1"),
         ({"num_cells": 0}, "num_cells is 0; it must be at least 1"),
-        ({"num_segments": 0}, "num_segments is 0; it must be at least 1"),
     ],
 )
 def test_wrong_options_are_named(options, message):
     with pytest.raises(ValueError, match=message):
         build(**options)
-
-
-def test_a_wrong_clip_is_named():
-    with pytest.raises(ValueError, match=r"clip has shape \(2, 3, 1, 2, 32, 32\)"):
-        build()(torch.zeros(2, 3, 1, 2, 32, 32))
-    with pytest.raises(ValueError, match="number of frames of the clip, is 0"):
-        build()(torch.zeros(2, 0, 1, 3, 32, 32))
 
 
 def test_flow_has_two_channels():

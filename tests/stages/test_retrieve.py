@@ -10,6 +10,7 @@ import torch
 from click.testing import CliRunner
 
 from models.backbones import build_backbone
+from models.published import URLS
 from models.vlad import TABLE_LAYERS
 from stages.cli import main
 
@@ -60,6 +61,15 @@ def test_trained_weights_and_another_vocabulary_are_said(paris_folder, holidays_
     assert (record["searched"]["dataset"], record["learned_on"]["dataset"]) == ("paris6k", "holidays")
     assert (record["searched"]["num_images"], record["learned_on"]["num_images"]) == (24, 32)
     assert [one["scales"] for one in record["results"]] == [[1]]
+
+
+def test_published_weights_are_asked_for_by_name(holidays_folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setitem(URLS, "googlenet", "http://127.0.0.1:1/googlenet-1378be20.pth")  # nobody listens there
+    code, _, stderr = call("--dataset", "holidays", "--root", holidays_folder, "--weights", "imagenet", *SMALL)
+    assert code == 2
+    assert "error: http://127.0.0.1:1/googlenet-1378be20.pth cannot be downloaded" in stderr
 
 
 def test_all_layers_of_table_2_1_are_rows(holidays_folder):
