@@ -37,17 +37,11 @@ FLOW_SNIPPET_LENGTH = 5  # section 3.4: k = 5 for stacks of flow; for frames eac
 class TrainConfig:
     """Everything that decides a training run but the data.
 
-<<<<<<< HEAD
     `split` is what is trained on, None for the data set's own training split. `lr_steps` are shares of all epochs after
     which the learning rate is divided by ten, `fixed_share` is the share of epochs of phase one. `init` names files of
-    weights, loaded one after the other. `num_threads` compute (see `torch_threads`). `num_workers` processes prepare
-    clips; their number changes nothing in the result.
-=======
-    `lr_steps` are shares of all epochs after which the learning rate is divided by ten, `fixed_share` is the share of
-    epochs of phase one. `init` names files of weights, loaded one after the other; "imagenet" stands for the
-    backbone's published one, see `models.published`. `num_threads` compute (see `torch_threads`). `num_workers`
-    processes prepare clips; their number changes nothing in the result.
->>>>>>> cbb3f00f11f2b053d1a5777e7219d5b1a174473d
+    weights, loaded one after the other; "imagenet" stands for the backbone's published one, see `models.published`.
+    `num_threads` compute (see `torch_threads`). `num_workers` processes prepare clips; their number changes nothing in
+    the result.
     """
 
     split: str | None = None
