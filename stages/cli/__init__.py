@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from pipeline import __version__
-from stages.cli import bench, data, flow, look, networks, retrieve
+from stages.cli import bench, data, extract, flow, look, networks, retrieve
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -21,6 +21,6 @@ def main() -> None:
     """
 
 
-for module in (data, look, flow, networks, retrieve, bench):
+for module in (data, extract, look, flow, networks, retrieve, bench):
     for command in module.COMMANDS:
         main.add_command(command)
