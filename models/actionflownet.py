@@ -101,7 +101,18 @@ class FlowNet(nn.Module):
         self.decoder = None
         if decoder:
             self.decoder = FlowDecoder(_stage_channels(self.encoder), over_time=over_time, every_scale=not over_time)
-        self.register_load_state_dict_pre_hook(_pass_over_decoder)
+        self.register_load_state_dict_pre_hook(FlowNet.fit_state)
+
+    @property
+    def num_fields(self) -> int:
+        """Flow fields per snippet: one for each frame over time, else one."""
+        return self.snippet_length if self.over_time else 1
+
+    def fit_state(self, state: dict[str, Tensor], prefix: str, *_: object) -> None:
+        """Take the decoder's weights out of a file's `state` when the network has none."""
+        if self.decoder is None:
+            for name in [name for name in state if name.startswith(f"{prefix}decoder.")]:
+                del state[name]
 
     def _precision(self) -> AbstractContextManager:
         """Keep 3D convolutions out of autocast on CPUs: in bfloat16 their weights' gradients are wrong there.
@@ -370,10 +381,3 @@ def _remove_stem(network: ResNet) -> None:
     outputs = width * type(first).expansion
     shortcut = nn.Sequential(nn.Conv2d(2, outputs, 1, bias=False), nn.BatchNorm2d(outputs))
     network.layer1[0] = type(first)(2, width, stride=1, downsample=shortcut)
-
-
-def _pass_over_decoder(network: FlowNet, state: dict, prefix: str, *_: object) -> None:
-    """Take the decoder's weights out of a file's `state` when the network has none."""
-    if network.decoder is None:
-        for name in [name for name in state if name.startswith(f"{prefix}decoder.")]:
-            del state[name]

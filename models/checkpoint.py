@@ -60,7 +60,9 @@ def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
     the classifier stays as it is where its size differs and is left out where the network has none of that kind, and a
     first layer for other channels is converted by averaging and repeating (cross-modality initialisation, Ng & Davis,
     section 3.4). A TSN's checkpoint goes into the image subnetwork of a TDN in the same way (the same section, for
-    flow). Raises InputError that names what differs when the file belongs to another network.
+    flow). Parts that fit a file to themselves do so: a removed flow decoder is passed over, local pooling's softmax
+    layer grows to the network's windows. Raises InputError that names what differs when the file belongs to another
+    network.
     """
     if path == IMAGENET:
         path = published_file(model)
@@ -118,7 +120,7 @@ def _is_left_out(name: str) -> bool:
 
 def _load_strict(module: nn.Module, state: dict[str, Tensor], path: object) -> None:
     """Load `state`; raise InputError that names missing, unknown and differently shaped parameters."""
-    own = module.state_dict()
+    state, own = _fitted(module, state), module.state_dict()
     missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
     shapes = [
         f"{name} {tuple(state[name].shape)} instead of {tuple(own[name].shape)}"
@@ -132,6 +134,18 @@ def _load_strict(module: nn.Module, state: dict[str, Tensor], path: object) -> N
             f"{path} belongs to another network than {type(module).__name__}: {'; '.join(words)}.", path=path
         )
     module.load_state_dict(state)
+
+
+def _fitted(module: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return `state` after each part of `module` that takes files of another form has fitted it to itself.
+
+    `load_state_dict` has the parts do that, too (`fit_state` is their hook), but does not tell what came of it.
+    """
+    fitted = dict(state)
+    for name, part in module.named_modules():
+        if hasattr(part, "fit_state"):
+            part.fit_state(fitted, f"{name}." if name else "")
+    return fitted
 
 
 def _some(names: list[str]) -> str:

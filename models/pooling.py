@@ -186,11 +186,17 @@ class Towers(nn.Module):
         self.in_features = num_inputs
         self.weight = nn.Parameter(torch.empty(num_towers, num_classes, num_inputs).normal_(std=0.01))
         self.bias = nn.Parameter(torch.zeros(num_classes))
-        self.register_load_state_dict_pre_hook(_resize_towers)
+        self.register_load_state_dict_pre_hook(Towers.fit_state)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return scores (N, num_classes) for vectors (N, windows, num_inputs)."""
         return torch.einsum("nwi,wci->nc", x, resample_towers(self.weight, x.shape[1])) + self.bias
+
+    def fit_state(self, state: dict[str, Tensor], prefix: str, *_: object) -> None:
+        """Fit the towers in a file's `state` to this layer's number of windows."""
+        weight = state.get(f"{prefix}weight")
+        if weight is not None and weight.ndim == 3:
+            state[f"{prefix}weight"] = resample_towers(weight, len(self.weight))
 
     def resize(self, num_towers: int) -> Towers:
         """Return the layer for `num_towers` windows that gives the scores which this one gives for as many."""
@@ -205,13 +211,6 @@ def resample_towers(weight: Tensor, num_towers: int) -> Tensor:
         return weight
     place = (torch.arange(num_towers, device=weight.device) * 2 + 1) * len(weight) // (2 * num_towers)
     return weight[place] * (len(weight) / num_towers)
-
-
-def _resize_towers(layer: Towers, state: dict, prefix: str, *_: object) -> None:
-    """Fit a file's towers to the layer's number of windows before they are loaded."""
-    weight = state.get(f"{prefix}weight")
-    if weight is not None and weight.ndim == 3:
-        state[f"{prefix}weight"] = resample_towers(weight, len(layer.weight))
 
 
 def count_windows(num_frames: int) -> int:

@@ -116,7 +116,13 @@ class GoogLeNet(Backbone):
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(self.num_features, num_classes)
         init_weights(self)
-        self.register_load_state_dict_pre_hook(_pass_over_auxiliary)
+        self.register_load_state_dict_pre_hook(GoogLeNet.fit_state)
+
+    def fit_state(self, state: dict[str, Tensor], prefix: str, *_: object) -> None:
+        """Take the auxiliary classifiers' weights out of a file's `state` when the network has none."""
+        if not self.aux_logits:
+            for name in [name for name in state if name.startswith((f"{prefix}aux1.", f"{prefix}aux2."))]:
+                del state[name]
 
     def layers(self) -> tuple[Layer, ...]:
         """Return the stem, the nine inception blocks and the poolings, in order."""
@@ -142,13 +148,6 @@ class GoogLeNet(Backbone):
             aux_logits2=self.aux2(features["inception4d"]),
             aux_logits1=self.aux1(features["inception4a"]),
         )
-
-
-def _pass_over_auxiliary(network: GoogLeNet, state: dict, prefix: str, *_: object) -> None:
-    """Take the auxiliary classifiers' weights out of a file's `state` when the network has none."""
-    if not network.aux_logits:
-        for name in [name for name in state if name.startswith((f"{prefix}aux1.", f"{prefix}aux2."))]:
-            del state[name]
 
 
 def weights_for_rgb(state: dict[str, Tensor]) -> dict[str, Tensor]:

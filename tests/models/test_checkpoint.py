@@ -87,6 +87,39 @@ def test_trained_tsn_becomes_the_image_subnetwork(tmp_path: Path) -> None:
     assert torch.equal(tdn.difference.conv1.weight, before)
 
 
+def test_a_removed_decoder_is_passed_over(tmp_path: Path) -> None:
+    options = {"num_segments": 1, "snippet_length": 4}
+    trained = build("actionflownet", seed=1, **options)
+    bare = build("actionflownet", seed=2, decoder=False, **options)
+    load_weights(bare, save(trained, tmp_path / "flow.pt"))
+    assert not any("decoder" in name for name in bare.state_dict())
+    for name, value in bare.state_dict().items():
+        assert torch.equal(value, trained.state_dict()[name]), name
+    with pytest.raises(InputError, match=r"missing: flownet\.decoder\..* and \d+ more"):
+        load_weights(trained, save(bare, tmp_path / "bare.pt"))
+
+
+def test_local_pooling_grows_from_30_frames_to_120(tmp_path: Path) -> None:
+    options = {"hidden": 16, "dropout": 0.0}
+    short = build("local_pooling", seed=1, **options, num_segments=30)
+    long = build("local_pooling", seed=2, **options, num_segments=120)
+    load_weights(long, save(short, tmp_path / "30.pt"))
+    expected = short.expand(120).state_dict()
+    for name, value in long.state_dict().items():
+        assert torch.equal(value, expected[name]), name
+    with pytest.raises(InputError, match=r"other shapes: .*weight \(23, 4, 16\) instead of \(23, 3, 16\)"):
+        load_weights(build("local_pooling", **options, num_classes=3, num_segments=120), tmp_path / "30.pt")
+
+
+def test_auxiliary_classifiers_of_our_own_checkpoint_are_passed_over(tmp_path: Path) -> None:
+    options = {"backbone": "googlenet", "num_classes": 2}
+    trained = build_model("tsn", **options, aux_logits=True)
+    network = build_model("tsn", **options)
+    save(trained, tmp_path / "aux.pt")
+    load_weights(network, tmp_path / "aux.pt")
+    assert torch.equal(network.backbone.fc.weight, trained.backbone.fc.weight)
+
+
 def test_public_bninception_files_are_changed_to_normalised_rgb(tmp_path: Path) -> None:
     torch.manual_seed(0)
     public = build_backbone("bninception", num_classes=4).state_dict()
