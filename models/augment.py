@@ -1,6 +1,11 @@
-"""Crops and mirrors for clips, as in TSN (Wang et al., ECCV 2016), which Ng & Davis follow (section 4.2).
+"""Crops, mirrors and colours for clips, as in TSN (Wang et al., ECCV 2016), which Ng & Davis follow (section 4.2).
 
-A clip is uint8 (S, K, H, W, C) here: all its frames get the same crop and the same mirror.
+A clip is uint8 (S, K, H, W, C) here: all its frames get the same crop, the same mirror and the same change of colour.
+Flow that a network learns beside the frames goes through the frames' `View`, so that it stays the flow of what is seen.
+
+Colour jitter: Ng & Davis name it (section 4.2; dissertation, sections 4.4.2 and 5.4.2) and refer to GoogLeNet's paper
+for it, which gives no numbers. Brightness, contrast and saturation in random order are those of fb.resnet.torch, the
+Torch7 code of the time, where `strength` is 0.4; the contrast's mean is the clip's here, not each frame's.
 """
 
 from __future__ import annotations
@@ -14,38 +19,79 @@ SCALES = (1.0, 0.875, 0.75, 0.66)  # of the shorter side, scale jittering
 
 
 @dataclass(frozen=True)
+class View:
+    """What is seen of a clip's frames: a window in pixels, the side it is resized to, whether it is mirrored."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+    size: int
+    mirrored: bool = False
+
+    def of(self, clip: np.ndarray) -> np.ndarray:
+        """Return (S, K, size, size, C) of a clip (S, K, H, W, C)."""
+        window = clip[:, :, self.top : self.top + self.height, self.left : self.left + self.width]
+        if (self.height, self.width) != (self.size, self.size):
+            window = resize_clip(window, self.size, self.size)
+        return mirror(window) if self.mirrored else window
+
+    def of_flow(self, flow: np.ndarray) -> np.ndarray:
+        """Return the flow of what `of` shows, for the frames' flow float32 (S, K, H, W, 2) in pixels of the frame.
+
+        The result is in pixels of the view: where the window is enlarged, vectors grow with it.
+        """
+        scale = np.array([self.size / self.width, self.size / self.height], np.float32)
+        return self.of(flow) * scale
+
+
+@dataclass(frozen=True)
 class Augment:
     """What training does to a clip: a crop and, with `mirror`, a horizontal reflection half of the time.
 
     `crop` is `corner` (four corners and centre, sides jittered over SCALES, resized to `size`), `random` (anywhere, no
-    resizing) or `center`. `size` is the side of the square that comes out, in pixels.
+    resizing) or `center`. `size` is the side of the square that comes out, in pixels. `color_jitter` is the largest
+    change of brightness, contrast and saturation of RGB frames, as a share; 0 leaves them as they are.
     """
 
     size: int
     crop: str = "corner"
     mirror: bool = False
+    color_jitter: float = 0.0
 
     def __post_init__(self) -> None:
         if self.crop not in ("corner", "random", "center"):
             raise ValueError(f"crop is {self.crop!r}; known crops: corner, random, center")
+        if not 0 <= self.color_jitter < 1:
+            raise ValueError(f"color_jitter is {self.color_jitter!r}; it must be at least 0 and below 1")
 
-    def __call__(self, clip: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, bool]:
-        """Return the augmented clip (S, K, size, size, C), and whether it was mirrored."""
-        if self.crop == "center":
-            clip = center_crop(clip, self.size)
-        elif self.crop == "random":
-            clip = _random_crop(clip, self.size, generator)
+    def __call__(self, clip: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, View]:
+        """Return the augmented clip (S, K, size, size, C), and the view of the frames that it shows."""
+        view = self.draw_view(*clip.shape[2:4], generator)
+        clip = view.of(clip)
+        if self.color_jitter and clip.shape[-1] == 3:
+            clip = jitter_colors(clip, self.color_jitter, generator)
+        return clip, view
+
+    def draw_view(self, height: int, width: int, generator: np.random.Generator) -> View:
+        """Draw a crop of frames of `height` x `width` pixels; raise ValueError where it does not fit into them."""
+        if self.crop == "corner":
+            window = _corner_window(height, width, generator)
         else:
-            clip = _corner_crop(clip, self.size, generator)
-        mirrored = bool(self.mirror and generator.random() < 0.5)
-        return (mirror(clip) if mirrored else clip), mirrored
+            bottom, right = _room(height, width, self.size)
+            top, left = bottom // 2, right // 2
+            if self.crop == "random":
+                top, left = generator.integers(bottom + 1), generator.integers(right + 1)
+            window = (int(top), int(left), self.size, self.size)
+        return View(*window, self.size, bool(self.mirror and generator.random() < 0.5))
 
 
 def mirror(clip: np.ndarray) -> np.ndarray:
-    """Return the clip reflected left to right; discretised flow (C = 2) also changes the sign of its x component."""
+    """Return the clip reflected left to right; flow (C = 2), discretised or not, also changes the sign of its x."""
     clip = clip[..., ::-1, :]
     if clip.shape[-1] == 2:
-        clip = np.stack([255 - clip[..., 0], clip[..., 1]], axis=-1)
+        x = clip[..., 0]
+        clip = np.stack([255 - x if clip.dtype == np.uint8 else -x, clip[..., 1]], axis=-1)
     return clip
 
 
@@ -63,7 +109,7 @@ def center_crop(clip: np.ndarray, size: int) -> np.ndarray:
 
 def three_crops(clip: np.ndarray, size: int) -> list[np.ndarray]:
     """Return start, middle and end of the longer side, each in the middle of the shorter (Wang et al., section 4.1)."""
-    bottom, right = _room(clip, size)
+    bottom, right = _room(*clip.shape[2:4], size)
     if right >= bottom:
         corners = [(bottom // 2, 0), (bottom // 2, right // 2), (bottom // 2, right)]
     else:
@@ -73,46 +119,65 @@ def three_crops(clip: np.ndarray, size: int) -> list[np.ndarray]:
 
 def ten_crops(clip: np.ndarray, size: int) -> list[np.ndarray]:
     """Return four corners and the centre, then their reflections (Ng & Davis, section 4.2)."""
-    bottom, right = _room(clip, size)
-    corners = [(0, 0), (0, right), (bottom, 0), (bottom, right), (bottom // 2, right // 2)]
-    crops = [clip[:, :, y : y + size, x : x + size] for y, x in corners]
+    bottom, right = _room(*clip.shape[2:4], size)
+    crops = [clip[:, :, y : y + size, x : x + size] for y, x in _corners(bottom, right)]
     return crops + [mirror(crop) for crop in crops]
 
 
 CROPS = {1: lambda clip, size: [center_crop(clip, size)], 3: three_crops, 10: ten_crops}
 
 
-def _room(clip: np.ndarray, size: int) -> tuple[int, int]:
+def _room(height: int, width: int, size: int) -> tuple[int, int]:
     """Return how far down and to the right a crop can lie; raise ValueError when it does not fit."""
-    height, width = clip.shape[2:4]
     if height < size or width < size:
         raise ValueError(f"the clip is {height} x {width} pixels; a crop of {size} does not fit into it")
     return height - size, width - size
 
 
-def _random_crop(clip: np.ndarray, size: int, generator: np.random.Generator) -> np.ndarray:
-    bottom, right = _room(clip, size)
-    y, x = generator.integers(bottom + 1), generator.integers(right + 1)
-    return clip[:, :, y : y + size, x : x + size]
+def _corners(bottom: int, right: int) -> list[tuple[int, int]]:
+    """Return where a crop starts at the four corners and in the centre, if it can start up to `bottom` and `right`."""
+    return [(0, 0), (0, right), (bottom, 0), (bottom, right), (bottom // 2, right // 2)]
 
 
-def _corner_crop(clip: np.ndarray, size: int, generator: np.random.Generator) -> np.ndarray:
-    """Return a crop with jittered sides at a corner or the centre, resized to (size, size)."""
-    height, width = clip.shape[2:4]
+def _corner_window(height: int, width: int, generator: np.random.Generator) -> tuple[int, int, int, int]:
+    """Draw a window (top, left, height, width) with jittered sides at a corner or the centre."""
     sides = np.round(min(height, width) * np.array(SCALES)).astype(int)
     first = generator.integers(len(sides))
     second = np.clip(first + generator.integers(-1, 2), 0, len(sides) - 1)  # neighbouring scales: little distortion
-    crop_height, crop_width = sides[first], sides[second]
-    bottom, right = height - crop_height, width - crop_width
-    corners = [(0, 0), (0, right), (bottom, 0), (bottom, right), (bottom // 2, right // 2)]
-    y, x = corners[generator.integers(len(corners))]
-    return resize_clip(clip[:, :, y : y + crop_height, x : x + crop_width], size)
+    crop_height, crop_width = int(sides[first]), int(sides[second])
+    corners = _corners(height - crop_height, width - crop_width)
+    return *corners[generator.integers(len(corners))], crop_height, crop_width
 
 
-def resize_clip(clip: np.ndarray, size: int) -> np.ndarray:
-    """Return the clip (S, K, size, size, C), resized bilinearly."""
+def resize_clip(clip: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Return the clip (S, K, height, width, C), uint8 or float32, resized bilinearly."""
     frames = clip.reshape(-1, *clip.shape[2:])
     resized = [
-        cv2.resize(np.ascontiguousarray(frame), (size, size), interpolation=cv2.INTER_LINEAR) for frame in frames
+        cv2.resize(np.ascontiguousarray(frame), (width, height), interpolation=cv2.INTER_LINEAR) for frame in frames
     ]
-    return np.stack(resized).reshape(*clip.shape[:2], size, size, clip.shape[-1])
+    return np.stack(resized).reshape(*clip.shape[:2], height, width, clip.shape[-1])
+
+
+def resize_flow(flow: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Return flow float32 (S, K, h, w, 2) for frames of `height` x `width` pixels, in which its vectors are counted."""
+    if flow.shape[2:4] == (height, width):
+        return flow
+    scale = np.array([width / flow.shape[3], height / flow.shape[2]], np.float32)
+    return resize_clip(flow, height, width) * scale
+
+
+def jitter_colors(clip: np.ndarray, strength: float, generator: np.random.Generator) -> np.ndarray:
+    """Return an RGB clip (S, K, H, W, 3) with brightness, contrast and saturation changed, in random order.
+
+    Each is blended with black, the clip's mean grey or the pixel's own grey, by a factor of 1 +- `strength` at most.
+    All three are affine in a pixel's colour, so they are gathered in one matrix and rounded once.
+    """
+    grey, mean = np.array([0.299, 0.587, 0.114]), clip.mean(axis=(0, 1, 2, 3))
+    matrix, offset = np.eye(3), np.zeros(3)
+    for kind in generator.permutation(3):
+        factor = 1 + generator.uniform(-strength, strength)
+        added = (1 - factor) * (grey @ (matrix @ mean + offset)) if kind == 1 else 0.0
+        blend = factor * np.eye(3) + ((1 - factor) * np.tile(grey, (3, 1)) if kind == 2 else 0.0)
+        matrix, offset = blend @ matrix, blend @ offset + added
+    rows = np.ascontiguousarray(clip).reshape(-1, clip.shape[-2], 3)
+    return cv2.transform(rows, np.column_stack([matrix, offset])).reshape(clip.shape)

@@ -9,20 +9,37 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from models.augment import Augment, crops_of
+from models.augment import Augment, View, crops_of
 from models.backbones.base import IMAGENET_MEAN, IMAGENET_STD
 from models.clip_shape import ClipShape
 from pipeline.errors import InputError
 from pipeline.sampling import snippet_starts
-from pipeline.shards.reader import ShardReader, StoredVideo
+from pipeline.shards.reader import ShardReader, StoredFrames, StoredVideo
 
+CACHE_BYTES = 1 << 30  # of decoded videos, in each process
 FLOW_MEAN, FLOW_STD = (0.5, 0.5), (0.226, 0.226)  # of discretised flow in [0, 1]: no motion is 0.5
+
+
+@dataclass(frozen=True)
+class DrawnClip:
+    """A training clip and its target, and where they come from.
+
+    `rows` (S, K) of the video and their `pts_seconds` (S, K), the stored frames' `(height, width)`, the view of them.
+    """
+
+    clip: Tensor
+    target: Tensor
+    rows: np.ndarray
+    pts_seconds: np.ndarray
+    frame_size: tuple[int, int]
+    view: View
 
 
 class ClipDataset(Dataset):
@@ -44,39 +61,56 @@ class ClipDataset(Dataset):
         seed: int = 0,
         mirror_labels: tuple[int, ...] | None = None,
         repeat_to: int | None = None,
-        cache_bytes: int = 1 << 30,
+        cache_bytes: int = CACHE_BYTES,
     ) -> None:
         self.videos = split_videos(reader, split)
-        self._reader, self._shape, self._augment, self._seed = reader, shape, augment, seed
+        self._info, self._frames = reader.info, CachedRows(reader, cache_bytes)
+        self._shape, self._augment, self._seed = shape, augment, seed
         self._mirror_labels, self._repeat_to = mirror_labels, repeat_to
-        self._cache: dict[str, np.ndarray] = {}
-        self._room_bytes = cache_bytes
 
     def __len__(self) -> int:
         return len(self.videos)
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        drawn = self._draw(key)
+        return drawn.clip, drawn.target
+
+    def _draw(self, key: tuple[int, int], *, rows_after: int = 0) -> DrawnClip:
+        """Draw a clip whose snippets have, where the video is long enough, `rows_after` rows of it behind them."""
         epoch, index = key
         video, generator = self.videos[index], np.random.default_rng((self._seed, epoch, index))
-        length = max(video.num_rows, self._repeat_to or 0)
-        starts = snippet_starts(length, self._shape.num_segments, self._shape.snippet_length, generator=generator)
-        clip = self._frames(video, snippet_rows(starts, self._shape.snippet_length, length) % video.num_rows)
-        clip, mirrored = self._augment(clip, generator)
+        length, num_rows = self._shape.snippet_length, max(video.num_rows, self._repeat_to or 0)
+        starts = snippet_starts(num_rows - rows_after, self._shape.num_segments, length, generator=generator)
+        rows = snippet_rows(starts, length, num_rows) % video.num_rows
+        stored = self._frames.read(video.video_id, rows)
+        clip, view = self._augment(stored.data, generator)
+        target = self._target(video, view.mirrored)
+        return DrawnClip(normalize(clip), target, rows, stored.pts_seconds, stored.data.shape[2:4], view)
+
+    def _target(self, video: StoredVideo, mirrored: bool) -> Tensor:
         labels = video.labels
         if mirrored and self._mirror_labels is not None:
             labels = tuple(self._mirror_labels[label] for label in labels)
-        return normalize(clip), target_of(labels, self._reader.info.multi_label, len(self._reader.info.class_names))
+        return target_of(labels, self._info.multi_label, len(self._info.class_names))
 
-    def _frames(self, video: StoredVideo, rows: np.ndarray) -> np.ndarray:
-        """Return the frames at rows (S, K) as uint8 (S, K, H, W, C), from the cache where there is room for it."""
-        frames = self._cache.get(video.video_id)
-        if frames is None and self._room_bytes > 0:
-            frames = self._cache[video.video_id] = self._reader.read(video.video_id).data
-            self._room_bytes -= frames.nbytes
-        if frames is None:
+
+class CachedRows:
+    """A reader's decoded rows, whole videos of which are kept up to `room_bytes` in each process."""
+
+    def __init__(self, reader: ShardReader, room_bytes: int) -> None:
+        self._reader, self._room_bytes = reader, room_bytes
+        self._kept: dict[str, StoredFrames] = {}
+
+    def read(self, video_id: str, rows: np.ndarray) -> StoredFrames:
+        """Return the video's rows (S, K): data uint8 (S, K, H, W, C), pts_seconds (S, K)."""
+        stored = self._kept.get(video_id)
+        if stored is None and self._room_bytes > 0:
+            stored = self._kept[video_id] = self._reader.read(video_id)
+            self._room_bytes -= stored.data.nbytes
+        if stored is None:
             unique, places = np.unique(rows, return_inverse=True)
-            return self._reader.read(video.video_id, unique.tolist()).data[places.reshape(rows.shape)]
-        return frames[rows]
+            stored, rows = self._reader.read(video_id, unique.tolist()), places.reshape(rows.shape)
+        return StoredFrames(stored.data[rows], stored.pts_seconds[rows], stored.bound)
 
 
 def split_videos(reader: ShardReader, split: str) -> tuple[StoredVideo, ...]:

@@ -8,13 +8,17 @@ import pytest
 from models.augment import (
     SCALES,
     Augment,
+    View,
     center_crop,
     crops_of,
+    jitter_colors,
     mirror,
     resize_clip,
+    resize_flow,
     ten_crops,
     three_crops,
 )
+from pipeline.flow.quantize import dequantize
 
 
 def _clip(height: int = 6, width: int = 8, channels: int = 3) -> np.ndarray:
@@ -41,6 +45,11 @@ def test_mirrored_flow_changes_the_sign_of_x_only() -> None:
     mirrored = mirror(flow)
     assert mirrored[0, 0, 0, 1].tolist() == [55, 30]
     np.testing.assert_array_equal(mirror(mirrored), flow)
+
+
+def test_mirrored_numbers_are_mirrored_levels() -> None:
+    levels = np.random.default_rng(0).integers(0, 256, (1, 2, 3, 4, 2), dtype=np.uint8)
+    np.testing.assert_allclose(mirror(dequantize(levels, 20.0)), dequantize(mirror(levels), 20.0), atol=1e-5)
 
 
 def test_mirror_leaves_its_argument_alone() -> None:
@@ -90,20 +99,84 @@ def test_corner_crop_takes_the_papers_scales() -> None:
 def test_mirror_happens_half_of_the_time_and_is_reported() -> None:
     augment, generator = Augment(4, "center", mirror=True), np.random.default_rng(0)
     seen = [augment(_clip(), generator) for _ in range(200)]
-    for out, mirrored in seen:
+    for out, view in seen:
         columns = out[0, 0, 0, :, 1].astype(int)
-        assert (columns[0] > columns[-1]) == mirrored
-    assert 70 < sum(mirrored for _, mirrored in seen) < 130
+        assert (columns[0] > columns[-1]) == view.mirrored
+    assert 70 < sum(view.mirrored for _, view in seen) < 130
 
 
 def test_without_mirror_nothing_is_reflected() -> None:
     augment, generator = Augment(4, "random"), np.random.default_rng(0)
-    assert not any(augment(_clip(), generator)[1] for _ in range(50))
+    assert not any(augment(_clip(), generator)[1].mirrored for _ in range(50))
 
 
 def test_resizing_keeps_a_constant_and_the_frames_apart() -> None:
-    assert resize_clip(_clip(), 5)[..., 2].reshape(6, -1).std(1).max() == 0
-    assert resize_clip(np.full((1, 1, 9, 7, 2), 91, np.uint8), 4).shape == (1, 1, 4, 4, 2)
+    assert resize_clip(_clip(), 5, 5)[..., 2].reshape(6, -1).std(1).max() == 0
+    assert resize_clip(np.full((1, 1, 9, 7, 2), 91, np.uint8), 4, 3).shape == (1, 1, 4, 3, 2)
+
+
+def test_flow_for_frames_of_another_size_counts_their_pixels() -> None:
+    flow = np.ones((1, 1, 8, 10, 2), np.float32)
+    np.testing.assert_allclose(resize_flow(flow, 24, 20), np.broadcast_to((2.0, 3.0), (1, 1, 24, 20, 2)))
+    assert resize_flow(flow, 8, 10) is flow
+
+
+def test_flow_shows_the_frames_window_and_grows_with_it() -> None:
+    flow = _clip(20, 24, channels=2).astype(np.float32)  # component 0 is the row, component 1 the column
+    view = View(top=2, left=4, height=10, width=5, size=5)
+    seen = view.of_flow(flow)[0, 0]
+    np.testing.assert_allclose(seen[:, 0, 0], np.arange(2.5, 12, 2))  # five columns to five: as they are
+    np.testing.assert_allclose(seen[0, :, 1], np.arange(4, 9) * 0.5)  # ten rows to five: half
+    mirrored = View(top=2, left=4, height=10, width=5, size=5, mirrored=True).of_flow(flow)[0, 0]
+    np.testing.assert_array_equal(mirrored, seen[:, ::-1] * (-1, 1))
+
+
+def _spread(clip: np.ndarray) -> float:
+    return float(np.ptp(clip.astype(int), axis=-1).mean())
+
+
+def test_colour_jitter_is_one_change_for_all_frames_and_keeps_grey_grey() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (1, 1, 12, 12, 3), dtype=np.uint8)
+    clip = np.repeat(image, 4, axis=1)
+    grey = np.repeat(clip[..., :1], 3, axis=-1)
+    generator = np.random.default_rng(1)
+    spreads, means = [], []
+    for _ in range(60):
+        changed = jitter_colors(clip, 0.4, generator)
+        assert changed.dtype == np.uint8 and (changed == changed[:, :1]).all()
+        spreads.append(_spread(changed) / _spread(clip))
+        means.append(changed.mean() / clip.mean())
+        assert np.ptp(jitter_colors(grey, 0.4, generator).astype(int), axis=-1).max() <= 1  # one level of rounding
+    assert min(spreads) < 0.7 and max(spreads) > 1.1
+    assert 0.55 < min(means) < 0.8 and 1.1 < max(means) < 1.45
+
+
+@pytest.mark.parametrize("channels", [2, 3])
+def test_colours_change_only_where_they_are_asked_to_and_never_flow(channels: int) -> None:
+    clip = np.random.default_rng(0).integers(0, 256, (1, 2, 8, 8, channels), dtype=np.uint8)
+    plain, _ = Augment(8, "center")(clip, np.random.default_rng(0))
+    np.testing.assert_array_equal(plain, clip)
+    jittered, _ = Augment(8, "center", color_jitter=0.4)(clip, np.random.default_rng(0))
+    assert (jittered == clip).all() == (channels == 2)
+
+
+def test_brightness_contrast_and_saturation_are_the_published_blends() -> None:
+    """The three blends one after the other, in the order and with the factors that the generator gives."""
+    clip = np.random.default_rng(0).integers(60, 190, (1, 2, 6, 6, 3), dtype=np.uint8)
+    weights, generator = np.array([0.299, 0.587, 0.114]), np.random.default_rng(7)
+    expected = clip.astype(float)
+    for kind in generator.permutation(3):
+        factor = 1 + generator.uniform(-0.2, 0.2)
+        grey = (expected @ weights)[..., None]
+        other = (0.0, grey.mean(), grey)[kind]
+        expected = factor * expected + (1 - factor) * other
+    actual = jitter_colors(clip, 0.2, np.random.default_rng(7))
+    np.testing.assert_allclose(actual, expected.clip(0, 255), atol=1)
+
+
+def test_impossible_jitter_is_named() -> None:
+    with pytest.raises(ValueError, match="color_jitter is 1.5; it must be at least 0 and below 1"):
+        Augment(8, color_jitter=1.5)
 
 
 def test_unknown_crop_is_named() -> None:
