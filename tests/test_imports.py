@@ -54,7 +54,7 @@ def test_av_ray_and_torch_stay_in_their_rooms():
 
 def networks():
     """The modules that define networks, and what counts and loads them."""
-    data = ("clips", "train", "evaluate", "report")  # these read shards
+    data = ("clips", "flow_clips", "train", "evaluate", "report")  # these read shards
     return [
         ".".join(path.relative_to(PROJECT).with_suffix("").parts)
         for path in sorted((PROJECT / "models").rglob("*.py"))

@@ -103,7 +103,7 @@ def _sintel_pair(flow: Path, render_pass: str) -> FlowPair:
 
 _COMMON = {
     "kind": "flow pairs",
-    "used_by": "Python: pipeline.datasets.flow_pairs; single pairs: tdn-data flow",
+    "used_by": "training (flow_pairs); Python: pipeline.datasets.flow_pairs; single pairs: tdn-data flow",
     "metrics": ("EPE",),
     "size": None,
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,7 +39,9 @@ def make_shards(tmp_path: Path) -> MakeShards:
         class_names: Sequence[str],
         multi_label: bool = False,
         name: str = "folder",
-        fps: float | None = None,
+        parameters: Mapping[str, object] | None = None,
+        frames_per_second: float = 10.0,
+        bound: float = 20.0,
     ) -> ShardReader:
         modality = "flow" if next(data for *_, data in videos if data is not None).shape[-1] == 2 else "rgb"
         folder = tmp_path / f"shards-{modality}"
@@ -48,7 +50,8 @@ def make_shards(tmp_path: Path) -> MakeShards:
         writer = shard_writer(folder / shard, modality=modality, extension="parquet")
         for video_id, split, labels, data in videos:
             if data is not None:
-                writer.add(_rows(data, modality), video_id=video_id, split=split, labels=labels)
+                rows = _rows(data, modality, frames_per_second, bound)
+                writer.add(rows, video_id=video_id, split=split, labels=labels)
         ledger = [_ledger_row(video, modality, shard) for video in videos]
         writer.close({"modality": modality}, ledger)
         entries = open_shard(storage, shard).entries()
@@ -58,15 +61,15 @@ def make_shards(tmp_path: Path) -> MakeShards:
         )
         write_ledger(storage, ledger)
         about = {"name": name, "class_names": list(class_names), "multi_label": multi_label}
-        write_dataset(storage, about | {"parameters": {modality: {"codec": "png", "fps": fps}}})
+        write_dataset(storage, about | {"parameters": {modality: {"codec": "png", **(parameters or {})}}})
         return ShardReader(folder, modality=modality)
 
     return make
 
 
-def _rows(data: np.ndarray, modality: str) -> VideoRows:
+def _rows(data: np.ndarray, modality: str, frames_per_second: float, bound: float) -> VideoRows:
     count, height, width = data.shape[:3]
-    times = np.arange(count) / 10
+    times, next_times = np.arange(count) / frames_per_second, np.arange(1, count + 1) / frames_per_second
     if modality == "rgb":
         payloads = {"image": [encode_image(frame, codec="png") for frame in data]}
         return VideoRows(modality, np.arange(count), times, height, width, payloads)
@@ -74,7 +77,7 @@ def _rows(data: np.ndarray, modality: str) -> VideoRows:
         name: [encode_image(np.ascontiguousarray(plane), codec="png") for plane in data[..., axis]]
         for axis, name in enumerate(("flow_x", "flow_y"))
     }
-    return VideoRows(modality, np.arange(count), times, height, width, payloads, times + 0.1, 20.0)
+    return VideoRows(modality, np.arange(count), times, height, width, payloads, next_times, bound)
 
 
 def _ledger_row(video: Video, modality: str, shard: str) -> LedgerRow:

@@ -89,7 +89,9 @@ def test_a_short_sports_video_is_tested_repeated_to_five_minutes(make_shards, ch
 
     monkeypatch.setattr("models.evaluate.video_views", views)
     frames = np.zeros((4, 32, 32, 3), np.uint8)
-    reader = make_shards([("v", "test", (0,), frames)], class_names=("a", "b"), name="sports1m", fps=1.0)
+    reader = make_shards(
+        [("v", "test", (0,), frames)], class_names=("a", "b"), name="sports1m", parameters={"fps": 1.0}
+    )
     evaluate(reader, checkpoint, config=CONFIG)
     assert asked == [300]
 

@@ -78,7 +78,7 @@ def test_a_short_sports_video_is_trained_on_repeated_to_five_minutes(make_shards
 
     monkeypatch.setattr("models.train.ClipDataset", dataset)
     videos = [(f"v{n}", "train", (n % 2,), np.full((3, 32, 32, 3), n, np.uint8)) for n in range(4)]
-    reader = make_shards(videos, class_names=("a", "b"), name="sports1m", multi_label=True, fps=1.0)
+    reader = make_shards(videos, class_names=("a", "b"), name="sports1m", multi_label=True, parameters={"fps": 1.0})
     train(reader, "conv_pooling", config=replace(CONFIG, epochs=1), out=tmp_path / "c.pt")
     assert asked == [300]
 
