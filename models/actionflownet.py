@@ -12,7 +12,8 @@ a ResNet-18 and gives the flow between them at four scales; without its classifi
 `Stacked` (figure 4.2) classifies what a fixed FlowNet gives with a second ResNet-18 that lacks conv1 and pool1.
 
 Flow is in pixels of the frame per step, component 0 to the right and 1 down. Training goes in two steps: `flow_loss`
-first, then `joint_loss` (section 4.3.2). Scores never pass the decoder: `remove_decoder` leaves them as they are.
+first, then `models.losses.joint_losses` (section 4.3.2). Scores never pass the decoder: `remove_decoder` leaves them as
+they are.
 
 Departures and gaps filled: the decoder's widths (those of its skips), its slope of 0.1 and the flow handed from scale
 to scale follow FlowNet-S (Dosovitskiy et al., ICCV 2015), as does alpha of equation 4.3, the weights 0.005 to 0.08 of
@@ -23,7 +24,7 @@ scale by averaging; where it is not finite it does not count. A video's scores a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Self
 
@@ -193,28 +194,26 @@ class FlowRecognizer(nn.Module):
         flows = self._decode(self._encode(self._snippets(clip)))
         return [flow.unflatten(0, clip.shape[:2]) for flow in flows]
 
-    def flow_loss(self, clip: Tensor, flow: Tensor) -> Tensor:
-        """Return equation 4.1 or 4.3, the mean over videos, for true flow (N, S, fields, 2, H, W)."""
-        return self._flow_loss(self.flow_scales(clip), flow)
-
-    def joint_loss(
-        self, clip: Tensor, labels: Tensor, flow: Tensor, *, criterion: Callable[..., Tensor] = F.cross_entropy
-    ) -> Tensor:
-        """Return equation 4.2 or 4.4: the classification loss plus lambda times the flow loss, in one pass.
-
-        `labels` is (N,) for `cross_entropy`; `flow` is the true flow (N, S, fields, 2, H, W).
-        """
+    def forward_both(self, clip: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return the scores, as `forward`, and the flow, as `flow_scales`, in one pass."""
         maps = self._encode(self._snippets(clip))
         flows = [estimate.unflatten(0, clip.shape[:2]) for estimate in self._decode(maps)]
-        scores = self._video_scores(self._score(maps), clip)
-        return criterion(scores, labels) + self.flow_weight * self._flow_loss(flows, flow)
+        return self._video_scores(self._score(maps), clip), flows
 
-    def _flow_loss(self, flows: list[Tensor], truth: Tensor) -> Tensor:
+    def flow_loss(self, clip: Tensor, flow: Tensor) -> Tensor:
+        """Return equation 4.1 or 4.3, the mean over videos, for true flow (N, S, fields, 2, H, W)."""
+        return self.scale_loss(self.flow_scales(clip), flow)
+
+    def scale_loss(self, flows: list[Tensor], truth: Tensor) -> Tensor:
+        """Return equation 4.1 or 4.3, the mean over videos, for what `flow_scales` gave and the true flow."""
         if truth.shape[:4] != flows[-1].shape[:4]:
             expected = ", ".join(map(str, flows[-1].shape[:4]))
             raise ValueError(f"flow has shape {tuple(truth.shape)}; expected ({expected}, H, W)")
         pairs = zip(self.scale_weights, flows, strict=True)
         return sum(weight * end_point_error(flow, truth) for weight, flow in pairs) / len(truth)
+
+    def set_flow_phase(self, flow_only: bool) -> None:
+        """Make learnable what a phase of training trains: the flow alone, or classes too. Here it is always all."""
 
     def _snippets(self, clip: Tensor) -> Tensor:
         """Return the clip as snippets (N * S, K, C, H, W); raise ValueError when K or C is not right."""
@@ -273,8 +272,9 @@ class ActionFlowNet2F(_Multitask):
 class Stacked(FlowRecognizer):
     """Two frames (N, S, 2, 3, H, W) to scores by way of their flow; section 4.3.3.1.
 
-    With `fixed_flow`, as in the dissertation, the flow network is not trained, its batch statistics included: load it
-    from a trained one by `stacked.flownet.load_state_dict(trained.flownet.state_dict())`.
+    With `fixed_flow`, as in the dissertation, the flow network is not trained, its batch statistics included, but in a
+    phase of its own (`set_flow_phase`); or load it from a trained one by
+    `stacked.flownet.load_state_dict(trained.flownet.state_dict())`.
     """
 
     def __init__(
@@ -289,17 +289,22 @@ class Stacked(FlowRecognizer):
         _check_two_frames(snippet_length)
         super().__init__(num_classes=num_classes, snippet_length=2, flow_weight=flow_weight, **options)
         self.fixed_flow = fixed_flow
-        self.flownet.requires_grad_(not fixed_flow)
+        self.set_flow_phase(False)
 
     def _add_recognizer(self, backbone: str, **backbone_options: object) -> int:
         self.recognizer = _build_encoder(backbone, in_channels=2, **backbone_options)
         _remove_stem(self.recognizer)
         return self.recognizer.num_features
 
+    def set_flow_phase(self, flow_only: bool) -> None:
+        """Let the flow network learn where the flow alone is trained, and fix it afterwards if it is to be fixed."""
+        self._flow_learns = flow_only or not self.fixed_flow
+        self.flownet.requires_grad_(self._flow_learns)
+
     def train(self, mode: bool = True) -> Self:
         """Set training mode; a fixed flow network stays as in evaluation."""
         super().train(mode)
-        self.flownet.train(mode and not self.fixed_flow)
+        self.flownet.train(mode and self._flow_learns)
         return self
 
     def _encode(self, snippets: Tensor) -> list[Tensor]:

@@ -41,8 +41,9 @@ class FlowClipDataset(ClipDataset):
     """One split as (epoch, index) -> (clip (S, K, C, H, W), target, flow float32 (S, num_fields, 2, H, W)).
 
     `num_fields` is K - 1, or K to have the flow after each snippet's last frame, too. Clip and target are as in
-    `ClipDataset`, whose options it takes. Videos without exactly one field for each pair of neighbouring frames are left out, with a warning
-    that names them. Raises InputError where frames and flow were taken at different rates and where no video is left.
+    `ClipDataset`, whose options it takes. Videos without exactly one field for each pair of neighbouring frames are
+    left out, with a warning that names them. Raises InputError where frames and flow were taken at different rates and
+    where no video is left.
     """
 
     def __init__(
@@ -96,7 +97,7 @@ class FlowPairDataset(Dataset):
 
 
 def known_fields(rows: np.ndarray, num_rows: int) -> np.ndarray:
-    """Return bool (S, K): whether a video's field leads from a snippet's frame to the next frame that the snippet shows.
+    """Return bool (S, K): whether a video's field leads from a snippet's frame to the next one that the snippet shows.
 
     `rows` (S, K) are the frames of a video of `num_rows`, in which some may be repeated; behind a snippet's last frame
     the video goes on.

@@ -1,13 +1,15 @@
-"""Training: SGD with momentum and a step schedule, in two phases for networks with an image trunk.
+"""Training: SGD with momentum or Adam and a step schedule, in two phases for networks that have them.
 
-Ng & Davis, sections 3.4 and 4.2. Phase one leaves the image subnetwork as it is but for its classifier; phase two
-trains everything. Each subnetwork's scores, averaged over the snippets, have a loss of their own; the losses add up.
+Ng & Davis, sections 3.4 and 4.2: phase one leaves the image subnetwork as it is but for its classifier; phase two
+trains everything. Dissertation, sections 4.3.2 and 4.4.3, for networks that learn flow: phase one trains the flow
+alone, phase two classes with the flow, or classes alone ("fine-tune" in table 4.1). It trains with Adam, learning rate
+1e-4, batches of 128: the flow loss is a sum over pixels, for which SGD's learning rate would have to be tiny.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -15,96 +17,57 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from models import build_model
-from models.augment import Augment
+from models.actionflownet import FlowRecognizer
 from models.backbones import is_classifier
 from models.backbones.base import Backbone
 from models.checkpoint import Checkpoint, load_weights, save_checkpoint
 from models.clip_shape import ClipShape
 from models.clips import ClipDataset
-from models.lstm import LSTM, combine_frames, frame_loss
+from models.flow_clips import FlowClipDataset, FlowPairDataset
+from models.losses import Criterion, Losses, class_losses, flow_losses, joint_losses
 from models.threads import torch_threads
-from pipeline.datasets import dataset_spec
+from models.train_config import TrainConfig
+from pipeline.datasets import dataset_spec, read_dataset
 from pipeline.datasets.base import mirror_labels, repeated_length
+from pipeline.errors import InputError, PipelineError
 from pipeline.shards.reader import ShardReader
-
-FLOW_SNIPPET_LENGTH = 5  # section 3.4: k = 5 for stacks of flow; for frames each network has its own, e.g. k = 1
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """Everything that decides a training run but the data.
-
-    `split` is what is trained on, None for the data set's own training split. `lr_steps` are shares of all epochs after
-    which the learning rate is divided by ten, `fixed_share` is the share of epochs of phase one. `init` names files of
-    weights, loaded one after the other; "imagenet" stands for the backbone's published one, see `models.published`.
-    `num_threads` compute (see `torch_threads`). `num_workers` processes prepare clips; their number changes nothing in
-    the result.
-    """
-
-    split: str | None = None
-    backbone: str = "resnet50"
-    backbone_options: dict[str, object] = field(default_factory=dict)
-    num_segments: int = 3
-    taps: tuple[str, ...] | None = None
-    combination: Literal["sum", "conv1x1", "gated"] = "sum"
-    size: int = 224
-    crop: Literal["corner", "random", "center"] = "corner"
-    mirror: bool = True
-    epochs: int = 30
-    batch_size: int = 128
-    learning_rate: float = 0.01
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    lr_steps: tuple[float, ...] = (0.4, 0.8)
-    fixed_share: float = 0.2
-    partial_bn: bool = False
-    init: tuple[str, ...] = ()
-    num_threads: int | None = None
-    num_workers: int = 0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        positive = ("num_segments", "size", "epochs", "batch_size", "learning_rate")
-        for name in positive:
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} is {getattr(self, name)!r}; it must be above 0")
-        for name in ("momentum", "weight_decay", "fixed_share"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is {getattr(self, name)!r}; it must be between 0 and 1")
-        if self.num_threads is not None and self.num_threads < 1:
-            raise ValueError(f"num_threads is {self.num_threads!r}; it must be at least 1, or null for one per core")
-        for name in ("num_workers", "seed"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} is {getattr(self, name)!r}; it must be 0 or more")
-        if any(not 0 < step < 1 for step in self.lr_steps):
-            raise ValueError(f"lr_steps is {self.lr_steps!r}; each must be a share of all epochs, between 0 and 1")
-
-    def model_options(self, model: str, modality: str) -> dict[str, object]:
-        """Return what `build_model` is given for one network and modality."""
-        options = {
-            "backbone": self.backbone,
-            "num_segments": self.num_segments,
-            "modality": modality,
-            **({"snippet_length": FLOW_SNIPPET_LENGTH} if modality == "flow" else {}),
-            **self.backbone_options,
-        }
-        if model == "tdn":
-            options |= {"taps": self.taps, "combination": self.combination}
-        return options
 
 
 @dataclass(frozen=True)
 class EpochReport:
-    """One epoch: number from 1, mean loss, share of training clips recognised by the video score, learning rate."""
+    """One epoch: number from 1, mean loss, share of training clips recognised by the video score, learning rate.
+
+    `accuracy` is None where the flow alone is trained. For networks that learn flow the mean parts of the loss:
+    `class_loss`, and `flow_loss` not yet multiplied by lambda, None where the epoch has no such part.
+    """
 
     epoch: int
     num_epochs: int
     loss: float
-    accuracy: float
+    accuracy: float | None
     learning_rate: float
+    class_loss: float | None = None
+    flow_loss: float | None = None
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Epochs, counted from 0, with one data set and one loss: `classes`, `flow`, or both, `joint`."""
+
+    kind: Literal["classes", "flow", "joint"]
+    dataset: Dataset
+    epochs: range
+
+    def losses(self, model: nn.Module, batch: list[Tensor], criterion: Criterion) -> Losses:
+        """Return the losses for a batch: clips, targets if there are any, flow if there is any."""
+        if self.kind == "flow":
+            return flow_losses(model, batch[0], batch[-1])
+        if self.kind == "joint":
+            return joint_losses(model, *batch, criterion=criterion)
+        return class_losses(model, *batch, criterion=criterion)
 
 
 def train(
@@ -113,13 +76,16 @@ def train(
     *,
     config: TrainConfig,
     out: Path,
+    flow: ShardReader | None = None,
     on_epoch: Callable[[EpochReport], None] | None = None,
 ) -> Path:
     """Train a network on the training split of finished shards and write its checkpoint to `out`; return `out`.
 
-    The same shards, configuration, library versions and number of threads give the same weights; global random state
-    is left as it was.
+    `flow` reads the same videos' flow; it is needed where `config.needs_flow`. The same shards, configuration, library
+    versions and number of threads give the same weights; global random state is left as it was. Raises ValueError for
+    what the network cannot do, InputError for files that do not fit, PipelineError where the loss is lost to infinity.
     """
+    config.check_model(model_name)
     num_classes = len(reader.info.class_names)
     with torch.random.fork_rng(), torch_threads(config.num_threads):
         torch.manual_seed(config.seed)
@@ -128,8 +94,9 @@ def train(
         model.to(memory_format=getattr(model, "memory_format", torch.channels_last))
         for path in config.init:
             load_weights(model, path)
-        dataset = _dataset(reader, config, ClipShape.of(model, reader.modality, config.size))
-        for report in _epochs(model, dataset, config, multi_label=reader.info.multi_label):
+        phases = _phases(reader, flow, model, config)
+        criterion = F.binary_cross_entropy_with_logits if reader.info.multi_label else F.cross_entropy
+        for report in _epochs(model, phases, config, criterion):
             if on_epoch is not None:
                 on_epoch(report)
     state = {name: value.contiguous() for name, value in model.state_dict().items()}
@@ -137,48 +104,111 @@ def train(
     return out
 
 
-def _dataset(reader: ShardReader, config: TrainConfig, shape: ClipShape) -> ClipDataset:
+def _phases(reader: ShardReader, flow: ShardReader | None, model: nn.Module, config: TrainConfig) -> list[Phase]:
+    """Return the phases of a training: at most one with flow alone, at most one with classes."""
+    if config.needs_flow and flow is None:
+        raise ValueError("flow is None; flow_share and flow_weight take a reader of the videos' flow")
     spec = dataset_spec(reader.info.name)
-    return ClipDataset(
-        reader,
-        split=config.split or spec.train_split,
-        shape=shape,
-        augment=Augment(config.size, config.crop, config.mirror),
-        seed=config.seed,
-        mirror_labels=mirror_labels(spec, reader.info.class_names),
-        repeat_to=repeated_length(spec, reader.info.parameters),
-    )
+    options = {
+        "split": config.split or spec.train_split,
+        "shape": ClipShape.of(model, reader.modality, config.size),
+        "augment": config.augment(),
+        "seed": config.seed,
+        "mirror_labels": mirror_labels(spec, reader.info.class_names),
+        "repeat_to": repeated_length(spec, reader.info.parameters),
+    }
+    with_flow = None
+    if config.needs_flow:
+        with_flow = FlowClipDataset(reader, flow, num_fields=model.flownet.num_fields, **options)
+    pretraining, rest = range(config.num_flow_epochs), range(config.num_flow_epochs, config.epochs)
+    phases = []
+    if pretraining:
+        phases.append(Phase("flow", _pairs(model, config) if config.flow_pairs else with_flow, pretraining))
+    if rest and config.flow_weight:
+        phases.append(Phase("joint", with_flow, rest))
+    elif rest:
+        phases.append(Phase("classes", ClipDataset(reader, **options), rest))
+    return phases
 
 
-def _epochs(model: nn.Module, dataset: ClipDataset, config: TrainConfig, *, multi_label: bool) -> Iterator[EpochReport]:
-    """Train epoch after epoch, yielding a report after each."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model.to(device)
-    optimizer = torch.optim.SGD(
-        model.parameters(), lr=config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay
-    )
-    batches = DataLoader(
-        dataset,
-        batch_sampler=EpochBatches(len(dataset), config.batch_size, seed=config.seed),
-        num_workers=config.num_workers,
-        persistent_workers=config.num_workers > 0,
-    )
-    for epoch in range(config.epochs):
-        rate = learning_rate_at(epoch, config)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        set_phase(
-            model,
-            image_fixed=epoch < round(config.fixed_share * config.epochs),
-            pretrained=bool(config.init),
-            partial_bn=config.partial_bn,
+def _pairs(model: FlowRecognizer, config: TrainConfig) -> FlowPairDataset:
+    """Return the image pairs to train flow on; raise InputError for networks of more frames and for other data sets."""
+    if dataset_spec(config.flow_pairs).kind != "flow pairs":
+        raise InputError(
+            f"{config.flow_pairs} holds no image pairs with known flow; flying-chairs and sintel do.", key="flow_pairs"
         )
-        losses, hits = [], 0
-        for clips, targets in batches:
-            loss, scores = _step(model, optimizer, clips.to(device), targets.to(device), multi_label)
-            losses.append(loss)
-            hits += _num_hits(scores, targets.to(device))
-        yield EpochReport(epoch + 1, config.epochs, float(np.mean(losses)), hits / len(dataset), rate)
+    if model.flownet.over_time:
+        raise InputError(
+            f"flow_pairs is {config.flow_pairs}; pairs serve two-frame networks, and this one takes "
+            f"{model.snippet_length} frames: set flow_pairs to null.",
+            key="flow_pairs",
+        )
+    pairs = read_dataset(config.flow_pairs, Path(config.flow_pairs_root))
+    return FlowPairDataset(pairs, augment=config.augment(), seed=config.seed)
+
+
+def _epochs(model: nn.Module, phases: list[Phase], config: TrainConfig, criterion: Criterion) -> Iterator[EpochReport]:
+    """Train epoch after epoch, yielding a report after each.
+
+    Each phase has an optimizer of its own: what Adam keeps of the flow loss's gradients, which are thousands of times
+    those of the classification loss, would hold up the next phase for as many steps.
+    """
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    for phase in phases:
+        optimizer = _optimizer(model, config)
+        batches = DataLoader(
+            phase.dataset,
+            batch_sampler=EpochBatches(
+                len(phase.dataset), config.batch_size, seed=config.seed, first_epoch=phase.epochs.start
+            ),
+            num_workers=config.num_workers,
+            persistent_workers=config.num_workers > 0,
+        )
+        for epoch in phase.epochs:
+            rate = learning_rate_at(epoch, config)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            set_phase(
+                model,
+                image_fixed=epoch < round(config.fixed_share * config.epochs),
+                pretrained=bool(config.init),
+                partial_bn=config.partial_bn,
+                flow_only=phase.kind == "flow",
+            )
+            means = _train_epoch(model, optimizer, batches, phase, criterion)
+            if not np.isfinite(means["loss"]):
+                raise PipelineError(
+                    f"the loss is {means['loss']} in epoch {epoch + 1}; lower learning_rate, or set optimizer to adam."
+                )
+            yield EpochReport(epoch + 1, config.epochs, learning_rate=rate, **means)
+
+
+def _optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    options = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
+    if config.optimizer == "adam":
+        return torch.optim.Adam(model.parameters(), betas=(config.momentum, 0.999), **options)
+    return torch.optim.SGD(model.parameters(), momentum=config.momentum, **options)
+
+
+def _train_epoch(
+    model: nn.Module, optimizer: torch.optim.Optimizer, batches: DataLoader, phase: Phase, criterion: Criterion
+) -> dict[str, float | None]:
+    """Take one step for each batch; return the means that an EpochReport has."""
+    device = next(model.parameters()).device
+    parts, hits = {"loss": [], "class_loss": [], "flow_loss": []}, 0
+    for batch in batches:
+        batch = [part.to(device) for part in batch]
+        losses = phase.losses(model, batch, criterion)
+        optimizer.zero_grad(set_to_none=True)
+        losses.total.backward()
+        optimizer.step()
+        for name, value in zip(parts, (losses.total, losses.classes, losses.flow), strict=True):
+            if value is not None:
+                parts[name].append(value.item())
+        if losses.scores is not None:
+            hits += _num_hits(losses.scores, batch[1])
+    means = {name: float(np.mean(values)) if values else None for name, values in parts.items()}
+    return means | {"accuracy": None if phase.kind == "flow" else hits / len(phase.dataset)}
 
 
 def learning_rate_at(epoch: int, config: TrainConfig) -> float:
@@ -187,12 +217,22 @@ def learning_rate_at(epoch: int, config: TrainConfig) -> float:
     return config.learning_rate / 10**passed
 
 
-def set_phase(model: nn.Module, *, image_fixed: bool, pretrained: bool = True, partial_bn: bool = False) -> None:
+def set_phase(
+    model: nn.Module,
+    *,
+    image_fixed: bool,
+    pretrained: bool = True,
+    partial_bn: bool = False,
+    flow_only: bool = False,
+) -> None:
     """Put `model` into training mode; with `image_fixed` its image subnetwork learns its classifier only.
 
     A fixed subnetwork that is `pretrained` also keeps its normalisations' statistics. `partial_bn` (TSN; section 4.2)
-    fixes those of every normalisation but each backbone's first. Networks without an image subnetwork have one phase.
+    fixes those of every normalisation but each backbone's first. `flow_only` frees a flow network that is fixed in
+    other phases.
     """
+    if isinstance(model, FlowRecognizer):
+        model.set_flow_phase(flow_only)
     model.train()
     image = getattr(model, "image", None)
     if isinstance(image, Backbone):
@@ -217,14 +257,14 @@ def _fix_statistics(normalizations: list[nn.Module]) -> None:
 class EpochBatches(Sampler):
     """Each time it is gone through: the batches of the next epoch, lists of (epoch, index), shuffled by `seed`.
 
-    All batches have nearly `batch_size` clips: a last one of a single clip would leave normalisation nothing to
-    normalise by.
+    Epochs are counted from `first_epoch`. All batches have nearly `batch_size` clips: a last one of a single clip
+    would leave normalisation nothing to normalise by.
     """
 
-    def __init__(self, num_clips: int, batch_size: int, *, seed: int) -> None:
+    def __init__(self, num_clips: int, batch_size: int, *, seed: int, first_epoch: int = 0) -> None:
         self._num_clips, self._generator = num_clips, np.random.default_rng(seed)
         self._num_batches = max(1, round(num_clips / batch_size))
-        self._epoch = 0
+        self._epoch = first_epoch
 
     def __len__(self) -> int:
         return self._num_batches
@@ -233,27 +273,6 @@ class EpochBatches(Sampler):
         epoch, self._epoch = self._epoch, self._epoch + 1
         for indices in np.array_split(self._generator.permutation(self._num_clips), self._num_batches):
             yield [(epoch, int(index)) for index in indices]
-
-
-def _step(
-    model: nn.Module, optimizer: torch.optim.Optimizer, clips: Tensor, targets: Tensor, multi_label: bool
-) -> tuple[float, Tensor]:
-    """Take one step of SGD; return the loss and the video scores (N, C).
-
-    The LSTM has a loss over its frames' scores instead.
-    """
-    criterion = F.binary_cross_entropy_with_logits if multi_label else F.cross_entropy
-    if isinstance(model, LSTM):
-        frames = model.frame_scores(clips)
-        loss = frame_loss(frames, targets, criterion=criterion)
-        streams = {"video": combine_frames(frames, model.consensus)}
-    else:
-        streams = model.forward_streams(clips)
-        loss = torch.stack([criterion(scores, targets) for scores in streams.values()]).sum()
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    optimizer.step()
-    return loss.item(), torch.stack([scores.detach() for scores in streams.values()]).mean(0)
 
 
 def _num_hits(scores: Tensor, targets: Tensor) -> int:

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 
 from models.actionflownet import ActionFlowNet, ActionFlowNet2F, FlowNet, Stacked, end_point_error
 from models.backbones.resnet3d import resnet3d18
+from models.losses import joint_losses
 
 KINDS = (ActionFlowNet, ActionFlowNet2F, Stacked)
 
@@ -144,7 +145,10 @@ def test_the_joint_loss_of_many_frames_is_equation_4_2():
     flow_loss = (network.flow(x) - quarter).norm(dim=3).sum() / 2
     torch.testing.assert_close(network.flow_loss(x, truth), flow_loss)
     expected = F.cross_entropy(network(x), labels) + 0.25 * flow_loss
-    torch.testing.assert_close(network.joint_loss(x, labels, truth), expected)
+    losses = joint_losses(network, x, labels, truth)
+    torch.testing.assert_close(losses.total, expected)
+    torch.testing.assert_close(losses.classes + 0.25 * losses.flow, expected)
+    torch.testing.assert_close(losses.scores, network(x))
 
 
 def test_the_joint_loss_of_two_frames_weighs_four_scales_as_equation_4_4():
@@ -157,14 +161,17 @@ def test_the_joint_loss_of_two_frames_weighs_four_scales_as_equation_4_4():
         flow_loss = flow_loss + weight * (flow - small).norm(dim=3).sum() / 2
     torch.testing.assert_close(network.flow_loss(x, truth), flow_loss)
     expected = F.cross_entropy(network(x), labels) + 0.25 * flow_loss
-    torch.testing.assert_close(network.joint_loss(x, labels, truth), expected)
+    losses = joint_losses(network, x, labels, truth)
+    torch.testing.assert_close(losses.total, expected)
+    torch.testing.assert_close(losses.classes + 0.25 * losses.flow, expected)
+    torch.testing.assert_close(losses.scores, network(x))
 
 
 @pytest.mark.parametrize("kind", (ActionFlowNet, ActionFlowNet2F))
 def test_the_joint_loss_reaches_every_parameter(kind):
     network = build(kind).train()
     x = clip(network)
-    network.joint_loss(x, torch.tensor([1, 3]), true_flow(network, x)).backward()
+    joint_losses(network, x, torch.tensor([1, 3]), true_flow(network, x)).total.backward()
     for name, parameter in network.named_parameters():
         assert parameter.grad is not None and parameter.grad.isfinite().all(), name
         assert parameter.grad.abs().max() > 0, name
@@ -196,7 +203,7 @@ def test_flow_is_learnt_first_and_then_actions_with_it():
     optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
     start = network.flow_loss(x, truth).item()
     for step in range(60):
-        loss = network.flow_loss(x, truth) if step < 30 else network.joint_loss(x, labels, truth)
+        loss = network.flow_loss(x, truth) if step < 30 else joint_losses(network, x, labels, truth).total
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -215,6 +222,21 @@ def test_the_stacked_network_leaves_its_flow_network_as_it_is():
     free = build(Stacked, fixed_flow=False).train()
     F.cross_entropy(free(x), torch.tensor([1, 3])).backward()
     assert free.flownet.encoder.conv1.weight.grad.abs().max() > 0
+
+
+def test_the_stacked_network_learns_flow_in_a_phase_of_its_own():
+    network = build(Stacked)
+    x, truth = clip(network), true_flow(network, clip(network))
+    network.set_flow_phase(True)
+    network.train()
+    network.flow_loss(x, truth).backward()
+    assert network.flownet.encoder.bn1.training
+    assert network.flownet.encoder.conv1.weight.grad.abs().max() > 0
+    assert all(parameter.grad is None for parameter in network.recognizer.parameters())
+    network.set_flow_phase(False)
+    network.train()
+    assert not network.flownet.encoder.bn1.training
+    assert not any(parameter.requires_grad for parameter in network.flownet.parameters())
 
 
 def test_the_stacked_classifier_reads_flow_without_conv1_and_pool1():

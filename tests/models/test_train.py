@@ -14,7 +14,8 @@ from models.checkpoint import read_checkpoint
 from models.clip_shape import ClipShape
 from models.clips import ClipDataset
 from models.evaluate import EvaluateConfig, evaluate, restore_model
-from models.train import EpochBatches, TrainConfig, learning_rate_at, set_phase, train
+from models.train import EpochBatches, learning_rate_at, set_phase, train
+from models.train_config import TrainConfig
 from pipeline.errors import InputError
 from pipeline.shards.reader import ShardReader
 
