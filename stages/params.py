@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
@@ -9,7 +10,7 @@ import yaml
 from pydantic import Field
 
 from models.evaluate import EvaluateConfig
-from models.train import TrainConfig
+from models.train_config import FLOW_LEARNERS, TrainConfig
 from pipeline.datasets import dataset_spec
 from pipeline.datasets.defaults import flow_parameters, frame_parameters
 from pipeline.errors import InputError
@@ -60,7 +61,20 @@ class FuseSection(Strict):
     flow: float = Field(1.5, ge=0)
 
 
-class Params(Strict):
+class WithFlowSection(Strict):
+    """Which networks learn flow beside classes, and by network what their training changes in `train`."""
+
+    networks: tuple[Literal[FLOW_LEARNERS], ...] = ()
+    recipes: dict[Literal[FLOW_LEARNERS], dict[str, object]] = {}
+
+
+class TrainSection(Strict):
+    """How one network is trained."""
+
+    train: TrainConfig
+
+
+class Params(TrainSection):
     """The whole of params.yaml. Where `frames` or `flow` is null, they are stored as the data set's paper has it."""
 
     dataset: DatasetSection
@@ -68,9 +82,16 @@ class Params(Strict):
     extract: ExtractSection
     frames: FrameParameters | None = None
     flow: FlowParameters | None = None
-    train: TrainConfig
+    with_flow: WithFlowSection = WithFlowSection()
     evaluate: EvaluateConfig
     fuse: FuseSection = FuseSection()
+
+    def train_config(self, model: str) -> TrainConfig:
+        """Return what the training of one network is told: `train`, with what its recipe changes.
+
+        Raises pydantic's ValidationError for a recipe that does not fit.
+        """
+        return TrainSection(train=asdict(self.train) | self.with_flow.recipes.get(model, {})).train
 
     def extract_parameters(self, modality: str) -> ExtractParameters:
         """Return what the extraction of one modality is told."""
@@ -95,4 +116,8 @@ def load_params(path: Path = PARAMS) -> Params:
     except yaml.YAMLError as error:
         raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}", path=path) from error
     with edge.checked(str(path)):
-        return Params.model_validate(content or {})
+        params = Params.model_validate(content or {})
+    for model in params.with_flow.recipes:
+        with edge.checked(f"{path}, with_flow.recipes.{model}"):
+            params.train_config(model)
+    return params

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from rich.table import Table
+from rich.table import Column, Table
 
 from models.evaluate import VideoScores, read_scores, write_scores
 from models.metrics import Metrics, compute_metrics, mean_metrics
@@ -62,11 +62,12 @@ def read_results(runs: Path, info: DatasetInfo) -> list[RunResult]:
 
 
 def _curves(folder: Path) -> dict[str, list[float]] | None:
-    """Return what DVCLive logged over the epochs; None for a run without a training of its own."""
+    """Return what DVCLive logged by epoch, NaN where an epoch lacks a number; None for a run without a training."""
     curves = {}
     for path in sorted((folder / "training/plots/metrics").glob("*.tsv")):
         with path.open(newline="") as file:
-            curves[path.stem] = [float(row[path.stem]) for row in csv.DictReader(file, delimiter="\t")]
+            logged = {int(row["step"]): float(row[path.stem]) for row in csv.DictReader(file, delimiter="\t")}
+        curves[path.stem] = [logged.get(step, float("nan")) for step in range(max(logged, default=-1) + 1)]
     return curves or None
 
 
@@ -118,7 +119,7 @@ def results_table(folders: Mapping[str, Runs], dataset: str) -> Table:
     """Return one row for each network and folder, one column for each modality and metric."""
     columns = result_columns(dataset, [run for runs in folders.values() for run in runs.values()])
     heads = [f"{modality} {words}" for modality in MODALITIES for words in columns.values()]
-    table = Table("network", *(["runs"] if len(folders) > 1 else []), *heads)
+    table = Table(Column("network", no_wrap=True), *(["runs"] if len(folders) > 1 else []), *heads)
     models = {name.rpartition("-")[0] for runs in folders.values() for name in runs}
     for model in sorted(models, key=lambda model: (model != "tsn", model)):
         for folder, runs in folders.items():

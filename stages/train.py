@@ -1,4 +1,8 @@
-"""DVC stage `train`: shards -> checkpoint and live metrics. `python -m stages.train MODEL MODALITY`."""
+"""DVC stage `train`: shards -> checkpoint and live metrics. `python -m stages.train MODEL MODALITY`.
+
+A network that learns flow takes the frames as its MODALITY, rgb, and reads the flow shards beside them; its recipe in
+params.yaml (`with_flow`) goes before `train`: `python -m stages.train actionflownet rgb`.
+"""
 
 from __future__ import annotations
 
@@ -11,26 +15,29 @@ from models.train import EpochReport, train
 from stages import edge
 from stages.params import RUNS, load_params
 
+LOGGED = ("loss", "class_loss", "flow_loss", "accuracy", "learning_rate")
+
 
 def main(model: str, modality: str) -> None:
     """Run the stage."""
     with edge.messages(), edge.wrong_arguments():
         params = load_params()
-        config, folder = params.train, RUNS / f"{model}-{modality}"
+        config, folder = params.train_config(model), RUNS / f"{model}-{modality}"
         if IMAGENET in config.init:
             fetch_imagenet(config.backbone)  # now, for it shows a bar of its own
         reader = params.open_shards(modality)
+        flow = params.open_shards("flow") if config.needs_flow else None
         live = Live(dir=str(folder / "training"), dvcyaml=None, save_dvc_exp=False, report=None)
         with live, edge.progress(f"{model} {modality}", total=config.epochs) as update:
 
             def on_epoch(report: EpochReport) -> None:
-                live.log_metric("loss", report.loss)
-                live.log_metric("accuracy", report.accuracy)
-                live.log_metric("learning_rate", report.learning_rate)
+                for name in LOGGED:
+                    if getattr(report, name) is not None:
+                        live.log_metric(name, getattr(report, name))
                 live.next_step()
                 update(report.epoch)
 
-            train(reader, model, config=config, out=folder / "checkpoint.pt", on_epoch=on_epoch)
+            train(reader, model, config=config, out=folder / "checkpoint.pt", flow=flow, on_epoch=on_epoch)
 
 
 if __name__ == "__main__":

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import yaml
 
@@ -38,6 +40,9 @@ def test_the_projects_own_parameters_are_valid():
         ("frames", {"fps": 3, "every_seconds": 3}, "every_seconds and fps exclude each other"),
         ("flow", {"method": "horn-schunck"}, r"flow\.method: input should be 'tvl1'.*'horn-schunck'"),
         ("evaluate", {"num_crops": 5}, "num_crops is 5; it must be 1, 3 or 10"),
+        ("with_flow", {"networks": ["tsn"]}, r"with_flow\.networks\.0: input should be 'actionflownet'.*'tsn'"),
+        ("with_flow", {"recipes": {"stacked": {"epoch": 3}}}, r"with_flow\.recipes\.stacked: train\.epoch: unknown"),
+        ("with_flow", {"recipes": {"stacked": {"flow_share": 2}}}, r"stacked: train: flow_share is 2.0; it must be"),
         ("extract", {"format": "zip"}, r"extract\.format: input should be 'parquet' or 'lmdb'"),
     ],
 )
@@ -53,6 +58,22 @@ def test_a_section_set_to_null_is_sampled_as_the_data_sets_paper_has_it(tmp_path
     assert params.extract_parameters("rgb").frames.every_seconds == 3
     assert params.extract_parameters("flow").flow.fps == 15
     assert load_params().extract_parameters("rgb").frames.size == (64, 64)
+
+
+def test_a_recipe_goes_before_what_is_said_of_all_networks(changed):
+    params = load_params(changed("with_flow", recipes={"actionflownet": {"flow_weight": 0.5, "optimizer": "adam"}}))
+    assert params.train_config("tsn") == params.train_config("stacked") == params.train
+    expected = replace(params.train, flow_weight=0.5, optimizer="adam")
+    assert params.train_config("actionflownet") == expected != params.train
+
+
+def test_the_projects_own_recipes_fit_their_networks():
+    params = load_params()
+    for name in params.with_flow.recipes:
+        config = params.train_config(name)
+        config.check_model(name)
+        assert config.needs_flow
+    assert params.with_flow.networks == ()  # the default pipeline trains none of them
 
 
 def test_a_missing_or_broken_file_is_named(tmp_path):

@@ -80,6 +80,19 @@ def test_a_changed_parameter_reruns_only_what_depends_on_it(project):
     assert "train.epochs" in run(project, "dvc", "params", "diff")
 
 
+def test_networks_that_learn_flow_run_only_where_they_are_asked_for(project):
+    assert "with_flow" not in run(project, "dvc", "stage", "list", "--name-only")
+    recipe = "with_flow.recipes.actionflownet"
+    change = ["-S", "with_flow.networks=[actionflownet]", "-S", f"+{recipe}.epochs=2", "-S", f"{recipe}.flow_share=0.5"]
+    words = run(project, "dvc", "exp", "run", *change, "evaluate_with_flow@actionflownet")
+    assert "Running stage 'train_with_flow@actionflownet'" in words
+    folder = project / "runs/actionflownet-rgb"
+    assert json.loads((folder / "metrics.json").read_text())["num_videos"] == 8
+    losses = json.loads((folder / "training/metrics.json").read_text())
+    assert losses["class_loss"] > 0 and losses["flow_loss"] > 0
+    assert "ACTIONFLOWNET" in run(project, sys.executable, "-m", "stages.results")
+
+
 def test_a_wrong_parameter_stops_the_stage_with_its_name(project):
     text = (project / "params.yaml").read_text()
     (project / "params.yaml").write_text(text.replace("epochs: 2", "epochs: 2\n  epoch: 3"))
