@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator
 
 from pipeline.errors import InputError, PipelineError
@@ -37,12 +39,46 @@ def run_jobs(
     """
     if not jobs:
         return []
-    with _cluster(num_workers, ray_address) as ray:
+    with _deferred_interrupts() as check_interrupts, _cluster(num_workers, ray_address) as ray:
+        check_interrupts()
         crew = _Crew(ray, jobs)
-        while crew.busy:
-            crew.step()
-            on_done(crew.num_done)
+        try:
+            while crew.busy:
+                crew.step()
+                on_done(crew.num_done)
+                check_interrupts()
+        finally:
+            crew.dismiss()
         return crew.results
+
+
+@contextlib.contextmanager
+def _deferred_interrupts() -> Iterator[Callable[[], None]]:
+    """Let Ctrl-C wait for the next call of the function given, which raises KeyboardInterrupt then.
+
+    Ray does not take it well while it starts, ends, or moves objects: the interrupt is lost, or the process crashes.
+    Pressed again, it takes effect at once.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: None  # interrupts reach the main thread alone
+        return
+    pressed = False
+
+    def press(*_: object) -> None:
+        nonlocal pressed
+        if pressed:
+            raise KeyboardInterrupt
+        pressed = True
+
+    def check() -> None:
+        if pressed:
+            raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGINT, press)
+    try:
+        yield check
+    finally:
+        signal.signal(signal.SIGINT, previous)
 
 
 class _Crew:
@@ -94,6 +130,12 @@ class _Crew:
         actor = self._in_flight.pop(stream)
         if actor is not None:
             self._idle.append(actor)
+
+    def dismiss(self) -> None:
+        """Let go of all that is in Ray's hands while it still runs: what outlives it can crash the process."""
+        self._in_flight.clear()
+        self._starting.clear()
+        self._idle.clear()
 
     def _hand_out(self) -> None:
         num_tasks = sum(actor is None for actor in self._in_flight.values())
