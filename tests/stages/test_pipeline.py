@@ -83,7 +83,7 @@ def test_a_changed_parameter_reruns_only_what_depends_on_it(project):
 def test_networks_that_learn_flow_run_only_where_they_are_asked_for(project):
     assert "with_flow" not in run(project, "dvc", "stage", "list", "--name-only")
     recipe = "with_flow.recipes.actionflownet"
-    change = ["-S", "with_flow.networks=[actionflownet]", "-S", f"+{recipe}.epochs=2", "-S", f"{recipe}.flow_share=0.5"]
+    change = ["-S", "with_flow.networks=[actionflownet]", "-S", f"{recipe}.epochs=2"]
     words = run(project, "dvc", "exp", "run", *change, "evaluate_with_flow@actionflownet")
     assert "Running stage 'train_with_flow@actionflownet'" in words
     folder = project / "runs/actionflownet-rgb"
