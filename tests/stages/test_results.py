@@ -2,13 +2,16 @@
 
 import json
 
+import numpy as np
 import pytest
 import yaml
 from click.testing import CliRunner
 
+from models.evaluate import VideoScores
+from pipeline.shards.reader import DatasetInfo
 from stages.cli import main
 from stages.params import PARAMS
-from stages.results import metric_words, result_columns
+from stages.results import metric_words, read_results, result_columns, write_results
 
 CONTENT = yaml.safe_load(PARAMS.read_text()) if PARAMS.exists() else {}
 
@@ -85,3 +88,16 @@ def test_a_data_sets_own_metrics_come_first_and_then_map():
     assert list(result_columns("demo", [one])) == ["top1", "mAP"]
     assert list(result_columns("folder", [several])) == ["mAP"]
     assert metric_words(one | {"num_videos": 3}, "something-v2") == "top-1 50.0, top-5 70.0, mAP 30.0"
+
+
+def test_a_curve_starts_at_the_epoch_in_which_it_was_first_logged(tmp_path):
+    info = DatasetInfo("demo", ("x", "y"), False, {})
+    scores = VideoScores(("a", "b"), ((0,), (1,)), np.eye(2, dtype=np.float32))
+    write_results(tmp_path / "actionflownet-rgb", scores, info)
+    logged = tmp_path / "actionflownet-rgb/training/plots/metrics"
+    logged.mkdir(parents=True)
+    (logged / "flow_loss.tsv").write_text("step\tflow_loss\n0\t3.0\n1\t2.0\n2\t1.5\n")
+    (logged / "accuracy.tsv").write_text("step\taccuracy\n2\t0.5\n")
+    (run,) = read_results(tmp_path, info)
+    assert run.curves["flow_loss"] == [3.0, 2.0, 1.5]
+    np.testing.assert_array_equal(run.curves["accuracy"], [np.nan, np.nan, 0.5])
