@@ -71,8 +71,8 @@ def test_a_worker_is_killed(clip_folder, undisturbed, tmp_path):
         out = tmp_path / str(number)
         process = start(clip_folder, out)
         wait_for_workers(process)
-        time.sleep(generator.uniform(0, 0.2) * undisturbed[1])
-        workers = working(process)
+        time.sleep(generator.uniform(0, 1))
+        workers = wait_for_workers(process)
         if workers:
             generator.choice(workers).kill()
             num_killed += 1
@@ -123,6 +123,10 @@ def working(process):
 
 
 def wait_for_workers(process):
-    """Return once a worker is busy, or the extraction has ended."""
-    while process.poll() is None and not working(process):
-        time.sleep(0.05)
+    """Return the busy workers as soon as there are any, none if the extraction ends before."""
+    while process.poll() is None:
+        found = working(process)
+        if found:
+            return found
+        time.sleep(0.02)
+    return []
