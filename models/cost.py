@@ -1,8 +1,7 @@
 """What a network costs: parameters, and multiply-adds for one clip.
 
 Counted as the papers count: convolutions and matrix products, a multiplication with its addition as one. Sums,
-normalisations, activations and pooling are left out. A module that computes a product in another way says so itself:
-its method `uncounted_multiply_adds(*inputs) -> int` is added at each call.
+normalisations, activations and pooling are left out.
 """
 
 from __future__ import annotations
@@ -35,15 +34,12 @@ def model_cost(model: nn.Module, clip_shape: Sequence[int]) -> Cost:
     """
     if len(clip_shape) != 6 or any(length < 1 for length in clip_shape):
         raise ValueError(f"clip_shape is {tuple(clip_shape)}; expected six numbers from 1: (N, S, K, C, H, W)")
-    mode, uncounted = FakeTensorMode(), []
+    mode = FakeTensorMode()
     network = _shapes_only(model, mode)
-    for module in network.modules():
-        if hasattr(module, "uncounted_multiply_adds"):
-            module.register_forward_pre_hook(lambda module, x: uncounted.append(module.uncounted_multiply_adds(*x)))
     with torch.no_grad(), mode, FlopCounterMode(display=False) as counter:
         network(torch.empty(tuple(clip_shape)))
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    return Cost(parameters, counter.get_total_flops() // 2 + sum(uncounted))
+    return Cost(parameters, counter.get_total_flops() // 2)
 
 
 def default_clip_shape(model: nn.Module, *, num_videos: int = 1, size: int = 224) -> tuple[int, ...]:

@@ -19,6 +19,7 @@ from models.augment import CROPS
 from models.checkpoint import Checkpoint, read_checkpoint
 from models.clip_shape import ClipShape
 from models.clips import split_videos, video_views
+from models.folding import fold_norms
 from models.threads import torch_threads
 from pipeline.datasets import dataset_spec
 from pipeline.datasets.base import repeated_length
@@ -93,7 +94,7 @@ def evaluate(
         )
     split, spec = config.split_of(reader.info.name), dataset_spec(reader.info.name)
     check_complete(reader, split, max_missing_share=config.max_missing_share)
-    model = restore_model(saved)
+    model = fold_norms(restore_model(saved))
     shape = ClipShape.of(model, reader.modality, config.size or saved.clip_size)
     videos, scores = split_videos(reader, split), []
     cut = {"num_clips": config.num_clips, "num_crops": config.num_crops, "seed": config.seed}

@@ -151,13 +151,13 @@ class TDM(nn.Module):
 def halved_differences(snippets: Tensor) -> Tensor:
     """Return each frame less the one before it, averaged over 2x2 pixels: (N, K, C, H, W) -> (N, (K - 1) * C, h, w).
 
-    An odd row or column at the end is left out. Rows are added first, then columns: whole rows go through vector
+    An odd row or column at the end is left out. Rows are averaged first, then columns: whole rows go through vector
     units, which pooling does not use on this layout.
     """
     height, width = (length // 2 * 2 for length in snippets.shape[-2:])
-    rows = snippets[..., 0:height:2, :width] + snippets[..., 1:height:2, :width]
-    sums = rows[..., 0::2] + rows[..., 1::2]
-    return ((sums[:, 1:] - sums[:, :-1]) / 4).flatten(1, 2)
+    rows = torch.lerp(snippets[..., 0:height:2, :width], snippets[..., 1:height:2, :width], 0.5)
+    means = torch.lerp(rows[..., 0::2], rows[..., 1::2], 0.5)
+    return (means[:, 1:] - means[:, :-1]).flatten(1, 2)
 
 
 # the authors' names and ours, replaced one after the other

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from models.evaluate import evaluate
+from models.memory import keep_freed_memory
 from stages import edge
 from stages.params import RUNS, load_params
 from stages.results import metric_words, write_results
@@ -12,6 +13,7 @@ from stages.results import metric_words, write_results
 
 def main(model: str, modality: str) -> None:
     """Run the stage."""
+    keep_freed_memory()
     with edge.messages(), edge.wrong_arguments():
         params = load_params()
         reader, folder = params.open_shards(modality), RUNS / f"{model}-{modality}"

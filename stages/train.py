@@ -10,6 +10,7 @@ import sys
 
 from dvclive import Live
 
+from models.memory import keep_freed_memory
 from models.published import IMAGENET, fetch_imagenet
 from models.train import EpochReport, train
 from stages import edge
@@ -20,6 +21,7 @@ LOGGED = ("loss", "class_loss", "flow_loss", "accuracy", "learning_rate")
 
 def main(model: str, modality: str) -> None:
     """Run the stage."""
+    keep_freed_memory()
     with edge.messages(), edge.wrong_arguments():
         params = load_params()
         config, folder = params.train_config(model), RUNS / f"{model}-{modality}"

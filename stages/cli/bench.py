@@ -99,7 +99,9 @@ def networks(
     Example: tdn-data bench networks tsn tdm --segments 16 --threads 2
     """
     from benchmarks import networks as benchmark
+    from models.memory import keep_freed_memory
 
+    keep_freed_memory()  # as in training and evaluation
     with edge.messages(), edge.wrong_arguments(), edge.err.status("running the networks in turn"):
         result = benchmark.run(
             names or None,

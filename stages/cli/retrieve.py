@@ -92,6 +92,7 @@ def retrieve(dataset: str, root: Path, backbone: str, weights: str | None, layer
       tdn-data retrieve --dataset oxford5k --root /data/oxford --weights vgg16.pth --backbone vgg16 \\
           --all-layers --dimensions 0 --vocabulary-from paris6k /data/paris --out results.json
     """
+    from models.memory import keep_freed_memory
     from stages.retrieval import draw_sheet, print_retrieval, retrieval_record, run_retrieval, write_record
 
     with edge.messages(), edge.wrong_arguments():
@@ -103,6 +104,7 @@ def retrieve(dataset: str, root: Path, backbone: str, weights: str | None, layer
             raise InputError(
                 f"{sheet} would be an image of the data set from then on; draw it outside --root.", key="sheet"
             )
+        keep_freed_memory()
         run = run_retrieval(
             dataset,
             root,

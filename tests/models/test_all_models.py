@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from models import MODELS, build_model
+from models.folding import fold_norms
 
 NUM_CLASSES = 3
 NARROW = {"backbone": "resnet18", "width": 8}
@@ -109,6 +111,20 @@ def test_one_batch_is_learnt_by_heart(name):
         if loss.item() < 0.1 * start:
             break
     assert loss.item() < 0.1 * start
+
+
+@every_model
+def test_folded_normalisations_leave_the_scores(name):
+    network, x = calibrated(name), clip(name)
+    norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
+    for norm in norms:
+        norm.weight.data.uniform_(0.5, 1.5)
+        norm.bias.data.uniform_(-0.5, 0.5)
+    with torch.no_grad():
+        expected = network(x)
+        folded = fold_norms(network)
+        assert norms and not any(isinstance(module, _BatchNorm) for module in folded.modules())
+        torch.testing.assert_close(folded(x), expected, rtol=1e-3, atol=1e-3 * expected.abs().max().item())
 
 
 @every_model

@@ -17,9 +17,9 @@ from models.tdm_modules import (
     LONG_TERM_FUSIONS,
     SHORT_TERM_FUSIONS,
     LongTermDifference,
-    NormalizedConvolution,
     ShortTermFusion,
     TemporalConvolution,
+    shifted_sum,
 )
 from models.tsn import TSN
 from pipeline.errors import InputError
@@ -206,11 +206,6 @@ def test_fusion_forms_are_those_of_table_1a():
     torch.testing.assert_close(joined["residual_channel_attention"], 0.75 * x + 0.25 * x * channel)
 
 
-def test_normalisation_folds_into_its_convolution():
-    module, x = shaken(NormalizedConvolution(6, 4, 3)), seeded((2, 6, 5, 5))
-    torch.testing.assert_close(module(x), module.norm(module.convolution(x)), rtol=1e-4, atol=1e-5)
-
-
 def test_temporal_convolution_is_a_depthwise_convolution_along_the_segments_of_each_video():
     module = TemporalConvolution(6, num_segments=4)
     torch.nn.init.normal_(module.weight, generator=torch.Generator().manual_seed(2))
@@ -218,6 +213,13 @@ def test_temporal_convolution_is_a_depthwise_convolution_along_the_segments_of_e
     lines = x.unflatten(0, (3, 4)).permute(0, 3, 4, 2, 1).reshape(-1, 6, 4)  # (N * H * W, C, S)
     expected = F.conv1d(lines, module.weight, padding=1, groups=6).reshape(3, 3, 5, 6, 4).permute(0, 4, 3, 1, 2)
     torch.testing.assert_close(module(x), expected.flatten(0, 1))
+    torch.testing.assert_close(shifted_sum(x.unflatten(0, (3, 4)), module.weight), expected)  # as on a GPU
+
+
+@pytest.mark.parametrize("memory_format", [torch.channels_last, torch.contiguous_format])
+def test_temporal_convolution_hands_on_the_layout_that_it_gets(memory_format):
+    x = seeded((12, 6, 3, 5)).contiguous(memory_format=memory_format)
+    assert TemporalConvolution(6, num_segments=4)(x).is_contiguous(memory_format=memory_format)
 
 
 def test_temporal_convolution_starts_as_a_shift():
