@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ from models.backbones import bninception, googlenet, is_classifier
 from models.backbones.base import Backbone, convert_first_layer
 from models.published import IMAGENET, in_todays_form, published_file
 from pipeline.errors import InputError
+
+logger = logging.getLogger(__name__)
 
 CHECKPOINT_VERSION = 1
 # networks whose published files expect other pixels than ours -> what rewrites their first layer
@@ -60,9 +63,9 @@ def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
     the classifier stays as it is where its size differs and is left out where the network has none of that kind, and a
     first layer for other channels is converted by averaging and repeating (cross-modality initialisation, Ng & Davis,
     section 3.4). A TSN's checkpoint goes into the image subnetwork of a TDN in the same way (the same section, for
-    flow). Parts that fit a file to themselves do so: a removed flow decoder is passed over, local pooling's softmax
-    layer grows to the network's windows. Raises InputError that names what differs when the file belongs to another
-    network.
+    flow). Where our checkpoint knows another number of classes, what gives scores stays as it is (fine-tuning). Parts
+    that fit a file to themselves do so: a removed flow decoder is passed over, local pooling's softmax layer grows to
+    the network's windows. Raises InputError that names what differs when the file belongs to another network.
     """
     if path == IMAGENET:
         path = published_file(model)
@@ -71,6 +74,8 @@ def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise InputError(f"{path} holds no named tensors; give a checkpoint or a state dict.", path=path)
     state = in_todays_form({name.removeprefix("module."): value for name, value in state.items()})
+    if isinstance(content, dict) and content.get("version") == CHECKPOINT_VERSION:
+        state = _with_own_scores(model, state, num_classes=content["num_classes"], path=path)
     if hasattr(model, "published_weights"):  # a network with files of its own authors
         state = model.published_weights(state)
     backbones = [module for module in model.modules() if isinstance(module, Backbone)]
@@ -94,6 +99,27 @@ def _load(path: Path) -> object:
     except Exception as error:  # torch raises a dozen kinds for files that are none of its own
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{path} is no file of weights ({reason}).", path=path) from error
+
+
+def _with_own_scores(
+    model: nn.Module, state: dict[str, Tensor], *, num_classes: int, path: object
+) -> dict[str, Tensor]:
+    """Return the weights of a checkpoint of `num_classes`, with the model's own ones where it has other classes."""
+    other = {
+        name: own
+        for name, own in model.state_dict().items()
+        if name in state and _differing(state[name], own) == [num_classes]
+    }
+    if other:
+        logger.info("%s knows %d classes: %s stay as they are", path, num_classes, ", ".join(other))
+    return state | other
+
+
+def _differing(given: Tensor, own: Tensor) -> list[int]:
+    """Return the lengths of `given` in those dimensions in which it differs from `own`, of as many dimensions."""
+    if given.ndim != own.ndim:
+        return []
+    return [length for length, own_length in zip(given.shape, own.shape, strict=True) if length != own_length]
 
 
 def _adapted(backbone: Backbone, state: dict[str, Tensor]) -> dict[str, Tensor]:

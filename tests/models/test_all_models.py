@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from models import MODELS, build_model
+from models.checkpoint import Checkpoint, load_weights, save_checkpoint
 from models.folding import fold_norms
 
 NUM_CLASSES = 3
@@ -111,6 +112,20 @@ def test_one_batch_is_learnt_by_heart(name):
         if loss.item() < 0.1 * start:
             break
     assert loss.item() < 0.1 * start
+
+
+@every_model
+def test_a_checkpoint_of_other_classes_gives_all_but_the_scores_weights(name, tmp_path):
+    trained = build_model(name, num_classes=NUM_CLASSES + 2, **SMALL[name].options)
+    checkpoint = Checkpoint(name, SMALL[name].options, NUM_CLASSES + 2, 32, trained.state_dict())
+    save_checkpoint(checkpoint, tmp_path / "trained.pt")
+    network = build(name)
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    load_weights(network, tmp_path / "trained.pt")
+    kept = {key for key, value in trained.state_dict().items() if value.shape != before[key].shape}
+    assert 0 < len(kept) <= 6  # weight and bias of one to three classifiers
+    for key, value in network.state_dict().items():
+        assert torch.equal(value, before[key] if key in kept else trained.state_dict()[key]), key
 
 
 @every_model
