@@ -10,7 +10,10 @@ One file per shard, without a lock file: it is written once by one process and t
 from __future__ import annotations
 
 import json
+import os
 import struct
+import threading
+import weakref
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -96,10 +99,8 @@ class LmdbShard:
         self._modality = modality
         path = storage.local_root / name
         try:
-            self._environment = lmdb.open(
-                str(path), map_size=MAP_SIZE, subdir=False, readonly=True, lock=False, readahead=False, create=False
-            )
-        except lmdb.Error as error:
+            self._file = _open_once(path)
+        except (lmdb.Error, OSError) as error:
             raise ShardError(f"{name} cannot be opened ({error}).", path=storage.shown, key=name) from error
         self._refuse_truncated(path)
         self._about, self._ledger = self._get(b".about"), self._get(b".ledger")
@@ -139,21 +140,43 @@ class LmdbShard:
 
     def close(self) -> None:
         """Release the file."""
-        self._environment.close()
+        self._file = None
 
     def _refuse_truncated(self, path: Path) -> None:
         """Raise ShardError when the file ends before its last page: the memory map would kill the process there."""
-        needed = (self._environment.info()["last_pgno"] + 1) * self._environment.stat()["psize"]
+        needed = (self._file.environment.info()["last_pgno"] + 1) * self._file.environment.stat()["psize"]
         if path.stat().st_size < needed:
-            self._environment.close()
+            self.close()
             raise ShardError(f"{self.name} has {path.stat().st_size} bytes; expected {needed}.", path=path)
 
     def _get(self, key: bytes) -> bytes:
-        with self._environment.begin() as transaction:
+        with self._file.environment.begin() as transaction:
             value = transaction.get(key)
         if value is None:
             raise ShardError(f"{self.name} has no entry {key.decode(errors='replace')!r}.", key=key.decode("utf-8"))
         return value
+
+
+class _OpenFile:
+    """An environment, closed when the last shard lets go of it."""
+
+    def __init__(self, path: Path) -> None:
+        self.environment = lmdb.open(
+            str(path), map_size=MAP_SIZE, subdir=False, readonly=True, lock=False, readahead=False, create=False
+        )
+
+
+_open_files: weakref.WeakValueDictionary[tuple[int, int, int], _OpenFile] = weakref.WeakValueDictionary()
+_opening = threading.Lock()
+
+
+def _open_once(path: Path) -> _OpenFile:
+    """Open a file for reading, or return it as it is open already: LMDB refuses a second time in one process."""
+    status = path.stat()
+    key = (os.getpid(), status.st_dev, status.st_ino)
+    with _opening:
+        file = _open_files.get(key) or _OpenFile(path)
+        return _open_files.setdefault(key, file)
 
 
 def row_key(video_id: str, number: int) -> bytes:

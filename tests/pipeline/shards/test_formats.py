@@ -62,6 +62,18 @@ def test_rows_come_back_whole_and_by_position(tmp_path, modality, extension):
 
 
 @pytest.mark.parametrize("extension", ["parquet", "lmdb"])
+def test_a_shard_may_be_open_twice_and_one_be_closed(tmp_path, extension):
+    name, ledger = write(tmp_path, "rgb", extension, [5])
+    first, second = (open_shard(Storage(tmp_path), name) for _ in range(2))
+    first.close()
+    assert second.read(second.entries()[0]).payloads == make_rows("rgb", 5).payloads
+    second.close()
+    (tmp_path / name).unlink()
+    _, longer = write(tmp_path, "rgb", extension, [5, 7])  # a new file of that name is not taken for the old one
+    assert open_shard(Storage(tmp_path), name).ledger == longer != ledger
+
+
+@pytest.mark.parametrize("extension", ["parquet", "lmdb"])
 def test_the_same_rows_give_the_same_bytes(tmp_path, extension):
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()
