@@ -6,6 +6,7 @@ import contextlib
 import errno
 import json
 import logging
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -124,6 +125,14 @@ def human_bytes(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1000
     raise AssertionError("unreachable")
+
+
+def human_hours(hours: float) -> str:
+    """Return hours with a unit a person reads, to two or three digits: 0.4 s, 12 min, 7.9 h, 34,600 h."""
+    unit, factor = ("s", 3600) if hours < 1 / 60 else ("min", 60) if hours < 1 else ("h", 1)
+    count = hours * factor
+    digits = 1 if count < 9.95 else 0 if count < 999.5 else 2 - math.floor(math.log10(count))
+    return f"{round(count, digits):,.{max(digits, 0)}f} {unit}"
 
 
 @contextlib.contextmanager

@@ -54,11 +54,9 @@ def print_price(price: Price, *, as_json: bool) -> None:
         edge.print_json(price)
         return
     for one in price.modalities:
-        size = edge.human_bytes(one.stored_bytes)
-        edge.out.print(
-            f"{one.modality}: {one.num_rows:,} rows, {size}, {one.core_hours:.3g} core-hours", highlight=False
-        )
-    times = ", ".join(f"{price.hours_on(cores):.3g} h on {cores} cores" for cores in CORE_COUNTS)
+        size, time = edge.human_bytes(one.stored_bytes), edge.human_hours(one.core_hours)
+        edge.out.print(f"{one.modality}: {one.num_rows:,} rows, {size}, {time} of one core", highlight=False)
+    times = ", ".join(f"{edge.human_hours(price.hours_on(cores))} on {cores} cores" for cores in CORE_COUNTS)
     measured = f"measured on {price.num_sampled} videos, {price.num_failed} of which could not be read"
     shards = f"{price.num_shards:,} shards a modality"
     if price.most_in_shard is not None:
