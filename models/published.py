@@ -42,6 +42,8 @@ URLS = {
 
 def published_file(model: nn.Module) -> Path:
     """Return the file of ImageNet weights for a model's backbones, see `fetch_imagenet`; raise InputError without."""
+    if any(isinstance(module, nn.Conv3d) for module in model.modules()):
+        raise InputError(f"{type(model).__name__} convolves over time; ImageNet's weights are for images only.")
     names = {module.architecture for module in model.modules() if isinstance(module, Backbone)}
     if len(names) != 1:
         raise InputError(f"{type(model).__name__} stands on {len(names)} kinds of backbone; give files of weights.")

@@ -10,8 +10,9 @@ import sys
 
 from dvclive import Live
 
+from models import build_model
 from models.memory import keep_freed_memory
-from models.published import IMAGENET, fetch_imagenet
+from models.published import IMAGENET, published_file
 from models.train import EpochReport, train
 from stages import edge
 from stages.params import RUNS, load_params
@@ -26,7 +27,10 @@ def main(model: str, modality: str) -> None:
         params = load_params()
         config, folder = params.train_config(model), RUNS / f"{model}-{modality}"
         if IMAGENET in config.init:
-            fetch_imagenet(config.backbone)  # now, for it shows a bar of its own
+            config.check_model(model)
+            published_file(
+                build_model(model, num_classes=1, **config.model_options(model, modality))
+            )  # shows its own bar
         reader = params.open_shards(modality)
         flow = params.open_shards("flow") if config.needs_flow else None
         live = Live(dir=str(folder / "training"), dvcyaml=None, save_dvc_exp=False, report=None)

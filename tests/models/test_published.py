@@ -190,3 +190,10 @@ def test_a_network_of_no_or_several_kinds_of_backbone_is_told():
         load_weights(network, "imagenet")
     with pytest.raises(InputError, match="backbone is ''; published weights are known for: resnet18, "):
         load_weights(BNInception(num_classes=2), "imagenet")
+
+
+def test_a_network_over_time_is_told_before_anything_is_fetched(site):
+    network = build_model("actionflownet", num_classes=2, backbone="resnet18", width=8)
+    with pytest.raises(InputError, match=r"ActionFlowNet convolves over time; ImageNet's weights are for images"):
+        load_weights(network, "imagenet")
+    assert not site.requests
