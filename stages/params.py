@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 import yaml
 from pydantic import Field
 
+from models import MODELS
 from models.evaluate import EvaluateConfig
 from models.train_config import FLOW_LEARNERS, TrainConfig
 from pipeline.datasets import dataset_spec
@@ -22,6 +23,9 @@ PARAMS = Path("params.yaml")
 MANIFEST = Path("data/manifest.parquet")
 SHARDS = {"rgb": Path("data/shards/rgb"), "flow": Path("data/shards/flow")}
 RUNS = Path("runs")
+OWN = ("tsn", "tdn")  # networks that the pipeline always trains, on frames and on flow
+OTHERS = tuple(name for name in MODELS if name not in (*OWN, *FLOW_LEARNERS))  # on frames, where they are asked for
+Name = TypeVar("Name", bound=str)
 
 
 class DatasetSection(Strict):
@@ -61,11 +65,11 @@ class FuseSection(Strict):
     flow: float = Field(1.5, ge=0)
 
 
-class WithFlowSection(Strict):
-    """Which networks learn flow beside classes, and by network what their training changes in `train`."""
+class NetworksSection(Strict, Generic[Name]):
+    """Which networks the pipeline trains beside its own, and by network what their training changes in `train`."""
 
-    networks: tuple[Literal[FLOW_LEARNERS], ...] = ()
-    recipes: dict[Literal[FLOW_LEARNERS], dict[str, object]] = {}
+    networks: tuple[Name, ...] = ()
+    recipes: dict[Name, dict[str, object]] = {}
 
 
 class TrainSection(Strict):
@@ -82,16 +86,22 @@ class Params(TrainSection):
     extract: ExtractSection
     frames: FrameParameters | None = None
     flow: FlowParameters | None = None
-    with_flow: WithFlowSection = WithFlowSection()
+    others: NetworksSection[Literal[OTHERS]] = NetworksSection()
+    with_flow: NetworksSection[Literal[FLOW_LEARNERS]] = NetworksSection()
     evaluate: EvaluateConfig
     fuse: FuseSection = FuseSection()
+
+    @property
+    def recipes(self) -> dict[str, dict[str, object]]:
+        """What each network's training changes in `train`, where it changes something."""
+        return self.others.recipes | self.with_flow.recipes
 
     def train_config(self, model: str) -> TrainConfig:
         """Return what the training of one network is told: `train`, with what its recipe changes.
 
         Raises pydantic's ValidationError for a recipe that does not fit.
         """
-        return TrainSection(train=asdict(self.train) | self.with_flow.recipes.get(model, {})).train
+        return TrainSection(train=asdict(self.train) | self.recipes.get(model, {})).train
 
     def extract_parameters(self, modality: str) -> ExtractParameters:
         """Return what the extraction of one modality is told."""
@@ -117,7 +127,7 @@ def load_params(path: Path = PARAMS) -> Params:
         raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}", path=path) from error
     with edge.checked(str(path)):
         params = Params.model_validate(content or {})
-    for model in params.with_flow.recipes:
-        with edge.checked(f"{path}, with_flow.recipes.{model}"):
+    for model in params.recipes:
+        with edge.checked(f"{path}, recipes.{model}"):
             params.train_config(model)
     return params

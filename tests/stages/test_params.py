@@ -3,8 +3,9 @@ from dataclasses import replace
 import pytest
 import yaml
 
+from models import MODELS
 from pipeline.errors import InputError
-from stages.params import PARAMS, load_params
+from stages.params import OWN, PARAMS, load_params
 
 CONTENT = yaml.safe_load(PARAMS.read_text()) if PARAMS.exists() else {}
 
@@ -41,7 +42,9 @@ def test_the_projects_own_parameters_are_valid():
         ("flow", {"method": "horn-schunck"}, r"flow\.method: input should be 'tvl1'.*'horn-schunck'"),
         ("evaluate", {"num_crops": 5}, "num_crops is 5; it must be 1, 3 or 10"),
         ("with_flow", {"networks": ["tsn"]}, r"with_flow\.networks\.0: input should be 'actionflownet'.*'tsn'"),
-        ("with_flow", {"recipes": {"stacked": {"epoch": 3}}}, r"with_flow\.recipes\.stacked: train\.epoch: unknown"),
+        ("with_flow", {"recipes": {"stacked": {"epoch": 3}}}, r"recipes\.stacked: train\.epoch: unknown"),
+        ("others", {"networks": ["tsn"]}, r"others\.networks\.0: input should be 'tdm'.*'tsn'"),
+        ("others", {"recipes": {"tdm": {"epochs": 0}}}, r"recipes\.tdm: train: epochs is 0; it must be above 0"),
         ("with_flow", {"recipes": {"stacked": {"flow_share": 2}}}, r"stacked: train: flow_share is 2.0; it must be"),
         ("extract", {"format": "zip"}, r"extract\.format: input should be 'parquet' or 'lmdb'"),
     ],
@@ -69,11 +72,12 @@ def test_a_recipe_goes_before_what_is_said_of_all_networks(changed):
 
 def test_the_projects_own_recipes_fit_their_networks():
     params = load_params()
-    for name in params.with_flow.recipes:
+    assert {*OWN, *params.recipes} == MODELS.keys()
+    for name in params.recipes:
         config = params.train_config(name)
         config.check_model(name)
-        assert config.needs_flow
-    assert params.with_flow.networks == ()  # the default pipeline trains none of them
+        assert config.needs_flow == (name in params.with_flow.recipes)
+    assert params.others.networks == params.with_flow.networks == ()  # the default pipeline trains none of them
 
 
 def test_a_missing_or_broken_file_is_named(tmp_path):
