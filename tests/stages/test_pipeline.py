@@ -94,10 +94,9 @@ def test_networks_that_learn_flow_run_only_where_they_are_asked_for(project):
 
 def test_a_further_network_runs_on_frames_alone_where_it_is_asked_for(project):
     assert "others" not in run(project, "dvc", "stage", "list", "--name-only")
-    change = ["-S", "others.networks=[lstm]", "-S", "others.recipes.lstm.epochs=2"]
-    words = run(project, "dvc", "exp", "run", *change, "evaluate_others")
-    assert "Running stage 'train_others@lstm'" in words and "'flow'" not in words
-    assert json.loads((project / "runs/lstm-rgb/metrics.json").read_text())["num_videos"] == 8
+    words = run(project, "dvc", "exp", "run", "-S", "others.networks=[tdm]", "evaluate_others")
+    assert "Running stage 'train_others@tdm'" in words and "'flow'" not in words
+    assert json.loads((project / "runs/tdm-rgb/metrics.json").read_text())["num_videos"] == 8
 
 
 def test_a_wrong_parameter_stops_the_stage_with_its_name(project):
