@@ -15,13 +15,10 @@ import torch
 from models.memory import keep_freed_memory
 if sys.argv[1] == "keep":
     assert keep_freed_memory()
-def faults(rounds):
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    for _ in range(rounds):
-        torch.ones(2**24)  # 64 MiB, 16,384 pages
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-faults(2)
-print(faults(4))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(20):
+    torch.ones(2**24)  # 64 MiB, 16,384 pages
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
@@ -33,8 +30,8 @@ def page_faults(mode: str) -> int:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator is Linux's")
 def test_memory_that_was_freed_is_not_fetched_again() -> None:
-    assert page_faults("give back") > 4 * 16_000
-    assert page_faults("keep") < 1_000
+    assert page_faults("give back") > 19 * 16_000
+    assert page_faults("keep") < 5 * 16_500  # two or three blocks, until the heap holds one in a place that fits
 
 
 def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
