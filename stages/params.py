@@ -127,7 +127,8 @@ def load_params(path: Path = PARAMS) -> Params:
         raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}", path=path) from error
     with edge.checked(str(path)):
         params = Params.model_validate(content or {})
-    for model in params.recipes:
-        with edge.checked(f"{path}, recipes.{model}"):
-            params.train_config(model)
+    for section in ("others", "with_flow"):
+        for model in getattr(params, section).recipes:
+            with edge.checked(f"{path}, {section}.recipes.{model}"):
+                params.train_config(model)
     return params
