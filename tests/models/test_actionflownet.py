@@ -283,3 +283,14 @@ def test_wrong_encoders_and_snippet_lengths_are_named():
     for kind in (ActionFlowNet2F, Stacked):
         with pytest.raises(ValueError, match="snippet_length is 5; two-frame networks take 2"):
             build(kind, snippet_length=5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_dropout_is_on_what_the_classifier_reads_and_in_training_only(kind):
+    network = build(kind, dropout=1.0)
+    x = clip(network)
+    with torch.no_grad():
+        torch.nn.init.normal_(network.classifier.bias)
+        tested, trained = network(x), network.train()(x)
+    torch.testing.assert_close(trained, network.classifier.bias.expand(2, 4))
+    assert not torch.allclose(tested, trained)

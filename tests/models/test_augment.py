@@ -188,3 +188,23 @@ def test_unknown_crop_is_named() -> None:
 def test_clip_smaller_than_the_crop_is_refused(crop: str) -> None:
     with pytest.raises(ValueError, match="6 x 8 pixels; a crop of 7 does not fit"):
         Augment(7, crop)(_clip(), np.random.default_rng(0))
+
+
+def test_the_sides_of_a_window_differ_by_one_scale_at_most_either_way() -> None:
+    augment, generator = Augment(50, "corner"), np.random.default_rng(0)
+    views = [augment.draw_view(100, 120, generator) for _ in range(300)]
+    scales = [round(100 * scale) for scale in SCALES]
+    places = {(scales.index(view.height), scales.index(view.width)) for view in views}
+    expected = {(first, second) for first in range(4) for second in range(4) if abs(first - second) <= 1}
+    assert places == expected
+
+
+def test_brightness_goes_up_as_often_as_down() -> None:
+    grey, generator = np.full((1, 1, 2, 2, 3), 100, np.uint8), np.random.default_rng(0)
+    levels = np.array([jitter_colors(grey, 0.4, generator)[0, 0, 0, 0, 0] for _ in range(400)])
+    assert 150 < (levels > 100).sum() < 250
+    assert levels.min() < 65 and levels.max() > 135
+
+
+def test_a_centre_crop_lies_in_the_middle_of_both_sides() -> None:
+    assert Augment(4, "center").draw_view(10, 8, np.random.default_rng(0)) == View(3, 2, 4, 4, 4)

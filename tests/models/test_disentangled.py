@@ -195,3 +195,14 @@ def test_frames_need_not_be_multiples_of_32(stride, sides):
 def test_a_frame_too_small_to_be_halved_five_times_is_named(network):
     with pytest.raises(ValueError, match="clip has frames of 64 x 31; expected at least 32 x 32"):
         network(clip(size=64)[..., :31])
+
+
+def test_dropout_is_on_what_the_classifiers_read_and_in_training_only():
+    network = build(dropout=1.0, branches=("appearance", "change"))
+    with torch.no_grad():
+        tested = network.forward_streams(clip(2))
+        trained = network.train().forward_streams(clip(2))
+    for name, scores in trained.items():
+        bias = network.get_submodule(name).last_linear.bias
+        torch.testing.assert_close(scores[0], bias)
+        assert not torch.allclose(tested[name][0], bias)

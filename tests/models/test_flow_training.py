@@ -272,3 +272,17 @@ def test_impossible_values_are_named(wrong, words) -> None:
 )
 def test_flow_shards_are_needed_only_where_they_are_read(config: TrainConfig, needs: bool) -> None:
     assert config.needs_flow == needs
+
+
+def test_a_second_phase_goes_on_with_the_epochs_of_the_first(frames, flow, tmp_path: Path, monkeypatch) -> None:
+    drawn = []
+
+    class Watched(FlowClipDataset):
+        def __getitem__(self, key):
+            drawn.append(key[0])
+            return super().__getitem__(key)
+
+    monkeypatch.setattr("models.train.FlowClipDataset", Watched)
+    run(frames, "actionflownet", replace(CONFIG, epochs=4, flow_share=0.5), tmp_path / "c.pt", flow)
+    assert sorted(set(drawn)) == [0, 1, 2, 3]
+    assert drawn == sorted(drawn)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
 import torch
 import torch.nn.functional as F
 
-from models.lstm import LSTM, PeepholeLSTM, combine_frames, frame_gains, frame_loss
+from models.lstm import CONSENSUSES, LSTM, PeepholeLSTM, combine_frames, frame_gains, frame_loss
 
 SMALL = {"num_classes": 4, "backbone": "resnet18", "width": 8, "num_cells": 16, "num_layers": 2}
 
@@ -195,3 +196,23 @@ def test_wrong_options_are_named(options, message):
 
 def test_flow_has_two_channels():
     assert build(modality="flow")(torch.zeros(1, 3, 1, 2, 32, 32)).shape == (1, 4)
+
+
+def test_the_network_combines_its_frames_in_the_way_it_was_asked_for():
+    found = []
+    for consensus in CONSENSUSES:
+        network = build(consensus=consensus)
+        with torch.no_grad():
+            found.append(network(clip(4)))
+            torch.testing.assert_close(found[-1], combine_frames(network.frame_scores(clip(4)), consensus))
+    assert all(not torch.allclose(one, other) for one, other in itertools.combinations(found, 2))
+
+
+def test_a_new_layer_keeps_its_cell_by_a_bias_of_one_on_the_forget_gate():
+    layer = PeepholeLSTM(3, 4, 1).layers[0]
+    with torch.no_grad():
+        for weight in (layer.weight_input, layer.weight_hidden, layer.peephole):
+            weight.zero_()
+        _, (_, cell) = layer(torch.zeros(1, 2, 3), (torch.zeros(1, 4), torch.ones(1, 4)))
+    kept = 1 / (1 + math.exp(-1))
+    torch.testing.assert_close(cell, torch.full((1, 4), kept**2))

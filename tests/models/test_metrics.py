@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.metrics import FUSION_WEIGHTS, compute_metrics, fuse, mean_metrics
+from models.metrics import FUSION_WEIGHTS, compute_metrics, fuse, hit_at_k, mean_metrics
 
 
 def test_top_k_and_confusion_count_by_hand() -> None:
@@ -90,3 +90,11 @@ def test_fusion_of_nothing_is_nothing() -> None:
 def test_fusion_refuses_other_shapes() -> None:
     with pytest.raises(ValueError, match=r"\(2, 3\) and \(3, 3\)"):
         fuse(np.zeros((2, 3)), np.zeros((3, 3)))
+
+
+def test_equal_scores_rank_in_the_order_of_the_classes() -> None:
+    scores = np.zeros((3, 30))
+    truth = np.zeros((3, 30), bool)
+    truth[0, 0] = truth[1, 1] = truth[2, 29] = True
+    assert hit_at_k(scores, truth, 1) == 1 / 3
+    assert hit_at_k(scores, truth, 2) == 2 / 3

@@ -16,6 +16,7 @@ from models.pooling import (
     Towers,
     count_windows,
     pool_windows,
+    resample_towers,
     stack_windows,
 )
 
@@ -176,3 +177,13 @@ def test_wrong_options_are_named(options, message):
 def test_flow_has_two_channels_and_snippets_of_several_frames_are_stacked():
     assert build(ConvPooling, modality="flow")(torch.zeros(1, 3, 1, 2, 32, 32)).shape == (1, 4)
     assert build(ConvPooling, snippet_length=5)(torch.zeros(1, 3, 5, 3, 32, 32)).shape == (1, 4)
+
+
+@pytest.mark.parametrize(
+    ("num_towers", "num_windows", "expected"),
+    [(3, 2, [0, 2]), (2, 4, [0, 0, 1, 1]), (2, 3, [0, 1, 1]), (5, 1, [2]), (4, 6, [0, 1, 1, 2, 3, 3])],
+)
+def test_a_window_takes_the_tower_over_its_own_middle(num_towers, num_windows, expected):
+    towers = torch.arange(float(num_towers)).reshape(num_towers, 1, 1)
+    resampled = resample_towers(towers, num_windows) * (num_windows / num_towers)
+    torch.testing.assert_close(resampled.flatten(), torch.tensor(expected, dtype=torch.float))

@@ -7,6 +7,7 @@ from fractions import Fraction
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from models.retrieval import (
     NUM_READERS,
@@ -17,6 +18,7 @@ from models.retrieval import (
     read_ahead,
     split_readable,
 )
+from pipeline.datasets.frame_folders import read_image
 from pipeline.datasets.retrieval import RetrievalQuery, read_holidays
 from pipeline.errors import InputError
 
@@ -160,3 +162,20 @@ def test_reading_ahead_passes_a_fault_on_in_its_place(tmp_path):
     assert next(reading).shape == (4, 4, 3)
     with pytest.raises(InputError, match="gone.png does not decode"):
         next(reading)
+
+
+@pytest.mark.parametrize(("orientation", "turns"), [(1, 0), (6, -1), (3, 2), (8, 1)])
+def test_a_photo_is_turned_as_its_orientation_tag_says(tmp_path, orientation, turns):
+    pixels = np.zeros((16, 32, 3), np.uint8)
+    pixels[:, :16] = 255
+    Image.fromarray(pixels).save(tmp_path / "a.jpg", quality=95, exif=_orientation_tag(orientation))
+    expected = np.rot90(pixels, turns)
+    for image in (ImageFiles((tmp_path / "a.jpg",))[0], read_image(tmp_path / "a.jpg")):
+        assert image.shape == expected.shape
+        assert np.abs(image.astype(int) - expected).mean() < 8
+
+
+def _orientation_tag(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif

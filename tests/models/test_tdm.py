@@ -19,6 +19,7 @@ from models.tdm_modules import (
     LongTermDifference,
     ShortTermFusion,
     TemporalConvolution,
+    attended,
     shifted_sum,
 )
 from models.tsn import TSN
@@ -330,3 +331,14 @@ def test_another_backbone_than_a_resnet_is_refused():
 def test_a_clip_of_another_form_is_refused(shape):
     with pytest.raises(ValueError, match=r"clip has shape \(2, .*; expected \(N, 4, 5, 3, H, W\)"):
         small()(torch.zeros(shape))
+
+
+def test_in_training_each_direction_is_normalised_by_its_own_statistics():
+    torch.manual_seed(0)
+    module = LongTermDifference(16, num_segments=3, reduction=4).train()
+    x = seeded((6, 16, 8, 8)) + torch.arange(6.0).reshape(6, 1, 1, 1)
+    ahead, back = module.differences(x).chunk(2)
+    expected = attended(x, [module.expand(module.mix_scales(ahead)), module.expand(module.mix_scales(back))])
+    together = attended(x, module.expand(module.mix_scales(torch.cat([ahead, back]))).chunk(2))
+    torch.testing.assert_close(module(x), expected)
+    assert not torch.allclose(expected, together, atol=1e-3)

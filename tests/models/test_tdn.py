@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
-from models.tdn import TDN
+from models import build_model
+from models.tdn import TDN, GatedSum
 from models.tsn import TSN
 
 SMALL = {"num_classes": 5, "backbone": "resnet18", "width": 8, "num_segments": 3}
@@ -140,3 +143,18 @@ def test_wrong_options_are_named(options: dict, message: str) -> None:
 def test_one_snippet_is_refused() -> None:
     with pytest.raises(ValueError, match="clip has 1 snippet; differences need at least 2"):
         _build()(_clip(1))
+
+
+def test_a_difference_is_a_snippet_less_the_one_before_it() -> None:
+    model = build_model("tdn", num_classes=3, backbone="resnet18", width=8, num_segments=3)
+    clip = torch.arange(3.0).reshape(1, 3, 1, 1, 1, 1).expand(1, 3, 1, 3, 32, 32) ** 2
+    differences = model.tap_differences(clip)["input"]
+    assert [differences[0, pair].unique().item() for pair in range(2)] == [1, 3]
+
+
+def test_a_gate_weighs_activations_by_g_and_the_difference_by_2_less_g() -> None:
+    gated = GatedSum(2)
+    torch.nn.init.constant_(gated.gate.bias, 1.5)
+    x, difference = torch.randn(2, 1, 2, 3, 3).unbind(0)
+    gate = 2 / (1 + math.exp(-1.5))
+    torch.testing.assert_close(gated(x, difference), gate * x + (2 - gate) * difference)

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
 from models import build_model
 from models.checkpoint import read_checkpoint
 from models.clip_shape import ClipShape
@@ -218,3 +220,50 @@ def test_other_networks_are_trained_and_tested_on_clips_of_their_own_shape(
     assert ClipShape.of(model, "rgb", 32) == ClipShape(2, snippet_length, 32)
     result = evaluate(coloured, out, config=EvaluateConfig(num_clips=1, num_crops=1))
     assert result.scores.shape == (len(result.video_ids), 2) and np.isfinite(result.scores).all()
+
+
+def optimized(reader: ShardReader, out: Path, **changes: object) -> list[dict[str, object]]:
+    """The settings with which each step of a training was taken."""
+    taken: list[dict[str, object]] = []
+
+    def note(optimizer: torch.optim.Optimizer, *_: object) -> None:
+        taken.append({name: value for name, value in optimizer.param_groups[0].items() if name != "params"})
+
+    hook = register_optimizer_step_post_hook(note)
+    try:
+        train(reader, "tsn", config=replace(CONFIG, **changes), out=out)
+    finally:
+        hook.remove()
+    return taken
+
+
+def test_the_optimizer_is_told_all_that_the_configuration_says(coloured: ShardReader, tmp_path: Path) -> None:
+    changes = {"momentum": 0.7, "weight_decay": 0.03, "learning_rate": 0.1, "lr_steps": (0.5,)}
+    for step, rate in zip(optimized(coloured, tmp_path / "s.pt", **changes), [0.1, 0.1, 0.01, 0.01], strict=True):
+        assert (step["lr"], step["momentum"], step["weight_decay"]) == (pytest.approx(rate), 0.7, 0.03)
+    for step in optimized(coloured, tmp_path / "a.pt", optimizer="adam", **changes):
+        assert (step["betas"], step["weight_decay"]) == ((0.7, 0.999), 0.03)
+
+
+def test_a_mirrored_training_clip_gets_its_partners_label(make_shards, tmp_path: Path, monkeypatch) -> None:
+    """The last column is bright where a clip moves right; once mirrored it moves left, and its target must say so."""
+    seen = []
+
+    class Watched(ClipDataset):
+        def __getitem__(self, key):
+            clip, target = super().__getitem__(key)
+            seen.append((key[1], bool(clip[..., -1].mean() > clip[..., 0].mean()), int(target)))
+            return clip, target
+
+    monkeypatch.setattr("models.train.ClipDataset", Watched)
+    videos = []
+    for number in range(8):
+        frames = np.zeros((4, 32, 32, 3), np.uint8)
+        frames[:, :, -1 if number % 2 else 0] = 255
+        videos.append((f"v{number}", "train", (number % 2,), frames))
+    reader = make_shards(videos, class_names=("move_left", "move_right"), name="demo")
+    config = replace(CONFIG, mirror=True, epochs=4)
+    train(reader, "tsn", config=config, out=tmp_path / "c.pt")
+    assert len(seen) == 32
+    assert all(right == (target == 1) for _, right, target in seen)
+    assert any((video, not right, 1 - target) in seen for video, right, target in seen)  # some were mirrored

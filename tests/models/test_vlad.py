@@ -249,3 +249,46 @@ def test_learning_holds_few_images_and_no_more_features_than_asked(network, monk
 def test_wrong_options_are_named(options, message):
     with pytest.raises(ValueError, match=message):
         VladOptions("conv5_1", **options)
+
+
+def test_a_fine_pattern_is_averaged_where_the_image_shrinks():
+    pattern = np.zeros((96, 96, 3), np.uint8)
+    pattern[::2, ::2] = pattern[1::2, 1::2] = 255
+    warped = warp_images([pattern], 32)[0]
+    grey = (0.5 - torch.tensor([0.485, 0.456, 0.406])) / torch.tensor([0.229, 0.224, 0.225])
+    assert (warped - grey[:, None, None]).abs().max() < 0.2  # a third of a level's deviation, black is 2 away
+
+
+class Recorded(list):
+    """Images, and the places at which they were asked for."""
+
+    def __init__(self, images):
+        super().__init__(images)
+        self.asked = []
+
+    def __getitem__(self, place):
+        self.asked.append(int(place))
+        return super().__getitem__(place)
+
+
+def test_the_pca_is_learned_from_images_spread_over_the_whole_set(network):
+    generator = np.random.default_rng(0)
+    images = Recorded(generator.integers(0, 256, (13, 60, 60, 3), dtype=np.uint8))
+    fit_encoder(network, images, replace(SMALL, scales=(1,), max_projection_images=4))
+    assert sorted(images.asked[:13]) == list(range(13))
+    assert sorted(images.asked[13:]) == [0, 4, 8, 12]
+
+
+def test_local_features_are_drawn_from_places_all_over_an_image_by_the_seed(network):
+    """One of four places of each image is drawn; each image shows another colour in each quarter."""
+    colours = np.random.default_rng(0).integers(0, 256, (2, 2, 3), dtype=np.uint8)
+    image = np.kron(colours, np.ones((48, 48, 1), np.uint8))
+    options = VladOptions("maxpool2", scales=(1,), num_words=1, num_dimensions=None, input_size=16, max_features=40)
+    features = local_features(network, warp_images([image], 16), layer="maxpool2")[0].numpy()
+    assert len(features) == 4
+    words = [fit_encoder(network, [image] * 40, replace(options, seed=seed)).vocabularies[0][0] for seed in (0, 1)]
+    for word in words:  # the mean of what was drawn: each place's share of it is near a quarter
+        shares = np.linalg.lstsq(features.T, word, rcond=None)[0]
+        assert shares.sum() == pytest.approx(1, abs=1e-3)
+        assert (shares > 0.05).all()
+    assert not np.allclose(words[0], words[1])
