@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from models import build_model
