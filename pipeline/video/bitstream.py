@@ -1,63 +1,39 @@
 """What a compressed packet says about itself before it is decoded: can decoding start here, can it be left out?
 
-Each reader looks at a few header bits and nothing else. Specifications: H.264 (ITU-T H.264, 7.3.1 and 7.4.1: a
-picture with nal_ref_idc 0 is never a reference), H.265 (7.4.2.2: sub-layer non-reference pictures may still be used by
-higher temporal sub-layers, so only those of the highest can go), MPEG-1/2 (ISO 13818-2, 6.2.3: B pictures are never
-references), MPEG-4 part 2 (ISO 14496-2, 6.2.5), VP8 (RFC 6386, 9.1) and VP9 (6.2: frames that are not shown).
-A codec without a reader here is decoded from its first packet on, which is always right.
+Each reader looks at a few header bits and nothing else; what a container says of keyframes is not believed, since many
+flag every packet. Specifications: H.264 (ITU-T H.264, 7.3.1 and 7.4.1: a picture with nal_ref_idc 0 is never a
+reference; 7.3.3: slice types), H.265 (7.4.2.2: sub-layer non-reference pictures may still be used by higher temporal
+sub-layers, so only those of the highest can go), MPEG-1/2 (ISO 13818-2, 6.2.3: B pictures are never references;
+6.2.3.1: field pictures), MPEG-4 part 2 (ISO 14496-2, 6.2.5), VP8 (RFC 6386, 9.1), VP9 (6.2: frames that are not shown)
+and AV1 (5.3.2, 5.9.2). The family of H.263 is in `h263_family`. A codec without a reader is decoded from its first
+packet on, which is always right.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
 
+from pipeline.video.h263_family import FAMILY_READERS
+from pipeline.video.packet_facts import KEY, PREDICTED, PacketFacts, PacketReader
 
-class PacketFacts(NamedTuple):
-    """One packet: see the field comments. The default is what is safe to assume of an inter-coded picture."""
-
-    start: bool = False  # decoding can begin here, given that the container marks it as a keyframe as well
-    droppable: bool = False  # no other picture is predicted from it (within `layer`, see `droppable_layer`)
-    shown: bool = True  # gives a picture on screen
-    parameters: bool = False  # carries parameter sets that later packets need
-    suspect: bool = False  # pictures and packets do not correspond one to one
-    layer: int = 0  # H.265 temporal sub-layer
-
-
-PacketReader = Callable[[memoryview], PacketFacts]
-
-_PREDICTED = PacketFacts()
-_KEY = PacketFacts(start=True)
 _START_CODE = b"\0\0\1"
 _UNIT_HEADER = struct.Struct(">IBB")
 _SMALLEST_CODED_VOP_BYTES = 11  # shorter MPEG-4 packets are placeholders: "nothing new", or the rest of a packed pair
 
-# Codecs whose inter pictures never look back past a keyframe, and where nothing can be left out with certainty.
-_KEYFRAME_CODECS = (
-    "av1", "dnxhd", "ffv1", "ffvhuff", "flv1", "h263", "huffyuv", "mjpeg", "msmpeg4v1", "msmpeg4v2", "msmpeg4v3",
-    "png", "prores", "rawvideo", "vc1", "wmv1", "wmv2", "wmv3",
-)  # fmt: skip
 
-
-def packet_reader(codec: str, extradata: bytes | None) -> PacketReader | None:
+def packet_reader(codec: str, extradata: bytes | None, *, intra_only: bool) -> PacketReader | None:
     """The reader for a codec by FFmpeg's canonical name and the stream's extradata; None where there is none."""
     extradata = extradata or b""
+    if intra_only or codec == "png":
+        return _intra_facts
     if codec in ("h264", "hevc"):
         facts = _h264_facts if codec == "h264" else _hevc_facts
         return _NalReader(facts, _length_size(codec, extradata))
-    readers = {"mpeg1video": _mpeg12_facts, "mpeg2video": _mpeg12_facts, "mpeg4": _mpeg4_facts}
-    readers |= {"vp8": _vp8_facts, "vp9": _vp9_facts}
-    readers |= dict.fromkeys(_KEYFRAME_CODECS, _keyframe_facts)
+    readers = {"mpeg1video": _mpeg12_facts, "mpeg2video": _mpeg12_facts, "mpeg4": _mpeg4_facts, "ffv1": _ffv1_facts}
+    readers |= {"vp8": _vp8_facts, "vp9": _vp9_facts, "av1": _av1_facts} | FAMILY_READERS
     return readers.get(codec)
-
-
-def is_reordered(codec: str, facts: Sequence[PacketFacts]) -> bool:
-    """Whether pictures may be shown in another order than their packets come in."""
-    if codec == "mpeg4":
-        return any(fact.droppable for fact in facts)  # B pictures
-    return codec not in ("vp8", "vp9", *_KEYFRAME_CODECS) or codec in ("av1", "vc1", "wmv3")
 
 
 @dataclass(frozen=True)
@@ -102,17 +78,26 @@ def _start_code_units(packet: memoryview) -> Iterator[tuple[int, int]]:
 
 
 def _h264_facts(units: Iterator[tuple[int, int]]) -> PacketFacts:
-    slices = instantaneous = parameters = False
+    slices = instantaneous = parameters = bidirectional = False
     reference = 0
-    for first, _ in units:
+    for first, second in units:
         kind = first & 31
         if 1 <= kind <= 5:
             slices = True
             instantaneous = instantaneous or kind == 5
+            bidirectional = bidirectional or _begins_b_slices(second)
             reference |= first >> 5 & 3
         parameters = parameters or kind in (7, 8)
     droppable = slices and not reference and not parameters
-    return PacketFacts(start=instantaneous, droppable=droppable, shown=slices, parameters=parameters)
+    return PacketFacts(instantaneous, droppable, slices, parameters, bidirectional=bidirectional)
+
+
+def _begins_b_slices(header: int) -> bool:
+    """Whether a slice header's first byte is that of a picture's first slice (first_mb_in_slice 0) of type B.
+
+    Exp-Golomb: 1 for the 0, then 010 for slice_type 1 or 00111 for 6.
+    """
+    return header >> 4 == 0b1010 or header >> 2 == 0b100111
 
 
 def _hevc_facts(units: Iterator[tuple[int, int]]) -> PacketFacts:
@@ -132,16 +117,29 @@ def _hevc_facts(units: Iterator[tuple[int, int]]) -> PacketFacts:
 
 def _mpeg12_facts(packet: memoryview) -> PacketFacts:
     data = bytes(packet)
-    kinds = {data[i + 5] >> 3 & 7 for i in _find_all(data, b"\0\0\1\0") if i + 5 < len(data)}
+    kinds = [data[i + 5] >> 3 & 7 for i in _find_all(data, b"\0\0\1\0") if i + 5 < len(data)]
     sequence_header = b"\0\0\1\xb3" in data
-    return PacketFacts(start=sequence_header, droppable=kinds == {3}, shown=bool(kinds), parameters=sequence_header)
+    return PacketFacts(
+        start=sequence_header and kinds[:1] == [1],
+        droppable=set(kinds) == {3},
+        shown=bool(kinds),
+        parameters=sequence_header,
+        suspect=_has_field_pictures(data),
+        bidirectional=set(kinds) == {3},
+    )
+
+
+def _has_field_pictures(data: bytes) -> bool:
+    """Whether MPEG-2 picture coding extensions (identifier 8) say that a picture is one field (structure not 3)."""
+    extensions = (data[i + 4 : i + 7] for i in _find_all(data, b"\0\0\1\xb5"))
+    return any(len(bits) == 3 and bits[0] >> 4 == 8 and bits[2] & 3 != 3 for bits in extensions)
 
 
 def _mpeg4_facts(packet: memoryview) -> PacketFacts:
     data = bytes(packet)
     kinds = [data[i + 4] >> 6 for i in _find_all(data, b"\0\0\1\xb6") if i + 4 < len(data)]
     suspect = len(kinds) != 1 or len(data) < _SMALLEST_CODED_VOP_BYTES
-    return PacketFacts(start=kinds == [0], droppable=kinds == [2], suspect=suspect)
+    return PacketFacts(kinds == [0], kinds == [2], suspect=suspect, bidirectional=kinds == [2])
 
 
 def _vp8_facts(packet: memoryview) -> PacketFacts:
@@ -149,17 +147,50 @@ def _vp8_facts(packet: memoryview) -> PacketFacts:
 
 
 def _vp9_facts(packet: memoryview) -> PacketFacts:
-    if packet[-1] & 0xE0 == 0xC0:  # a superframe: hidden frames and the shown one together
-        return _KEY
+    """A superframe holds hidden frames and the shown one together; its first frame decides whether it is a start."""
     first = packet[0]
     profile = (first >> 5 & 1) | (first >> 3 & 2)  # the low bit comes first
     bits = first << 1 if profile == 3 else first  # profile 3 has one reserved bit more
-    show_existing, show = bits >> 3 & 1, bits >> 1 & 1
-    return PacketFacts(start=True, shown=bool(show_existing or show))
+    show_existing, inter, show = bits >> 3 & 1, bits >> 2 & 1, bits >> 1 & 1
+    superframe = packet[-1] & 0xE0 == 0xC0
+    return PacketFacts(start=not (show_existing or inter), shown=bool(superframe or show_existing or show))
 
 
-def _keyframe_facts(packet: memoryview) -> PacketFacts:
-    return _KEY
+def _av1_facts(packet: memoryview) -> PacketFacts:
+    """A temporal unit shows one picture. It is a start where its first frame is a shown key frame (5.9.2)."""
+    position = 0
+    while position < len(packet):
+        header = packet[position]
+        kind, extension, has_size = header >> 3 & 15, header >> 2 & 1, header >> 1 & 1
+        position += 1 + extension
+        length, position = _leb128(packet, position) if has_size else (len(packet) - position, position)
+        if kind in (3, 6) and position < len(packet):  # OBU_FRAME_HEADER, OBU_FRAME
+            return PacketFacts(start=packet[position] >> 4 == 0b0001)  # not existing, key frame, shown
+        position += length
+    return PREDICTED
+
+
+def _leb128(data: memoryview, position: int) -> tuple[int, int]:
+    """The number that starts at `position`, seven bits a byte, low ones first, and where it ends."""
+    value = 0
+    for shift in range(0, 56, 7):
+        if position >= len(data):
+            break
+        byte = data[position]
+        position += 1
+        value |= (byte & 127) << shift
+        if byte < 128:
+            break
+    return value, position
+
+
+def _ffv1_facts(packet: memoryview) -> PacketFacts:
+    """FFV1 (RFC 9043, 4.4 and 3.8.1): the range coder's first bit, in state 128, tells a keyframe."""
+    return PacketFacts(start=len(packet) > 1 and (packet[0] << 8 | packet[1]) >= 0x7F80)
+
+
+def _intra_facts(packet: memoryview) -> PacketFacts:
+    return KEY
 
 
 def _find_all(data: bytes, pattern: bytes) -> Iterator[int]:

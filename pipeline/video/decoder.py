@@ -20,9 +20,9 @@ from pipeline.video.container import (
     read_packets,
 )
 from pipeline.video.plan import needed_packets, plan_runs
+from pipeline.video.stamps import MAX_REORDER, is_nearly_rising
 from pipeline.video.timeline import (
     FALLBACK_FRAME_SECONDS,
-    MAX_REORDER,
     PacketRows,
     Timeline,
     make_timeline,
@@ -46,8 +46,8 @@ def read_timeline(path: str | os.PathLike, *, max_pixels: int) -> Timeline:
 def decode_timeline(path: str | os.PathLike, rows: PacketRows, *, max_pixels: int) -> Timeline:
     """When each frame is on screen, from a full decode without conversion: right for any file.
 
-    Times are the pictures' own, or if these do not rise those of their packets, or else follow the mean frame rate.
-    Raises VideoError where not one picture decodes.
+    Times are the pictures' own stamps, put in order, or if these do not nearly rise those of their packets, or else
+    follow the mean frame rate. Raises VideoError where not one picture decodes.
     """
     stamps: list[tuple[int | None, int | None]] = []
     gaps: set[int] = set()
@@ -60,7 +60,7 @@ def decode_timeline(path: str | os.PathLike, rows: PacketRows, *, max_pixels: in
         if not stamps:
             raise nothing_decodes(path, failed=bool(gaps), cut_off=rows.cut_off)
         gap_before = -1 in gaps and stream.start_time is not None and announces_duration(container)
-        ticks, tick = _rising_ticks(stamps, stream, zero=stream.start_time if gap_before else None)
+        ticks, tick = _rising_ticks(stamps, stream, rows, zero=stream.start_time if gap_before else None)
         gap_after = np.isin(np.arange(len(stamps)), list(gaps))
         gap = {"gap_before": gap_before, "gap_after": gap_after}
         return make_timeline(ticks, container, stream, rows, tick=tick, **gap)
@@ -91,7 +91,7 @@ def decode_runs(
     """(frame index, picture) for each of `frames` (rising), decoding only what they depend on.
 
     `packets` are those of `timeline.table`, in order. Raises TimelineMismatchError as soon as the pictures that come
-    out of a run are not exactly those whose packets went in.
+    out of a run are not exactly those whose packets went in, one after another as the timeline has them.
     """
     table = timeline.table
     wanted = np.sort(timeline.frame_packets[frames])
@@ -101,14 +101,15 @@ def decode_runs(
         needed = needed_packets(table, wanted, run)
         chunk = islice(packets, run[0] - position, run[1] - position)
         position = run[1]
-        given = []
+        due = iter(np.sort(table.pts[run[0] : run[1]][needed & table.shown[run[0] : run[1]]]).tolist())
         for picture in _decode_strictly(context, chunk, needed.tolist()):
-            given.append(picture.pts)
+            expected = next(due, None)
+            if picture.pts != expected:
+                raise TimelineMismatchError(f"run {run}: a picture of {picture.pts} came where {expected} was due")
             if picture.pts in index_of:
                 yield index_of[picture.pts], picture
-        expected = table.pts[run[0] : run[1]][needed & table.shown[run[0] : run[1]]]
-        if sorted(given) != sorted(expected.tolist()):
-            raise TimelineMismatchError(f"run {run} of packets gave {len(given)} of {len(expected)} pictures")
+        if next(due, None) is not None:
+            raise TimelineMismatchError(f"run {run} of packets gave fewer pictures than went in")
 
 
 def _decode_strictly(
@@ -152,7 +153,7 @@ def _drain(context: av.VideoCodecContext) -> list[av.VideoFrame]:
 
 
 def _rising_ticks(
-    stamps: list[tuple[int | None, int | None]], stream: VideoStream, *, zero: int | None
+    stamps: list[tuple[int | None, int | None]], stream: VideoStream, rows: PacketRows, *, zero: int | None
 ) -> tuple[np.ndarray, Fraction]:
     """int64 ticks from `zero` (None: from the first), and the seconds per tick."""
     rate = stream.average_rate or stream.guessed_rate
@@ -160,8 +161,19 @@ def _rising_ticks(
         known = [time for time in times if time is not None]
         if len(times) - len(known) > MAX_REORDER or times[: len(known)] != tuple(known):
             continue  # only the last few may lack a time, those that the decoder still held when the packets ended
+        if _are_packets_own(known, rows):
+            known.sort()  # stamped in the order of decoding: a picture was to come on screen at each of these times
         if known and all(later > earlier for earlier, later in pairwise(known)):
             step = round(1 / (rate * stream.time_base)) if rate else 1
             tail = known[-1] + max(step, 1) * np.arange(1, len(times) - len(known) + 1)
             return np.append(known, tail).astype(np.int64) - (known[0] if zero is None else zero), stream.time_base
     return np.arange(len(stamps)), 1 / rate if rate else Fraction(FALLBACK_FRAME_SECONDS).limit_denominator(1000)
+
+
+def _are_packets_own(ticks: list[int], rows: PacketRows) -> bool:
+    """Whether pictures carry each packet's stamp once, none far from its place: then only their order is in doubt.
+
+    Two pictures packed into one packet, or two files joined, do not pass.
+    """
+    stamped = [pts for pts, shown in zip(rows.pts, rows.shown.tolist(), strict=True) if shown and pts is not None]
+    return bool(ticks) and sorted(ticks) == sorted(stamped) and is_nearly_rising(np.array(ticks))

@@ -1,9 +1,8 @@
 """When each frame of a video is on screen, known from its packets without decoding wherever that can be trusted.
 
 Reading all packets takes about a hundredth of the time of decoding them. Their timestamps are believed when every
-shown packet has one, no two are equal and none is far from its place. AVI numbers its chunks in decoding order, and old
-files pack two pictures into one: it is believed only where no picture can be out of order. `decoder.decode_timeline` is
-for all the rest.
+shown packet has one and `stamps` finds in them the order of the pictures on screen. AVI numbers its chunks in decoding
+order, and old files pack two pictures into one: neither passes. `decoder.decode_timeline` is for all the rest.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ import numpy as np
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from pipeline.video.bitstream import PacketFacts, is_reordered, packet_reader
+from pipeline.video.bitstream import packet_reader
 from pipeline.video.container import (
     announced_seconds,
     announces_duration,
@@ -27,10 +26,11 @@ from pipeline.video.container import (
     open_video,
     read_packets,
 )
+from pipeline.video.packet_facts import PacketFacts
 from pipeline.video.plan import PacketTable
+from pipeline.video.stamps import MAX_REORDER, are_believable
 
 MAX_KEPT_BYTES = 64 << 20  # compressed packets kept from the first pass, so that the second need not read them again
-MAX_REORDER = 32  # pictures; codecs allow 16
 FALLBACK_FRAME_SECONDS = 0.04  # for a frame whose duration nothing tells
 
 
@@ -78,7 +78,9 @@ class PacketRows:
 def read_rows(path: str | os.PathLike, container: InputContainer, stream: VideoStream) -> PacketRows:
     """Read all packets of the stream, to the end of the file or to where it breaks."""
     context = stream.codec_context
-    reader = packet_reader(context.codec.canonical_name, context.extradata) or (lambda packet: PacketFacts())
+    codec = context.codec
+    reader = packet_reader(codec.canonical_name, context.extradata, intra_only=codec.intra_only)
+    reader = reader or (lambda packet: PacketFacts())
     rows, packets, num_bytes, failed = [], [], 0, False
     try:
         for packet in read_packets(container, stream):
@@ -111,7 +113,7 @@ def packet_timeline(
     path: str | os.PathLike, container: InputContainer, stream: VideoStream, rows: PacketRows
 ) -> Timeline | None:
     """Timeline from the packets alone; None where their timestamps are not to be believed."""
-    if not _is_believable(container, stream, rows):
+    if not _is_believable(stream, rows):
         return None
     pts, shown = np.array([0 if pts is None else pts for pts in rows.pts], dtype=np.int64), rows.shown
     if _may_begin_hidden(rows, pts, shown):
@@ -172,18 +174,16 @@ def make_timeline(
     )
 
 
-def _is_believable(container: InputContainer, stream: VideoStream, rows: PacketRows) -> bool:
+def _is_believable(stream: VideoStream, rows: PacketRows) -> bool:
     if rows.damaged or any(fact.suspect for fact in rows.facts):
         return False
-    if "avi" in container.format.name.split(",") and is_reordered(
-        stream.codec_context.codec.canonical_name, rows.facts
-    ):
+    shown = np.flatnonzero(rows.shown)
+    pts = [rows.pts[row] for row in shown.tolist()]
+    if not pts or None in pts:
         return False
-    pts = [pts for pts, shown in zip(rows.pts, rows.shown, strict=True) if shown]
-    if not pts or None in pts or len(set(pts)) < len(pts):
-        return False
-    displacement = np.argsort(pts, kind="stable") - np.arange(len(pts))
-    return bool(np.abs(displacement).max() <= MAX_REORDER)
+    starts = np.searchsorted(shown, _starts(rows))
+    facts = [rows.facts[row] for row in shown.tolist()]
+    return are_believable(stream.codec_context, np.array(pts, dtype=np.int64), facts, starts[starts < len(pts)])
 
 
 def _may_begin_hidden(rows: PacketRows, pts: np.ndarray, shown: np.ndarray) -> bool:

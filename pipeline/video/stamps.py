@@ -1,0 +1,103 @@
+"""Are a file's timestamps those at which its pictures are shown?
+
+Some files carry pictures that are decoded in another order than they are shown in (B pictures), stamped in the order
+of decoding: MXF, and whatever was copied from containers without composition times. Sorted by such stamps the pictures
+stand in a wrong order, and nothing in the stamps themselves says so. What gives them away is the pictures' types:
+
+    decoded     I0  P3  b1  b2  P6  b4  b5      b: shown before a picture that is decoded earlier
+    stamped      0   3   1   2   6   4   5      as shown: falls where a b comes
+    stamped      0   1   2   3   4   5   6      as decoded: rises in spite of the b
+
+So stamps are believed where they fall at each group's B pictures, or where nothing can be reordered. For MPEG-1, 2
+and 4 the types tell the whole order (a B picture is shown at once, any other when the next such comes), and the stamps
+must have it. The rest is up to a full decode.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import av
+import numpy as np
+
+from pipeline.video.h264_parameters import may_have_fields
+from pipeline.video.packet_facts import PacketFacts
+
+MAX_REORDER = 32  # pictures; codecs allow 16
+_TYPED_CODECS = ("mpeg1video", "mpeg2video", "mpeg4")  # whose picture types tell the order on screen
+_NAMED_TYPES = (*_TYPED_CODECS, "h264")  # whose reader tells B pictures
+
+
+def are_believable(
+    context: av.VideoCodecContext, pts: np.ndarray, facts: Sequence[PacketFacts], starts: np.ndarray
+) -> bool:
+    """Whether stamps `pts` int64 (N,) of the shown packets, in decoding order, are those of the pictures on screen.
+
+    `facts` are of the same packets; `starts` says which of them, by their place, are the first of a group.
+    """
+    rises = bool((np.diff(pts) > 0).all())
+    if not _can_reorder(context):
+        return rises
+    codec = context.codec.canonical_name
+    if codec == "h264" and may_have_fields(context.extradata):
+        return False  # two fields may share a picture, and packets are not to be told apart by their first bytes
+    if not is_nearly_rising(pts) or _falls_behind(pts, starts):
+        return False
+    if codec in _TYPED_CODECS:
+        return bool((np.argsort(pts, kind="stable") == _typed_order(facts)).all())
+    if rises:
+        none_told = codec in _NAMED_TYPES and not any(fact.bidirectional for fact in facts)
+        return context.reorder_depth == 0 and (none_told or codec == "hevc")
+    return all(_group_is_reordered(context, pts[a:b], facts[a:b]) for a, b in _groups(starts, len(pts)))
+
+
+def _can_reorder(context: av.VideoCodecContext) -> bool:
+    return bool(context.codec.reorder) and context.codec.canonical_name not in ("h263", "h263p", "h263i")
+
+
+def is_nearly_rising(pts: np.ndarray) -> bool:
+    """Whether no two stamps int64 (N,), N >= 1, are equal and none is more than MAX_REORDER places from its own."""
+    order = np.argsort(pts, kind="stable")
+    distinct = bool((np.diff(pts[order]) > 0).all())
+    return distinct and int(np.abs(order - np.arange(len(pts))).max()) <= MAX_REORDER
+
+
+def _falls_behind(pts: np.ndarray, starts: np.ndarray) -> bool:
+    """Whether some group begins before a picture of an earlier group was shown, as where two files were joined."""
+    before = np.maximum.accumulate(pts)
+    return any(pts[start] <= before[start - 1] for start in starts.tolist() if start > 0)
+
+
+def _groups(starts: np.ndarray, end: int) -> list[tuple[int, int]]:
+    edges = [0, *(start for start in starts.tolist() if start > 0), end]
+    return list(zip(edges[:-1], edges[1:], strict=True))
+
+
+def _group_is_reordered(context: av.VideoCodecContext, pts: np.ndarray, facts: Sequence[PacketFacts]) -> bool:
+    """Whether a group's stamps fall somewhere, if it has B pictures.
+
+    H.265 does not name them before its parameter sets are read; in streams that reorder, pictures that nothing is
+    predicted from are taken for them.
+    """
+    told = context.codec.canonical_name in _NAMED_TYPES
+    has_b = any(fact.bidirectional if told else fact.droppable for fact in facts)
+    return not has_b or bool((np.diff(pts) < 0).any())
+
+
+def _typed_order(facts: Sequence[PacketFacts]) -> np.ndarray:
+    """Packets in the order in which their pictures are shown, by their types alone.
+
+    >>> b, p = PacketFacts(bidirectional=True), PacketFacts()
+    >>> _typed_order([p, p, b, b, p, b]).tolist()
+    [0, 2, 3, 1, 5, 4]
+    """
+    order: list[int] = []
+    held: int | None = None
+    for number, fact in enumerate(facts):
+        if fact.bidirectional:
+            order.append(number)
+            continue
+        if held is not None:
+            order.append(held)
+        held = number
+    return np.array(order if held is None else [*order, held], dtype=np.int64)
