@@ -12,8 +12,8 @@ import numpy as np
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
+from pipeline.video.completeness import announces_duration
 from pipeline.video.container import (
-    announces_duration,
     flags_incomplete_packets,
     nothing_decodes,
     open_video,

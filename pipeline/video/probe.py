@@ -9,10 +9,9 @@ import av
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
+from pipeline.video.completeness import announced_seconds, is_cut_off
 from pipeline.video.container import (
     DEFAULT_MAX_PIXELS,
-    announced_seconds,
-    is_cut_off,
     nothing_decodes,
     open_video,
     pixel_aspect,
@@ -96,5 +95,5 @@ def _first_frame(container: InputContainer, stream: VideoStream, path: str | os.
                 return frames[0]
     except av.FFmpegError:
         failed = True
-    cut_off = is_cut_off(path, container, stream, num_packets=0, end_seconds=0.0)
+    cut_off = is_cut_off(path, container, stream, num_packets=0, span_seconds=0.0, frame_seconds=0.04)
     raise nothing_decodes(path, failed=failed, cut_off=cut_off)

@@ -18,14 +18,8 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from pipeline.video.bitstream import packet_reader
-from pipeline.video.container import (
-    announced_seconds,
-    announces_duration,
-    flags_incomplete_packets,
-    is_cut_off,
-    open_video,
-    read_packets,
-)
+from pipeline.video.completeness import announced_seconds, announces_duration, is_cut_off
+from pipeline.video.container import flags_incomplete_packets, open_video, read_packets
 from pipeline.video.packet_facts import PacketFacts
 from pipeline.video.plan import PacketTable
 from pipeline.video.stamps import MAX_REORDER, are_believable
@@ -95,7 +89,8 @@ def read_rows(path: str | os.PathLike, container: InputContainer, stream: VideoS
     except av.FFmpegError:
         failed = True
     pts, duration, keyframe, discard, facts, corrupt, new_setup = zip(*rows, strict=True) if rows else ((),) * 7
-    span_seconds = _span_seconds(pts, duration, stream)
+    extent = {"num_packets": len(rows), "span_seconds": _span_seconds(pts, duration, stream)}
+    extent |= {"frame_seconds": _mean_frame_seconds(stream)}
     return PacketRows(
         pts=pts,
         duration=duration,
@@ -104,7 +99,7 @@ def read_rows(path: str | os.PathLike, container: InputContainer, stream: VideoS
         facts=facts,
         packets=tuple(packets) if num_bytes <= MAX_KEPT_BYTES else None,
         damaged=any(corrupt) and flags_incomplete_packets(container),
-        cut_off=failed or is_cut_off(path, container, stream, num_packets=len(rows), end_seconds=span_seconds),
+        cut_off=failed or is_cut_off(path, container, stream, **extent),
         changes_setup=any(new_setup[1:]),
     )
 
@@ -235,7 +230,10 @@ def _span_seconds(pts: tuple[int | None, ...], duration: tuple[int | None, ...],
 
 
 def _usual_frame_seconds(pts_seconds: np.ndarray, stream: VideoStream) -> float:
-    rate = stream.average_rate
-    if rate:
-        return float(1 / rate)
-    return float(np.median(np.diff(pts_seconds))) if len(pts_seconds) > 1 else FALLBACK_FRAME_SECONDS
+    if stream.average_rate or len(pts_seconds) < 2:
+        return _mean_frame_seconds(stream)
+    return float(np.median(np.diff(pts_seconds)))
+
+
+def _mean_frame_seconds(stream: VideoStream) -> float:
+    return float(1 / stream.average_rate) if stream.average_rate else FALLBACK_FRAME_SECONDS

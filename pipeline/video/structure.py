@@ -1,0 +1,115 @@
+"""What a file's own structure says of its length, read from a few bytes: ISO boxes, Matroska, AVI and ASF."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+_HEAD_BYTES = 1 << 16
+_MAX_PARTS = 1_000_000  # of one file, looked at from the outside
+_MAX_INDEX_BYTES = 16 << 20
+_EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
+_ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+_ISO_FIRST_BOXES = (b"ftyp", b"styp", b"moov", b"moof", b"sidx", b"mdat", b"wide", b"free", b"skip", b"pnot")
+
+
+class Box(NamedTuple):
+    """An outermost box of an ISO file: its kind and where it begins and is to end."""
+
+    kind: bytes
+    begin: int
+    end: int
+
+
+def is_shorter_than_its_structure(path: str | os.PathLike) -> bool:
+    """Whether a file ends before its structure does; False for formats that do not tell."""
+    num_bytes = os.stat(path).st_size
+    with Path(path).open("rb") as file:
+        head = file.read(_HEAD_BYTES)
+        if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
+            return _riff_end(file, num_bytes) > num_bytes + 1  # the last chunk may lack its padding
+        if head[:4] == _EBML:
+            return _segment_end(head) > num_bytes
+        if _ASF_FILE_PROPERTIES in head:
+            size_at = head.index(_ASF_FILE_PROPERTIES) + 40
+            return int.from_bytes(head[size_at : size_at + 8], "little") > num_bytes
+        boxes = list(_boxes(file, num_bytes))
+        ends = [box.end for box in boxes] + [_index_end(file, box) for box in boxes if box.kind == b"sidx"]
+        return max(ends, default=0) > num_bytes
+
+
+def is_fragmented(path: str | os.PathLike) -> bool:
+    """Whether a file is an ISO file in fragments, which no header lists one by one."""
+    with Path(path).open("rb") as file:
+        return any(box.kind in (b"moof", b"sidx") for box in _boxes(file, os.stat(path).st_size))
+
+
+def is_cut_iso(path: str | os.PathLike) -> bool:
+    """Whether the outermost boxes of an ISO file (MP4, MOV, 3GP) reach past the end of the file."""
+    num_bytes = os.stat(path).st_size
+    with Path(path).open("rb") as file:
+        return any(box.end > num_bytes for box in _boxes(file, num_bytes))
+
+
+def _boxes(file: BinaryIO, num_bytes: int) -> Iterator[Box]:
+    """The outermost boxes as far as they can be followed; none for a file that is no ISO file."""
+    position = 0
+    for number in range(_MAX_PARTS):
+        file.seek(position)
+        header = file.read(16)
+        length, kind = int.from_bytes(header[:4], "big"), header[4:8]
+        if len(header) < 8 or (number == 0 and kind not in _ISO_FIRST_BOXES):
+            return
+        if length == 1:
+            length = int.from_bytes(header[8:16], "big")
+        length = length or num_bytes - position  # 0: up to the end of the file
+        if length < 8:
+            return
+        yield Box(kind, position, position + length)
+        position += length
+
+
+def _index_end(file: BinaryIO, box: Box) -> int:
+    """Where the last fragment ends that a segment index lists (ISO 14496-12, 8.16.3)."""
+    file.seek(box.begin)
+    index = file.read(min(box.end - box.begin, _MAX_INDEX_BYTES))
+    width, position = (8, 28) if index[8:9] == b"\1" else (4, 24)
+    first, position = int.from_bytes(index[position : position + width], "big"), position + width
+    count = int.from_bytes(index[position + 2 : position + 4], "big")
+    references = index[position + 4 : position + 4 + 12 * count]
+    sizes = (int.from_bytes(references[i : i + 4], "big") & 0x7FFFFFFF for i in range(0, len(references), 12))
+    return box.end + first + sum(sizes)
+
+
+def _segment_end(head: bytes) -> int:
+    """Where a Matroska file's segment is to end by its header; 0 where that is left open."""
+    length, position = _ebml_size(head, len(_EBML))
+    position += length or 0
+    if head[position : position + 4] != _SEGMENT:
+        return 0
+    length, position = _ebml_size(head, position + 4)
+    return 0 if length is None else position + length
+
+
+def _ebml_size(data: bytes, position: int) -> tuple[int | None, int]:
+    """An EBML element's size (RFC 8794, section 6.2), None for unknown, and where its content begins."""
+    first = data[position] if position < len(data) else 0
+    length = 9 - first.bit_length()
+    unknown = (1 << 7 * length) - 1
+    value = int.from_bytes(data[position : position + length], "big") & unknown
+    return (None if length > 8 or value == unknown else value), position + length
+
+
+def _riff_end(file: BinaryIO, num_bytes: int) -> int:
+    """Where the last RIFF chunk of an AVI file is to end; large files have several after one another."""
+    position = 0
+    for _ in range(_MAX_PARTS):
+        file.seek(position)
+        header = file.read(8)
+        length = int.from_bytes(header[4:8], "little")
+        if header[:4] != b"RIFF" or not length or position >= num_bytes:
+            break
+        position += 8 + length
+    return position
