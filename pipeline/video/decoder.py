@@ -20,7 +20,7 @@ from pipeline.video.container import (
     read_packets,
 )
 from pipeline.video.plan import needed_packets, plan_runs
-from pipeline.video.stamps import MAX_REORDER, is_nearly_rising
+from pipeline.video.stamps import MAX_REORDER, are_single_pictures, is_nearly_rising, unseen_after
 from pipeline.video.timeline import (
     FALLBACK_FRAME_SECONDS,
     PacketRows,
@@ -61,9 +61,11 @@ def decode_timeline(path: str | os.PathLike, rows: PacketRows, *, max_pixels: in
             raise nothing_decodes(path, failed=bool(gaps), cut_off=rows.cut_off)
         gap_before = -1 in gaps and stream.start_time is not None and announces_duration(container)
         ticks, tick = _rising_ticks(stamps, stream, rows, zero=stream.start_time if gap_before else None)
-        gap_after = np.isin(np.arange(len(stamps)), list(gaps))
-        gap = {"gap_before": gap_before, "gap_after": gap_after}
-        return make_timeline(ticks, container, stream, rows, tick=tick, **gap)
+        lost = np.isin(np.arange(len(stamps)), list(gaps)).astype(np.int64)
+        if are_single_pictures(stream.codec_context, rows.facts):
+            lost = np.maximum(lost, unseen_after([pts for pts, _ in stamps], rows.shown_pts))
+        breaks_off = gap_before or bool(lost.any())
+        return make_timeline(ticks, container, stream, rows, tick=tick, known_lost=lost, breaks_off=breaks_off)
 
 
 def decode_all(container: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame | None]:
@@ -161,7 +163,7 @@ def _rising_ticks(
         known = [time for time in times if time is not None]
         if len(times) - len(known) > MAX_REORDER or times[: len(known)] != tuple(known):
             continue  # only the last few may lack a time, those that the decoder still held when the packets ended
-        if _are_packets_own(known, rows):
+        if _are_packets_own(known, stream, rows):
             known.sort()  # stamped in the order of decoding: a picture was to come on screen at each of these times
         if known and all(later > earlier for earlier, later in pairwise(known)):
             step = round(1 / (rate * stream.time_base)) if rate else 1
@@ -170,10 +172,10 @@ def _rising_ticks(
     return np.arange(len(stamps)), 1 / rate if rate else Fraction(FALLBACK_FRAME_SECONDS).limit_denominator(1000)
 
 
-def _are_packets_own(ticks: list[int], rows: PacketRows) -> bool:
-    """Whether pictures carry each packet's stamp once, none far from its place: then only their order is in doubt.
+def _are_packets_own(ticks: list[int], stream: VideoStream, rows: PacketRows) -> bool:
+    """Whether pictures carry packets' own stamps, none far from its place: then only their order is in doubt.
 
     Two pictures packed into one packet, or two files joined, do not pass.
     """
-    stamped = [pts for pts, shown in zip(rows.pts, rows.shown.tolist(), strict=True) if shown and pts is not None]
-    return bool(ticks) and sorted(ticks) == sorted(stamped) and is_nearly_rising(np.array(ticks))
+    single = are_single_pictures(stream.codec_context, rows.facts)
+    return bool(ticks) and single and set(ticks) <= set(rows.shown_pts) and is_nearly_rising(np.array(ticks))

@@ -197,7 +197,9 @@ class Extraction:
         if num_frames >= self.num_expected:
             return None
         reason, what = (
-            ("truncated", "the file is cut off") if self.rows.cut_off else ("corrupt", "some packets do not decode")
+            ("truncated", "the file is cut off")
+            if self.rows.cut_off
+            else ("corrupt", "the others are missing or do not decode")
         )
         message = f"{self.path}: {num_frames} of {self.num_expected} frames, {what}"
         return VideoError(reason, message, path=self.path)

@@ -24,6 +24,7 @@ from pipeline.video.h264_parameters import may_have_fields
 from pipeline.video.packet_facts import PacketFacts
 
 MAX_REORDER = 32  # pictures; codecs allow 16
+_SMALLEST_PROOF = 8  # pictures, to know a steady rate by
 _TYPED_CODECS = ("mpeg1video", "mpeg2video", "mpeg4")  # whose picture types tell the order on screen
 _NAMED_TYPES = (*_TYPED_CODECS, "h264")  # whose reader tells B pictures
 
@@ -66,6 +67,46 @@ def _falls_behind(pts: np.ndarray, starts: np.ndarray) -> bool:
     """Whether some group begins before a picture of an earlier group was shown, as where two files were joined."""
     before = np.maximum.accumulate(pts)
     return any(pts[start] <= before[start - 1] for start in starts.tolist() if start > 0)
+
+
+def lost_after(ticks: np.ndarray, durations: Sequence[int | None]) -> np.ndarray:
+    """How many pictures are lost after each of those at rising `ticks` int64 (N,), int64 (N,).
+
+    Where every packet that says a duration says the same and nearly every picture stays that long, a step of several
+    durations is a loss, up to a fiftieth of the steps or two of them; more are a varying frame rate.
+    """
+    lost = np.zeros(len(ticks), dtype=np.int64)
+    known = {duration for duration in durations if duration}
+    if len(ticks) < _SMALLEST_PROOF or len(known) != 1:
+        return lost
+    (duration,) = known
+    steps = np.diff(ticks) / duration
+    whole = np.round(steps)
+    holes = whole >= 2
+    steady = bool((np.abs(steps - whole) <= max(0.1, 1.0 / duration)).all() and (whole >= 1).all())
+    if steady and holes.sum() <= max(2, len(steps) // 50):
+        lost[:-1] = whole - 1
+    return lost
+
+
+def unseen_after(pts: Sequence[int | None], packet_pts: Sequence[int]) -> np.ndarray:
+    """How many packets came to nothing after each picture in the order on screen, int64 (N,).
+
+    `pts` are the stamps of the pictures that came out. Zeros where these are not packets' own, each once.
+    """
+    none = np.zeros(len(pts), dtype=np.int64)
+    if None in pts or len(set(pts)) < len(pts) or not set(pts) <= set(packet_pts):
+        return none
+    seen = np.sort(np.array(pts, dtype=np.int64))
+    unseen = np.setdiff1d(np.array(packet_pts, dtype=np.int64), seen)
+    places = np.searchsorted(seen, unseen, side="right") - 1
+    return none + np.bincount(places[places >= 0], minlength=len(pts))
+
+
+def are_single_pictures(context: av.VideoCodecContext, facts: Sequence[PacketFacts]) -> bool:
+    """Whether every shown packet is to give one picture: no fields, nothing packed or left open by its codec."""
+    fields = context.codec.canonical_name == "h264" and may_have_fields(context.extradata)
+    return not fields and not any(fact.suspect for fact in facts)
 
 
 def _groups(starts: np.ndarray, end: int) -> list[tuple[int, int]]:

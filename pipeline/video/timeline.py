@@ -19,12 +19,13 @@ from av.video.stream import VideoStream
 
 from pipeline.video.bitstream import packet_reader
 from pipeline.video.completeness import announced_seconds, announces_duration, is_cut_off
-from pipeline.video.container import flags_incomplete_packets, open_video, read_packets
+from pipeline.video.container import flags_incomplete_packets, format_names, open_video, read_packets
 from pipeline.video.packet_facts import PacketFacts
 from pipeline.video.plan import PacketTable
-from pipeline.video.stamps import MAX_REORDER, are_believable
+from pipeline.video.stamps import MAX_REORDER, are_believable, lost_after
 
 MAX_KEPT_BYTES = 64 << 20  # compressed packets kept from the first pass, so that the second need not read them again
+_STAMPING = {"matroska", "webm", "mpegts", "flv", "nut"}  # store each picture's time, and none for one that stays on
 FALLBACK_FRAME_SECONDS = 0.04  # for a frame whose duration nothing tells
 
 
@@ -67,6 +68,11 @@ class PacketRows:
     def shown(self) -> np.ndarray:
         """Which packets give a picture on screen, bool (P,)."""
         return np.array([fact.shown for fact in self.facts], dtype=bool) & ~np.array(self.discard, dtype=bool)
+
+    @property
+    def shown_pts(self) -> list[int]:
+        """The stamps of those packets, without those that have none."""
+        return [pts for pts, shown in zip(self.pts, self.shown.tolist(), strict=True) if shown and pts is not None]
 
 
 def read_rows(path: str | os.PathLike, container: InputContainer, stream: VideoStream) -> PacketRows:
@@ -143,21 +149,30 @@ def make_timeline(
     *,
     tick: Fraction,
     last_seconds: float = 0.0,
-    gap_after: np.ndarray | None = None,
-    gap_before: bool = False,
+    known_lost: np.ndarray | None = None,
+    breaks_off: bool = False,
     **packets: np.ndarray | PacketTable,
 ) -> Timeline:
-    """Timeline from rising ticks of `tick` seconds each; the last frame stays for `last_seconds`, 0 for unknown."""
+    """Timeline from rising ticks of `tick` seconds each; the last frame stays for `last_seconds`, 0 for unknown.
+
+    `known_lost` int64 (N,): how many pictures are known to be missing after each. `breaks_off`: more may be missing, so
+    that only the header tells how long the video was to be.
+    """
     pts_seconds = ticks * tick.numerator / tick.denominator
     end_seconds = float(pts_seconds[-1]) + (last_seconds or _usual_frame_seconds(pts_seconds, stream))
-    gap_after = np.zeros(len(ticks), dtype=bool) if gap_after is None else gap_after.copy()
+    lost = _lost_by_stamps(ticks, container, rows) if tick == stream.time_base else np.zeros(len(ticks), dtype=np.int64)
+    if known_lost is not None:
+        lost = np.maximum(lost, known_lost)
+    gap_after = lost > 0
     if rows.cut_off:  # some of the last pictures may have been held back for others that are gone
         gap_after[-MAX_REORDER:] = True
-    announced_end, announced_frames = end_seconds, len(ticks)
-    if gap_before or gap_after.any():
-        announced_end = max(end_seconds, announced_seconds(container, stream))
+    announced_end, announced_frames = end_seconds, len(ticks) + int(lost.sum())
+    if breaks_off or rows.cut_off:
+        span_seconds = _span_seconds(rows.pts, rows.duration, stream)
+        by_header = announced_seconds(container, stream) if rows.cut_off or not span_seconds else 0.0
+        announced_end = max(end_seconds, span_seconds, by_header)
         by_duration = round(announced_end * len(ticks) / end_seconds) if rows.cut_off else 0
-        announced_frames = max(len(ticks), stream.frames, int(rows.shown.sum()), by_duration)
+        announced_frames = max(announced_frames, stream.frames, int(rows.shown.sum()), by_duration)
     return Timeline(
         pts_seconds=pts_seconds,
         end_seconds=end_seconds,
@@ -167,6 +182,14 @@ def make_timeline(
         announced_frames=announced_frames,
         **packets,
     )
+
+
+def _lost_by_stamps(ticks: np.ndarray, container: InputContainer, rows: PacketRows) -> np.ndarray:
+    """How many pictures are lost after each by their own stamps, int64 (N,); only where a container stores stamps."""
+    if format_names(container).isdisjoint(_STAMPING):
+        return np.zeros(len(ticks), dtype=np.int64)
+    durations = [ticks for ticks, shown in zip(rows.duration, rows.shown.tolist(), strict=True) if shown]
+    return lost_after(ticks, durations)
 
 
 def _is_believable(stream: VideoStream, rows: PacketRows) -> bool:
