@@ -20,6 +20,7 @@ import numpy as np
 from pipeline.errors import InputError
 from pipeline.flow import end_point_error, optical_flow, quantize
 from pipeline.flow.methods import build_solver
+from pipeline.images import read_image_file
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".ppm", ".bmp", ".tif", ".tiff")
 GPU_PAIRS = 512  # pairs per timed call on a GPU
@@ -150,9 +151,7 @@ def _pairs(
 
 
 def _read(path: Path, shape: tuple[int, int]) -> np.ndarray:
-    image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-    if image is None:
-        raise InputError(f"{path} is no image that OpenCV can read.", path=path)
+    image = read_image_file(path, channels=1)
     return cv2.resize(image, shape[::-1], interpolation=cv2.INTER_AREA)
 
 

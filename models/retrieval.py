@@ -153,11 +153,9 @@ def _is_readable(path: Path) -> bool:
 
 def _read_image(path: Path) -> np.ndarray | None:
     """Return uint8 (H, W, 3) RGB, turned as the file's orientation tag says, or None when it does not decode."""
-    import cv2
+    from pipeline.images import read_image_file
 
     try:
-        data = np.fromfile(path, np.uint8)
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
-    except (OSError, cv2.error):
+        return read_image_file(path)
+    except InputError:
         return None
-    return None if image is None else np.ascontiguousarray(image[..., ::-1])

@@ -6,6 +6,7 @@ names) and with the published counts. Nothing here opens a video; probing is the
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
@@ -14,8 +15,9 @@ from pipeline.datasets import dataset_spec, read_dataset, read_videos
 from pipeline.datasets.base import DatasetSpec
 from pipeline.datasets.files import walk_files
 from pipeline.datasets.frame_folders import FrameFolders, frame_paths
-from pipeline.datasets.listing import Finding, Listing, finding_at, row_findings
+from pipeline.datasets.listing import Finding, ListedVideo, Listing, finding_at, row_findings
 from pipeline.errors import InputError
+from pipeline.files import check_regular
 
 
 def audit_dataset(name: str, root: Path, *, list_split: int | None = None) -> tuple[Finding, ...]:
@@ -35,13 +37,35 @@ def audit_dataset(name: str, root: Path, *, list_split: int | None = None) -> tu
 def audit_listing(listing: Listing, spec: DatasetSpec) -> tuple[Finding, ...]:
     """Return the findings on a listing: on its rows, in their order, then on counts, then on files."""
     on_files = _folder_findings(listing) if isinstance(listing, FrameFolders) else _file_findings(listing)
-    return (*row_findings(listing), *_count_findings(listing, spec), *on_files)
+    return (*row_findings(listing), *_split_findings(listing, spec), *_count_findings(listing, spec), *on_files)
 
 
 def findings_by_kind(findings: Iterable[Finding]) -> dict[str, int]:
     """Return the number of findings of each kind that occurs, in the order of `Finding.KINDS`."""
     counts = Counter(finding.kind for finding in findings)
     return {kind: counts[kind] for kind in Finding.KINDS if counts[kind]}
+
+
+def _split_findings(listing: Listing, spec: DatasetSpec) -> Iterator[Finding]:
+    """Yield what keeps a network from being trained on the listing, or on one of its classes."""
+    rows = [row for row in listing.videos if row.list_split == (listing.list_split or 1)]
+    trained = {label for row in rows if row.split == spec.train_split for label in row.labels}
+    counts = Counter(row.split for row in rows)
+    if rows and not counts[spec.train_split]:
+        found = ", ".join(f"{count:,} {split}" for split, count in counts.items())
+        message = (
+            f"{listing.root}: no video is in the split {spec.train_split} ({found}); nothing can be trained on it."
+        )
+        yield Finding("no_training_video", message)
+        return
+    elsewhere: dict[int, ListedVideo] = {}
+    for row in rows:
+        for label in set(row.labels) - trained:
+            elsewhere.setdefault(label, row)
+    for label, row in sorted(elsewhere.items()):
+        if 0 <= label < len(listing.class_names):
+            words = f"the class {listing.class_names[label]!r} is in {row.split} and in no {spec.train_split} video"
+            yield finding_at("class_without_training", row, f"{words}; no network can learn it.", fatal=False)
 
 
 def _count_findings(listing: Listing, spec: DatasetSpec) -> Iterator[Finding]:
@@ -63,10 +87,19 @@ def _file_findings(listing: Listing) -> Iterator[Finding]:
         if row.path in listed:
             continue
         listed.add(row.path)
-        if row.path not in on_disk and not (listing.root / row.path).is_file():
-            yield finding_at("missing_file", row, f"{row.path!r} is not there.", fatal=False)
+        if row.path not in on_disk and not os.path.isfile(listing.root / row.path):
+            yield finding_at("missing_file", row, f"{row.path!r} {_absence(listing.root / row.path)}.", fatal=False)
     for path in sorted(on_disk - listed):
         yield Finding("unlisted_file", f"{path!r} is in no list.", path)
+
+
+def _absence(path: Path) -> str:
+    """Return why a listed file does not count as being there."""
+    try:
+        check_regular(path, what="video")
+    except InputError as error:
+        return "is not there" if error.key == "missing" else "is there and no file that can be read"
+    return "is there by now"
 
 
 def _folder_findings(listing: FrameFolders) -> Iterator[Finding]:

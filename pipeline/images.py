@@ -6,12 +6,14 @@ A raw image is its pixels in C order and needs its shape to be read back.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from pipeline.errors import ShardError
+from pipeline.errors import InputError, ShardError
+from pipeline.files import check_output_file, read_bytes, shown_path, write_bytes
 
 CODECS = ("jpeg", "png", "raw")
 
@@ -51,7 +53,18 @@ def _imdecode(data: bytes, channels: int) -> np.ndarray | None:
         return None
 
 
+def read_image_file(path: str | os.PathLike[str], *, channels: int = 3) -> np.ndarray:
+    """Read an image file as uint8 (H, W, 3) RGB, or (H, W) grey for 1 channel, turned as its orientation tag says.
+
+    Raises InputError for a file that is missing, is no regular file or does not decode.
+    """
+    data = read_bytes(path, what="image")
+    image = _imdecode(data, channels) if data else None
+    if image is None:
+        raise InputError(f"{shown_path(path)} is no image that can be decoded.", path=path)
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if channels == 3 else image
+
+
 def write_png(path: Path, image: np.ndarray) -> None:
-    """Write uint8 (H, W, 3) RGB or (H, W) grey as a PNG file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(encode_image(image, codec="png"))
+    """Write uint8 (H, W, 3) RGB or (H, W) grey as a PNG file, whole or not at all."""
+    write_bytes(check_output_file(path), encode_image(image, codec="png"))

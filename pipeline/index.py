@@ -70,8 +70,8 @@ def _fingerprinted(manifest: Manifest) -> Iterator[VideoRecord]:
 def _fingerprint(record: VideoRecord, root: Path) -> VideoRecord:
     try:
         size, fingerprint = fingerprint_file(root / record.path)
-    except FileNotFoundError:
-        return replace(record, problem="missing")
+    except InputError as error:
+        return replace(record, problem="missing" if error.key == "missing" else "unreadable")
     except OSError:
         return replace(record, problem="unreadable")
     return replace(record, size_bytes=size, fingerprint=fingerprint)

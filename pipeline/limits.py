@@ -9,6 +9,7 @@ MAX_SMALL_FILE_BYTES = 1 << 30  # a list, label or JSON file read whole; ten mil
 MAX_CLASSES = 1_000_000  # of one data set; a label above is a slip or an identifier, and one row a class is allocated
 MAX_LIST_ROWS = 100_000_000  # lines of one list
 MAX_LABELS_PER_VIDEO = 10_000  # in one row of a list
+MAX_DIGITS = 18  # of a whole number in a list; it then fits 64 bits
 MAX_PATH_BYTES = 4096  # Linux' PATH_MAX
 MAX_NAME_BYTES = 255  # NAME_MAX of nearly every filesystem: one component of a path
 MAX_IDENTIFIER_BYTES = 500  # LMDB's keys have at most 511 bytes: the identifier, "/" and eight digits

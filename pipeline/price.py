@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import InputError, VideoError
 from pipeline.extract import VideoJob, extract_guarded
-from pipeline.manifest import VideoRecord, read_manifest_header, sample_records
+from pipeline.manifest import VideoRecord, manifest_root, sample_records
 from pipeline.parameters import ExtractParameters
 from pipeline.shards.plan import num_shards, shard_number
 
@@ -120,9 +120,14 @@ def _sample(
     return measured
 
 
-def price_manifest(path: Path, parameters: ExtractParameters, *, sample_size: int = SAMPLE_SIZE) -> Price:
-    """Return what the videos of a manifest file will cost, as `price_extraction` does, without reading all records."""
-    root = Path(read_manifest_header(path).root)
+def price_manifest(
+    path: Path, parameters: ExtractParameters, *, root: Path | None = None, sample_size: int = SAMPLE_SIZE
+) -> Price:
+    """Return what the videos of a manifest file will cost, as `price_extraction` does, without reading all records.
+
+    `root` is the folder that holds the videos, None for the one that the manifest names.
+    """
+    root = manifest_root(path, root)
     sizes = plan_sizes(path, videos_per_shard=parameters.videos_per_shard)
     records = sample_records(path, sample_size)
     price = price_extraction(records, root, parameters, num_videos=sizes.num_videos, sample_size=sample_size)

@@ -118,6 +118,11 @@ def _plain(value: object) -> object:
     return str(value) if isinstance(value, Path) else repr(value)
 
 
+def counted(count: int, one: str, several: str | None = None) -> str:
+    """Return a count with its noun: `1 video`, `2 videos`, `1,000 videos`; `several` where an s does not make it."""
+    return f"{count:,} {one if count == 1 else several or one + 's'}"
+
+
 def human_bytes(count: float) -> str:
     """Return a number of bytes with a unit a person reads, e.g. 1.4 MB."""
     for unit in ("B", "kB", "MB", "GB", "TB"):

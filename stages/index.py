@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.markup import escape
 from rich.table import Column, Table
 
-from pipeline.audit import findings_by_kind
+from pipeline.audit import audit_listing, findings_by_kind
 from pipeline.datasets import dataset_spec, read_videos
 from pipeline.datasets.listing import Finding, Listing
 from pipeline.index import index_listing
@@ -40,7 +40,7 @@ def print_findings(findings: Sequence[Finding], root: Path) -> None:
     """Print findings as a table, those that stop the index first, and the counts by kind.
 
     Of each kind the first `SHOWN_OF_A_KIND`: thousands of missing files must not hide the one that no list names.
-    Lists are named relative to `root`.
+    A message begins with its list, which is named relative to `root`.
     """
     if not findings:
         return
@@ -49,7 +49,7 @@ def print_findings(findings: Sequence[Finding], root: Path) -> None:
     for kind in counts:
         of_kind = [finding for finding in findings if finding.kind == kind]
         for finding in of_kind[:SHOWN_OF_A_KIND]:
-            table.add_row(kind, escape(finding.message.replace(f"{root}/", "")))
+            table.add_row(kind, escape(finding.message.removeprefix(f"{root}/")))
         if len(of_kind) > SHOWN_OF_A_KIND:
             table.add_row("", f"and {len(of_kind) - SHOWN_OF_A_KIND:,} more {kind}")
     edge.out.print(table)
@@ -67,13 +67,28 @@ def print_if_nothing_is_there(listing: Listing, findings: Sequence[Finding]) -> 
         edge.out.print(words, soft_wrap=True, markup=False, highlight=False)
 
 
+def result_words(record: Mapping[str, object], findings: Sequence[Finding]) -> str:
+    """Return what an index found in one line: its videos by split, files that do not open, and other findings."""
+    counts = dict(record["problems"])
+    for kind, count in findings_by_kind(findings).items():
+        if kind != "missing_file":  # a file without which a row is counted as a problem of that row
+            counts[kind] = count
+    splits = ", ".join(f"{count:,} {split}" for split, count in record["splits"].items())
+    problems = ", ".join(f"{count:,} {name}" for name, count in counts.items()) or "none"
+    return f"{edge.counted(record['num_videos'], 'video')} ({splits}); problems: {problems}"
+
+
 def main() -> None:
     """Run the stage."""
     from stages.params import MANIFEST, load_params  # brings torch, which `tdn-data index` does without
 
     with edge.messages():
         section = load_params().dataset
-        write_index(read_videos(section.name, Path(section.root)), MANIFEST)
+        listing = read_videos(section.name, Path(section.root))
+        record = write_index(listing, MANIFEST)
+        findings = audit_listing(listing, dataset_spec(section.name))
+    print_findings(findings, listing.root)
+    edge.out.print(f"{MANIFEST}: {result_words(record, findings)}", soft_wrap=True)
 
 
 if __name__ == "__main__":

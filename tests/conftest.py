@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import resource
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import cv2
@@ -59,6 +61,22 @@ def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "videos.csv").write_text("\n".join(rows) + "\n")
     (root / "classes.txt").write_text("left\nright\n")
     return root
+
+
+@pytest.fixture
+def few_bytes_a_file() -> Callable[[int], AbstractContextManager[None]]:
+    """A context in which this process cannot write more than so many bytes into one file, as on a full disk."""
+
+    @contextmanager
+    def limited(num_bytes: int) -> Iterator[None]:
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return limited
 
 
 @pytest.fixture

@@ -58,16 +58,22 @@ def read_dataset(name: str, root: Path, *, list_split: int | None = None) -> Any
     `list_split` chooses among the train/test splits of a set that has several, from 1; None is the first.
     Raises InputError for an unknown name, a split that the set has not, and lists that are missing or wrong.
     """
-    spec = dataset_spec(name)
+    found = _read_lists(dataset_spec(name), Path(root), list_split)
+    return found.settled() if isinstance(found, Listing) else found
+
+
+def _read_lists(spec: DatasetSpec, root: Path, list_split: int | None) -> Any:
+    """Return what the data set's reader gives of one of its train/test splits."""
+    name = spec.name
     if spec.num_list_splits == 1:
         if list_split not in (None, 1):
             raise InputError(f"the list split is {list_split}; {name} has one split only.", key="list_split")
-        return spec.read(Path(root))
+        return spec.read(root)
     chosen = 1 if list_split is None else list_split
     if chosen < 1 or (spec.num_list_splits is not None and chosen > spec.num_list_splits):
         allowed = f"1 to {spec.num_list_splits}" if spec.num_list_splits else "1 or more"
         raise InputError(f"the list split is {list_split}; {name} allows {allowed}.", key="list_split")
-    return spec.read(Path(root), list_split=chosen)
+    return spec.read(root, list_split=chosen)
 
 
 def read_videos(name: str, root: Path, *, list_split: int | None = None) -> Listing:
@@ -77,13 +83,14 @@ def read_videos(name: str, root: Path, *, list_split: int | None = None) -> List
     `join_list_splits`).
     """
     _require_kind(name, "videos", "of video files")
-    listing, spec = read_dataset(name, root, list_split=list_split), dataset_spec(name)
+    root, spec = Path(root), dataset_spec(name)
+    listing = _read_lists(spec, root, list_split)
     if spec.find_list_splits is None:
-        return listing
+        return listing.settled()
     chosen = list_split or 1
-    others = sorted(set(spec.find_list_splits(Path(root))) - {chosen})
-    listings = {number: read_dataset(name, root, list_split=number) for number in others}
-    return join_list_splits({chosen: listing, **listings}, chosen)
+    others = sorted(set(spec.find_list_splits(root)) - {chosen})
+    listings = {number: _read_lists(spec, root, number) for number in others}
+    return join_list_splits({chosen: listing, **listings}, chosen).settled()
 
 
 def read_retrieval(name: str, root: Path) -> RetrievalSet:

@@ -16,12 +16,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.datasets.base import DatasetSpec, require_folder
+from pipeline.datasets.base import DatasetSpec, require_folder, split_of
 from pipeline.datasets.folder import class_names_of
 from pipeline.datasets.listing import ListedVideo, Listing, known_and_unknown
 from pipeline.datasets.tables import read_csv
 from pipeline.errors import InputError
 from pipeline.manifest import video_id_of
+from pipeline.paths import under
 
 VIDEO_LIST = "act.csv"
 CLASS_LIST = "classes.txt"
@@ -36,11 +37,12 @@ def read(root: Path) -> Listing:
     number_of = {name: number for number, name in enumerate(class_names)}
     videos = []
     for line, row in rows:
-        if row["split"] not in ("train", "test"):
+        split = split_of(row["split"], place=f"{source}, line {line}")
+        if split not in ("train", "test"):
             raise InputError(f"{source}, line {line}: split {row['split']!r}; expected train or test.", path=source)
         labels, unknown = known_and_unknown([row["class"]], number_of)
-        path = f"videos/{row['path']}"
-        videos.append(ListedVideo(video_id_of(row["path"]), path, row["split"], labels, source, line, unknown))
+        path = under("videos", row["path"])
+        videos.append(ListedVideo(video_id_of(row["path"]), path, split, labels, source, line, unknown))
     return Listing("act", root, class_names, False, tuple(videos), str(root / CLASS_LIST))
 
 

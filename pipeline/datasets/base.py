@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import InputError
+from pipeline.files import read_text, shown_path
+from pipeline.limits import MAX_CLASSES
+from pipeline.manifest import UNUSED
 
 KINDS = ("videos", "frame folders", "flow pairs", "retrieval")
+SPLIT_WORDS = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation", "dev"),
+    "test": ("test", "testing"),
+    UNUSED: (UNUSED,),
+}
 METRIC_NAMES = {"top1": "top-1", "top5": "top-5", "hit1": "Hit@1", "hit5": "Hit@5", "mAP": "mAP", "EPE": "EPE"}
 
 
@@ -94,13 +104,15 @@ def repeated_length(spec: DatasetSpec, parameters: Mapping[str, object]) -> int 
 def read_lines(path: Path, *, may_be_empty: bool = False) -> list[str]:
     """Return the lines of an annotation file, without line ends; raise InputError when missing, empty or no text."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
+        text = read_text(path, what="annotation file")
+    except InputError as error:
+        if error.key != "missing":
+            raise
         raise InputError(
-            f"{path} is missing; the folder must hold the data set's own annotation files.", path=path
+            f"{shown_path(path)} is missing; the folder must hold the data set's own annotation files.",
+            path=path,
+            key=error.key,
         ) from error
-    except (UnicodeDecodeError, IsADirectoryError, PermissionError) as error:
-        raise InputError(f"{path} cannot be read as UTF-8 text ({error}).", path=path) from error
     lines = text.removesuffix("\n").split("\n")  # not splitlines(), which also breaks at characters inside a name
     if not may_be_empty and not any(line.strip() for line in lines):
         raise InputError(f"{path} is empty; it needs one row per video.", path=path)
@@ -113,10 +125,24 @@ def numbered_rows(path: Path, *, may_be_empty: bool = False) -> list[tuple[int, 
     return [(number, line.strip()) for number, line in enumerate(lines, start=1) if line.strip()]
 
 
+def split_of(word: str, *, place: str) -> str:
+    """Return the split that a list's word means (`SPLIT_WORDS`, in small or capital letters); `place` is for messages.
+
+    Raises InputError for another word: no other split is ever trained or tested on unless it is asked for by name.
+    """
+    for split, words in SPLIT_WORDS.items():
+        if word.lower() in words:
+            return split
+    known = ", ".join(word for words in SPLIT_WORDS.values() for word in words)
+    raise InputError(f"{place}: the split is {word!r}; splits are {known}.", key="split")
+
+
 def read_class_names(path: Path) -> tuple[str, ...]:
     """Return the names of a list with one class a line, line 1 being class 0; raise InputError for a repeated name."""
     first: dict[str, int] = {}
     for line, name in numbered_rows(path):
+        if len(first) == MAX_CLASSES:
+            raise InputError(f"{path}, line {line}: more than {MAX_CLASSES:,} classes.", path=path)
         if first.setdefault(name, line) != line:
             raise InputError(f"{path}, line {line}: the class {name!r} was named in line {first[name]}.", path=path)
     return tuple(first)
@@ -124,16 +150,16 @@ def read_class_names(path: Path) -> tuple[str, ...]:
 
 def require_folder(root: Path) -> None:
     """Raise InputError unless `root` is a folder."""
-    if not root.is_dir():
-        what = "is not a folder" if root.exists() else "does not exist"
-        raise InputError(f"{root} {what}; --root must be the folder that holds the data set.", path=root)
+    if not os.path.isdir(root):
+        what = "is not a folder" if os.path.lexists(root) else "does not exist"
+        raise InputError(f"{shown_path(root)} {what}; --root must be the folder that holds the data set.", path=root)
 
 
 def first_existing(root: Path, names: Iterable[str]) -> Path:
     """Return the first of the files or folders `names` that is under `root`; raise InputError when none is."""
     names = tuple(names)
     for name in names:
-        if (root / name).exists():
+        if os.path.exists(root / name):
             return root / name
     others = f" (or {', '.join(names[1:])})" if len(names) > 1 else ""
     raise InputError(f"{root / names[0]} is missing{others}; `tdn-data datasets` shows the layout.", path=root)

@@ -7,12 +7,14 @@ a bound of 40.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from pipeline.datasets.base import DatasetSpec, numbered_rows, read_class_names, require_folder
 from pipeline.datasets.listing import ListedVideo, Listing
 from pipeline.errors import InputError
 from pipeline.manifest import video_id_of
+from pipeline.paths import under
 
 SPLIT_LIST = "materials/FCVID_VideoName_TrainTestSplit.txt"
 LABEL_MATRIX = "materials/FCVID_Label.txt"
@@ -32,7 +34,7 @@ def read(root: Path) -> Listing:
             path=root / LABEL_MATRIX,
         )
     videos = tuple(
-        ListedVideo(video_id_of(path), f"videos/{path}", split, row, root / SPLIT_LIST, line)
+        ListedVideo(video_id_of(path), under("videos", path), split, row, root / SPLIT_LIST, line)
         for (line, path, split), row in zip(listed, labels, strict=True)
     )
     return Listing("fcvid", root, _class_names(root), True, videos, f"FCVID's {NUM_CLASSES} columns")
@@ -66,7 +68,7 @@ def _read_label_matrix(path: Path) -> list[tuple[int, ...]]:
 def _class_names(root: Path) -> tuple[str, ...]:
     """Return the class names where their list lies beside the others, else `class_000` to `class_238`."""
     path = root / CLASS_NAMES
-    if not path.exists():
+    if not os.path.lexists(path):
         return tuple(f"class_{index:03d}" for index in range(NUM_CLASSES))
     names = read_class_names(path)
     if len(names) != NUM_CLASSES:

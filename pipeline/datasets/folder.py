@@ -5,14 +5,17 @@
     street/b.mp4,test,run;jump
 
 Labels are class names, several separated by `;`. `classes.txt`, one name a line, fixes their order; without it the
-names that occur are taken in alphabetical order. Paths are relative to the folder.
+names that occur are taken in alphabetical order. A row without a label is refused unless other rows have several.
+Paths are relative to the folder. Splits are train (or training), val (or valid, validation, dev), test (or testing) and
+unused.
 """
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from pipeline.datasets.base import DatasetSpec, read_class_names, require_folder
+from pipeline.datasets.base import DatasetSpec, read_class_names, require_folder, split_of
 from pipeline.datasets.listing import ListedVideo, Listing, known_and_unknown
 from pipeline.datasets.tables import read_csv
 from pipeline.manifest import video_id_of
@@ -26,14 +29,14 @@ def read(root: Path, *, dataset: str = "folder") -> Listing:
     require_folder(root)
     source = root / VIDEO_LIST
     rows = read_csv(source, ("path", "split", "labels"), may_be_blank=("labels",))
-    named = [[name.strip() for name in row["labels"].split(";") if name.strip()] for _, row in rows]
+    named = [_label_names(row["labels"]) for _, row in rows]
     class_names = class_names_of(root / CLASS_LIST, {name for names in named for name in names})
     number_of = {name: number for number, name in enumerate(class_names)}
     videos = tuple(
         ListedVideo(
             video_id_of(row["path"]),
             row["path"],
-            row["split"],
+            split_of(row["split"], place=f"{source}, line {line}"),
             labels,
             source,
             line,
@@ -42,13 +45,18 @@ def read(root: Path, *, dataset: str = "folder") -> Listing:
         for (line, row), names in zip(rows, named, strict=True)
         for labels, unknown in [known_and_unknown(names, number_of)]
     )
-    multi_label = any(len(names) != 1 for names in named)
+    multi_label = any(len(set(names)) > 1 for names in named)
     return Listing(dataset, root, class_names, multi_label, videos, str(root / CLASS_LIST))
+
+
+def _label_names(labels: str) -> list[str]:
+    """Return the names between the semicolons; nothing between two of them is no name."""
+    return [name.strip() for name in labels.split(";") if name.strip()]
 
 
 def class_names_of(path: Path, occurring: set[str]) -> tuple[str, ...]:
     """Return the class list at `path` where there is one, else the `occurring` names in alphabetical order."""
-    return read_class_names(path) if path.exists() else tuple(sorted(occurring))
+    return read_class_names(path) if os.path.lexists(path) else tuple(sorted(occurring))
 
 
 def read_demo(root: Path) -> Listing:
@@ -60,7 +68,8 @@ SPEC = DatasetSpec(
     name="folder",
     title="your own videos: a folder and a CSV",
     source="yours",
-    layout=f"ROOT/{VIDEO_LIST} (path,split,labels), ROOT/{CLASS_LIST} (optional), the videos anywhere under ROOT",
+    layout=f"ROOT/{VIDEO_LIST} (path,split,labels; the splits train, val, test), ROOT/{CLASS_LIST} (optional), "
+    "the videos anywhere under ROOT",
     read=read,
 )
 

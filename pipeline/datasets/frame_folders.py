@@ -8,16 +8,17 @@ They have no timestamps and are no single file, so no manifest is made of them. 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from pipeline.datasets.files import IMAGE_SUFFIXES
 from pipeline.datasets.listing import ListedVideo, Listing
 from pipeline.errors import InputError
+from pipeline.images import read_image_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +45,10 @@ def frame_paths(folders: FrameFolders, video: FrameFolder) -> list[Path]:
     folder = folders.root / video.path
     try:
         paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise InputError(f"{folder} is missing; it should hold the frames of {video.video_id}.", path=folder) from error
+    except (OSError, ValueError) as error:
+        there = os.path.isdir(folder)
+        what = "may not be read" if there else "is missing"
+        raise InputError(f"{folder} {what}; it should hold the frames of {video.video_id}.", path=folder) from error
     end = None if video.num_frames is None else video.first_frame + video.num_frames
     chosen = paths[video.first_frame : end]
     if not chosen or (end is not None and len(paths) < end):
@@ -65,11 +68,4 @@ def load_frames(
 
 def read_image(path: Path) -> np.ndarray:
     """Read an image file as uint8 (H, W, 3) RGB; raise InputError when it is missing or does not decode."""
-    try:
-        data = np.fromfile(path, np.uint8)
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}.", path=path) from error
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    if image is None:
-        raise InputError(f"{path} is no image that can be decoded.", path=path)
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return read_image_file(path)

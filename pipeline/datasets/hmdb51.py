@@ -13,6 +13,7 @@ from pathlib import Path
 from pipeline.datasets.base import DatasetSpec, first_existing, numbered_rows, require_folder
 from pipeline.datasets.listing import ListedVideo, Listing
 from pipeline.errors import InputError
+from pipeline.paths import under
 
 LIST_FOLDERS = ("testTrainMulti_7030_splits", "splits")
 VIDEO_FOLDERS = ("videos", "hmdb51_org")
@@ -30,7 +31,7 @@ def read(root: Path, *, list_split: int = 1) -> Listing:
     left_out: set[str] = set()
     for label, (name, path) in enumerate(class_files.items()):
         for line, file_name, split in _read_rows(path):
-            video_path = f"{folder}/{name}/{file_name}"
+            video_path = under(f"{folder}/{name}", file_name)
             if split is None:
                 left_out.add(video_path)
             else:

@@ -8,6 +8,7 @@ path, split, labels, source, line           one row of an official file
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Self
 
 from pipeline.errors import InputError
 from pipeline.manifest import UNUSED, Manifest, VideoRecord
+from pipeline.paths import distinct_identifiers, normal_path, path_fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ class ListedVideo:
 
 @dataclass(frozen=True)
 class Finding:
-    """Something about a data set that a person should know; `fatal`: no manifest can be made before it is mended."""
+    """Something about a data set that a person should know; `fatal`: no manifest can be made before it is fixed."""
 
     kind: str
     message: str
@@ -52,10 +54,15 @@ class Finding:
 
     KINDS = (
         "outside_root",  # an absolute path, or one with ..
+        "names_no_file",  # a path such as . that can name no file
+        "no_label",  # fatal where every other video has exactly one
+        "repeated_label",  # one label twice in a row
         "label_out_of_range",  # a label that the class list does not have
         "in_two_splits",  # one video in two splits of one list
         "conflicting_rows",  # one video twice, with different labels or files
         "repeated_row",  # one video twice, the same both times; counted once
+        "no_training_video",  # nothing is in the split that training takes
+        "class_without_training",  # a class that only other splits have
         "unexpected_count",  # not as many classes or videos as the published set has
         "missing_file",  # listed, not on disk
         "unlisted_file",  # on disk, in no list
@@ -111,6 +118,13 @@ class Listing:
         )
         return Manifest(self.dataset, str(self.root), self.class_names, self.multi_label, records)
 
+    def settled(self) -> Self:
+        """Return the listing with each path in one written form, and with identifiers that tell its files apart."""
+        rows = [replace(row, path=normal_path(row.path)) for row in self.videos]
+        names = distinct_identifiers((row.video_id, row.path) for row in rows)
+        videos = tuple(replace(row, video_id=names[row.video_id, row.path]) for row in rows)
+        return replace(self, videos=videos, left_out=frozenset(map(normal_path, self.left_out)))
+
     def _split_of(self, row: ListedVideo) -> str:
         return row.split if row.list_split == (self.list_split or 1) else UNUSED
 
@@ -157,7 +171,7 @@ def row_findings(listing: Listing) -> Iterator[Finding]:
     first: dict[tuple[str, int], ListedVideo] = {}
     anywhere: dict[str, ListedVideo] = {}
     for row in listing.videos:
-        yield from _path_findings(row)
+        yield from _path_findings(row, listing)
         yield from _label_findings(row, listing)
         earlier = first.setdefault((row.video_id, row.list_split), row)
         elsewhere = anywhere.setdefault(row.video_id, row)
@@ -172,9 +186,11 @@ def finding_at(kind: str, row: ListedVideo, message: str, *, fatal: bool = True)
     return Finding(kind, f"{row.place}: {message}", row.path, str(row.source), row.line, fatal)
 
 
-def _path_findings(row: ListedVideo) -> Iterator[Finding]:
-    if row.path.startswith("/") or ".." in row.path.split("/"):
-        yield finding_at("outside_root", row, f"{row.path!r} leaves the data set's folder; paths are relative to it.")
+def _path_findings(row: ListedVideo, listing: Listing) -> Iterator[Finding]:
+    fault = path_fault(row.path, listing.root)
+    if fault is not None:
+        kind, words = fault
+        yield finding_at(kind, row, words)
 
 
 def _label_findings(row: ListedVideo, listing: Listing) -> Iterator[Finding]:
@@ -183,6 +199,13 @@ def _label_findings(row: ListedVideo, listing: Listing) -> Iterator[Finding]:
         allowed = f"{num_classes} classes" + (f", 0 to {num_classes - 1}" if isinstance(label, int) else "")
         message = f"label {label!r} of {row.path!r} is not in {listing.classes_from} ({allowed})."
         yield finding_at("label_out_of_range", row, message)
+    if not row.labels and not row.unknown_labels:
+        rest = "; it counts as a video of no class" if listing.multi_label else ", and every other video has one"
+        yield finding_at("no_label", row, f"{row.path!r} has no label{rest}.", fatal=not listing.multi_label)
+    for label, count in Counter((*row.labels, *row.unknown_labels)).items():
+        if count > 1:
+            name = listing.class_names[label] if label in range(len(listing.class_names)) else label
+            yield finding_at("repeated_label", row, f"{row.path!r} has the label {name!r} {count} times.")
 
 
 def _duplicate_finding(row: ListedVideo, earlier: ListedVideo) -> Finding:

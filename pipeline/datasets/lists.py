@@ -4,43 +4,50 @@
     some_folder 120 3          frames:  folder, number of frames, label[s]
     some_folder 7 120 3        frames with an offset: folder, first frame, number of frames, one label
 
-A list's name says its split (`..._train_...`, `val`, `validation`, `test`) and, where there are several, which of them
-(`split_2`, `split2`). Rows of frames with an offset and rows with two labels look alike; a list with `offset` in its
-name is the former.
+A list's name says its split (`..._train_...`, `val`, `validation`, `test`; all words in `SPLIT_WORDS`) and, where there
+are several, which of them (`split_2`, `split2`). Rows of frames with an offset and rows with two labels look alike; a
+list with `offset` in its name is the former. So do rows of a video, a label and a number of frames and rows with two
+labels: where every row of a list has two numbers, they are labels only if its name has `multi` in it.
 """
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
-from pipeline.datasets.base import DatasetSpec, numbered_rows, read_class_names, require_folder
+from pipeline.datasets.base import SPLIT_WORDS, DatasetSpec, numbered_rows, read_class_names, require_folder, split_of
 from pipeline.datasets.frame_folders import FrameFolder, FrameFolders
 from pipeline.datasets.listing import ListedVideo, Listing
 from pipeline.errors import InputError
+from pipeline.limits import MAX_CLASSES, MAX_DIGITS, MAX_LABELS_PER_VIDEO
 from pipeline.manifest import video_id_of
+from pipeline.paths import under
 
 FOLDER = "annotations"
 CLASS_LIST = "classes.txt"
-SPLIT_WORD = re.compile(r"(?<![a-z])(train|validation|val|test)(?![a-z])")
+SPLIT_WORD = re.compile(rf"(?<![a-z])({'|'.join(word for words in SPLIT_WORDS.values() for word in words)})(?![a-z])")
 SPLIT_NUMBER = re.compile(r"split_?(\d+)")
 ROW = re.compile(r"(?P<path>\S.*?)(?P<numbers>(?:\s+\d+)+)")
+MULTI_LABEL = "multi"  # in the name of a list whose rows all have two labels
 
 
 def read_videos(root: Path, *, list_split: int = 1) -> Listing:
     """Read the lists of videos in `ROOT/annotations`; paths are relative to `ROOT/videos`."""
     rows = []
     for source, split in _list_files(root, list_split):
-        for line, path, numbers in _read_rows(source):
+        found = _read_rows(source)
+        _refuse_counts(source, found)
+        for line, path, numbers in found:
             if not PurePosixPath(path).suffix:
                 raise InputError(
                     f"{source}, line {line}: {path!r} is no video file; lists of frame folders are `frame-lists`.",
                     path=source,
                 )
-            rows.append(ListedVideo(video_id_of(path), f"videos/{path}", split, numbers, source, line))
-    class_names = _class_names(root, [row.labels for row in rows])
-    multi_label = any(len(row.labels) != 1 for row in rows)
+            rows.append(ListedVideo(video_id_of(path), under("videos", path), split, numbers, source, line))
+    class_names = _class_names(root, rows)
+    multi_label = any(len(set(row.labels)) > 1 for row in rows)
     return Listing("lists", root, class_names, multi_label, tuple(rows), str(root / CLASS_LIST))
 
 
@@ -62,7 +69,7 @@ def read_frames(root: Path, *, list_split: int = 1) -> FrameFolders:
             videos.append(
                 FrameFolder(
                     video_id,
-                    f"frames/{path}",
+                    under("frames", path),
                     split,
                     labels,
                     source,
@@ -71,8 +78,8 @@ def read_frames(root: Path, *, list_split: int = 1) -> FrameFolders:
                     first_frame=first,
                 )
             )
-    class_names = _class_names(root, [video.labels for video in videos])
-    multi_label = any(len(video.labels) != 1 for video in videos)
+    class_names = _class_names(root, videos)
+    multi_label = any(len(set(video.labels)) > 1 for video in videos)
     return FrameFolders("frame-lists", root, class_names, multi_label, tuple(videos), str(root / CLASS_LIST))
 
 
@@ -104,7 +111,7 @@ def _named_lists(root: Path) -> Iterator[tuple[Path, str, int | None]]:
     for path in sorted((root / FOLDER).glob("*.txt")):
         word, number = SPLIT_WORD.search(path.stem.lower()), SPLIT_NUMBER.search(path.stem.lower())
         if word is not None:
-            yield path, "val" if word[1] == "validation" else word[1], int(number[1]) if number else None
+            yield path, split_of(word[1], place=str(path)), int(number[1]) if number else None
 
 
 def _read_rows(path: Path) -> list[tuple[int, str, tuple[int, ...]]]:
@@ -114,15 +121,36 @@ def _read_rows(path: Path) -> list[tuple[int, str, tuple[int, ...]]]:
         match = ROW.fullmatch(line)
         if match is None:
             raise InputError(f"{path}, line {number}: expected a path and whole numbers, found {line!r}.", path=path)
-        rows.append((number, match["path"].replace("\\", "/"), tuple(map(int, match["numbers"].split()))))
+        numbers = match["numbers"].split()
+        if len(numbers) > MAX_LABELS_PER_VIDEO or max(map(len, numbers)) > MAX_DIGITS:
+            limits = f"at most {MAX_LABELS_PER_VIDEO:,} numbers of at most {MAX_DIGITS} digits"
+            raise InputError(f"{path}, line {number}: {limits} may follow a path.", path=path)
+        rows.append((number, match["path"].replace("\\", "/"), tuple(map(int, numbers))))
     return rows
 
 
-def _class_names(root: Path, labels: list[tuple[int, ...]]) -> tuple[str, ...]:
+def _refuse_counts(path: Path, rows: list[tuple[int, str, tuple[int, ...]]]) -> None:
+    """Raise InputError where the rows of a list of videos look like path, label and number of frames."""
+    if MULTI_LABEL not in path.stem.lower() and all(len(numbers) == 2 for *_, numbers in rows):
+        raise InputError(
+            f"{path}, line {rows[0][0]}: every row has two numbers, as in lists of path, label and number of frames. "
+            f"Leave the number of frames out; if they are two labels, put `{MULTI_LABEL}` into the list's name.",
+            path=path,
+        )
+
+
+def _class_names(root: Path, rows: Sequence[ListedVideo]) -> tuple[str, ...]:
     """Return `classes.txt` where there is one, else `class_000` up to the highest label that occurs."""
-    if (root / CLASS_LIST).exists():
+    if os.path.lexists(root / CLASS_LIST):
         return read_class_names(root / CLASS_LIST)
-    return tuple(f"class_{number:03d}" for number in range(1 + max(label for row in labels for label in row)))
+    highest = max(rows, key=lambda row: max(row.labels))
+    if max(highest.labels) >= MAX_CLASSES:
+        raise InputError(
+            f"{highest.place}: label {max(highest.labels):,} is above {MAX_CLASSES - 1:,}, the highest allowed; "
+            "number the classes from 0.",
+            path=highest.source,
+        )
+    return tuple(f"class_{number:03d}" for number in range(1 + max(highest.labels)))
 
 
 VIDEO_SPEC = DatasetSpec(

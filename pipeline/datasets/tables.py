@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pipeline.datasets.base import read_lines
@@ -19,25 +19,56 @@ def read_csv(
 ) -> list[tuple[int, dict[str, str]]]:
     """Return (line number, row) for each row of a CSV file whose first line names its columns; values are stripped.
 
-    Further columns are ignored. Raises InputError for a column that is missing and for a row without a value in one of
-    `columns`, those in `may_be_blank` excepted: there an empty value is allowed, a row that ends before it is not.
+    Further columns are ignored. Raises InputError for a column that is missing or there twice, for quotes that do not
+    close, for a row with more values than there are columns, and for one without a value in one of `columns`, those in
+    `may_be_blank` excepted: there an empty value is allowed, a row that ends before it is not.
     """
-    columns = tuple(columns)
-    reader = csv.DictReader(f"{line}\n" for line in read_lines(path))
-    reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
-    for name in columns:
-        if name not in reader.fieldnames:
-            raise InputError(
-                f"{path} has no column {name!r}; its first line must name the columns {', '.join(columns)}.", path=path
-            )
-    rows = []
-    for row in reader:
-        values = {name: None if row[name] is None else row[name].strip() for name in columns}
-        empty = [name for name in columns if values[name] is None or not (values[name] or name in may_be_blank)]
-        if empty:
-            raise InputError(f"{path}, line {reader.line_num}: no {empty[0]}.", path=path)
-        rows.append((reader.line_num, values))
+    columns, may_be_blank = tuple(columns), tuple(may_be_blank)
+    reader = csv.DictReader((f"{line}\n" for line in read_lines(path)), strict=True)
+    rows, last = [], 0
+    try:
+        reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
+        _check_columns(path, reader.fieldnames, columns)
+        for row in reader:
+            last = reader.line_num
+            rows.append((last, _values(path, reader, row, columns, may_be_blank)))
+    except csv.Error as error:
+        raise InputError(
+            f"{path}: the row that begins in line {max(last, 1) + 1} is no valid CSV ({error}).", path=path
+        ) from error
     return rows
+
+
+def _check_columns(path: Path, names: Sequence[str], columns: Sequence[str]) -> None:
+    """Raise InputError unless each of `columns` is once among the `names` of a table's first line."""
+    for name in columns:
+        if names.count(name) != 1:
+            what = "no column" if name not in names else "more than one column"
+            raise InputError(
+                f"{path} has {what} {name!r}; its first line must name the columns {', '.join(columns)}.", path=path
+            )
+
+
+def _values(
+    path: Path,
+    reader: csv.DictReader,
+    row: Mapping[str | None, str | list[str] | None],
+    columns: Sequence[str],
+    may_be_blank: Sequence[str],
+) -> dict[str, str]:
+    """Return a row's values in `columns`; raise InputError where there is none, and for values beyond the columns."""
+    beyond = [value for value in row.get(None, ()) if value.strip()]
+    if beyond:
+        raise InputError(
+            f"{path}, line {reader.line_num}: {beyond[0].strip()!r} stands beyond the last column "
+            f"{reader.fieldnames[-1]!r}; a value with a comma in it is written in double quotes.",
+            path=path,
+        )
+    values = {name: None if row[name] is None else row[name].strip() for name in columns}
+    empty = [name for name in columns if values[name] is None or not (values[name] or name in may_be_blank)]
+    if empty:
+        raise InputError(f"{path}, line {reader.line_num}: no {empty[0]}.", path=path)
+    return values
 
 
 def read_json_list(path: Path, keys: Iterable[str]) -> list[tuple[int, dict[str, object]]]:
@@ -62,11 +93,18 @@ def read_json_table(path: Path) -> dict[str, object]:
     text = "\n".join(read_lines(path))
     try:
         table = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}, line {error.lineno}: no valid JSON ({error.msg}).", path=path) from error
+    except (ValueError, RecursionError) as error:
+        raise _json_fault(path, error) from error
     if not isinstance(table, dict):
         raise InputError(f"{path}, line 1: expected a JSON object, found {text[:20]!r}.", path=path)
     return table
+
+
+def _json_fault(path: Path, error: Exception) -> InputError:
+    """Return what is to be said of text that is no JSON: its line where that is known."""
+    if isinstance(error, json.JSONDecodeError):
+        return InputError(f"{path}, line {error.lineno}: no valid JSON ({error.msg}).", path=path)
+    return InputError(f"{path}: no valid JSON ({error}).", path=path)
 
 
 def _json_objects(text: str, path: Path) -> Iterator[tuple[int, object]]:
@@ -79,8 +117,8 @@ def _json_objects(text: str, path: Path) -> Iterator[tuple[int, object]]:
             break
         try:
             value, end = decoder.raw_decode(text, position)
-        except json.JSONDecodeError as error:
-            raise InputError(f"{path}, line {error.lineno}: no valid JSON ({error.msg}).", path=path) from error
+        except (ValueError, RecursionError) as error:
+            raise _json_fault(path, error) from error
         yield position, value
         position, opening = _BLANKS.match(text, end).end(), ","
     if not text.startswith("]", position):

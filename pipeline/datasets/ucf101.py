@@ -13,6 +13,7 @@ from pipeline.datasets.base import DatasetSpec, first_existing, numbered_rows, r
 from pipeline.datasets.listing import ListedVideo, Listing, known_and_unknown
 from pipeline.errors import InputError
 from pipeline.manifest import video_id_of
+from pipeline.paths import under
 
 LIST_FOLDERS = ("ucfTrainTestlist", "lists")
 VIDEO_FOLDERS = ("UCF-101", "videos")
@@ -36,7 +37,7 @@ def read(root: Path, *, list_split: int = 1) -> Listing:
                     f"{lists / CLASS_LIST}.",
                     path=source,
                 )
-            videos.append(ListedVideo(video_id_of(path), f"{folder}/{path}", split, labels, source, line, unknown))
+            videos.append(ListedVideo(video_id_of(path), under(folder, path), split, labels, source, line, unknown))
     return Listing("ucf101", root, tuple(number_of), False, tuple(videos), str(lists / CLASS_LIST))
 
 

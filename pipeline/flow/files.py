@@ -10,15 +10,16 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
-from pipeline.errors import InputError, StorageError
+from pipeline.errors import InputError
+from pipeline.files import check_output_file, read_bytes, write_bytes
 from pipeline.flow.accuracy import EndPointError, end_point_error
 from pipeline.flow.color import flow_to_color
+from pipeline.images import read_image_file, write_png
+from pipeline.limits import MAX_SIDE
 
 FLO_MAGIC = b"PIEH"
-MAX_SIDE = 1 << 16  # pixels; a header that claims more is damaged
 
 
 @dataclass(frozen=True)
@@ -39,10 +40,7 @@ def read_flo(path: str | os.PathLike[str]) -> np.ndarray:
     Raises InputError for a file that is missing, is no .flo file or does not hold what its header says.
     """
     path = Path(path)
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}.", path=path) from error
+    content = read_bytes(path, what=".flo file")
     if content[:4] != FLO_MAGIC or len(content) < 12:
         raise InputError(f"{path} is no .flo file: it does not begin with {FLO_MAGIC!r} and a size.", path=path)
     width, height = (int(value) for value in np.frombuffer(content, "<i4", 2, 4))
@@ -66,7 +64,7 @@ def write_flo(path: str | os.PathLike[str], flow: np.ndarray) -> None:
     if flow.ndim != 3 or flow.shape[-1] != 2 or 0 in flow.shape:
         raise ValueError(f"flow has shape {flow.shape}; one field (H, W, 2) is expected")
     size = np.array([flow.shape[1], flow.shape[0]], "<i4").tobytes()
-    _write(Path(path), FLO_MAGIC + size + flow.astype("<f4").tobytes())
+    write_bytes(path, FLO_MAGIC + size + flow.astype("<f4").tobytes())
 
 
 def flow_between_files(
@@ -97,6 +95,7 @@ def flow_between_files(
     expected = None if truth is None else read_flo(truth)
     if expected is not None and expected.shape[:2] != prev.shape:
         raise InputError(f"{truth} is {_size(expected)} pixels and the images {_size(prev)}.", path=truth)
+    check_output_file(output, inputs=[first, second, *([] if truth is None else [truth])])
     flow = optical_flow(prev, next, method=method, device=device, **options)[0]
     _write_flow(output, flow)
     magnitude = np.hypot(flow[..., 0], flow[..., 1])
@@ -106,31 +105,14 @@ def flow_between_files(
 
 def _read_grey(path: Path) -> np.ndarray:
     """Read an image file as uint8 (H, W)."""
-    if not path.is_file():
-        raise InputError(f"{path} is not there.", path=path)
-    image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-    if image is None:
-        raise InputError(f"{path} is no image that OpenCV can read.", path=path)
-    return image
+    return read_image_file(path, channels=1)
 
 
 def _write_flow(path: Path, flow: np.ndarray) -> None:
     if path.suffix.lower() == ".flo":
         write_flo(path, flow)
         return
-    _, encoded = cv2.imencode(".png", cv2.cvtColor(flow_to_color(flow), cv2.COLOR_RGB2BGR))
-    _write(path, encoded.tobytes())
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write under a temporary name and rename, so that a half-written file never carries the name asked for."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise StorageError(f"{path} cannot be written: {error.strerror or error}.", path=path) from error
+    write_png(path, flow_to_color(flow))
 
 
 def _size(image: np.ndarray) -> str:

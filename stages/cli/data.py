@@ -101,7 +101,7 @@ def index(dataset: str, root: Path, out: Path, list_split: int | None, limit: in
     Example: tdn-data index --dataset fcvid --root /data/fcvid --out manifest.parquet
     """
     from pipeline.audit import audit_listing, findings_by_kind
-    from stages.index import print_findings, print_if_nothing_is_there, write_index
+    from stages.index import print_findings, print_if_nothing_is_there, result_words, write_index
 
     with edge.messages():
         listing = read_videos(dataset, root, list_split=list_split)
@@ -114,12 +114,12 @@ def index(dataset: str, root: Path, out: Path, list_split: int | None, limit: in
         print_findings(findings, root)
         print_if_nothing_is_there(listing, findings)
     if num_fatal:
-        rows = "1 row" if num_fatal == 1 else f"{num_fatal} rows"
-        edge.fail(f"{rows} of {dataset}'s lists cannot stand; no manifest was written.", edge.EXIT_USAGE)
+        edge.fail(
+            f"{edge.counted(num_fatal, 'row')} of {dataset}'s lists cannot stand; no manifest was written.",
+            edge.EXIT_USAGE,
+        )
     if not as_json:
-        problems = ", ".join(f"{count} {reason}" for reason, count in record["problems"].items()) or "none"
-        splits = ", ".join(f"{count} {split}" for split, count in record["splits"].items())
-        edge.out.print(f"{out}: {record['num_videos']} videos ({splits}); problems: {problems}", soft_wrap=True)
+        edge.out.print(f"{out}: {result_words(record, findings)}", soft_wrap=True, markup=False, highlight=False)
 
 
 COMMANDS = (demo, datasets, index)

@@ -21,10 +21,12 @@ from stages.extraction import extract_manifest, print_price, print_summary, summ
 
 @click.command()
 @click.option("--dataset", help="A name from `tdn-data datasets`.")
-@click.option("--root", type=click.Path(path_type=Path), help="Folder that holds the data set.")
 @click.option(
-    "--manifest", type=click.Path(path_type=Path), help="What `tdn-data index` wrote, instead of --dataset and --root."
+    "--root",
+    type=click.Path(path_type=Path),
+    help="Folder that holds the videos [default: what the manifest says].",
 )
+@click.option("--manifest", type=click.Path(path_type=Path), help="What `tdn-data index` wrote, instead of --dataset.")
 @click.option("--out", required=True, help="Folder for the shards; running again continues there.")
 @click.option("--modality", type=click.Choice(["rgb", "flow", "both"]), default="rgb", show_default=True)
 @click.option("--format", "shard_format", type=click.Choice(["parquet", "lmdb"]), default="parquet", show_default=True)
@@ -109,9 +111,9 @@ class Source:
     limit: int | None
 
     def __post_init__(self) -> None:
-        if (self.manifest_path is None) == (self.dataset is None and self.root is None):
+        if (self.manifest_path is None) == (self.dataset is None):
             raise InputError("give either --dataset and --root, or --manifest.", key="dataset")
-        if self.manifest_path is None and (self.dataset is None or self.root is None):
+        if self.manifest_path is None and self.root is None:
             raise InputError("--dataset and --root belong together; give both.", key="dataset")
         if self.manifest_path is not None and not (self.list_split is None and self.limit is None):
             raise InputError(
@@ -126,13 +128,13 @@ class Source:
     def manifest(self) -> Manifest:
         """Return all records; those of a data set's lists with today's fingerprints."""
         if self.manifest_path is not None:
-            return read_manifest(self.manifest_path)
+            return read_manifest(self.manifest_path, root=self.root)
         return index_dataset(self.dataset, self.root, list_split=self.list_split, limit=self.limit)
 
     def price(self, parameters: ExtractParameters) -> Price:
         """Return what the extraction will cost, without touching more than a few files."""
         if self.manifest_path is not None:
-            return price_manifest(self.manifest_path, parameters)
+            return price_manifest(self.manifest_path, parameters, root=self.root)
         listing = read_videos(self.dataset, self.root, list_split=self.list_split)
         return price_extraction(listing.manifest().limited(self.limit).records, self.root, parameters)
 

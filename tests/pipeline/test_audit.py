@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from pipeline.audit import audit_dataset, findings_by_kind
@@ -27,8 +29,9 @@ def test_every_kind_of_fault_is_found_at_once_with_its_line(clip_folder_copy):
 
 
 def test_the_mini_set_lacks_one_file_and_is_not_the_whole(shared_data):
-    count, missing = audit_dataset("fcvid", shared_data / "fcvid_mini")
+    *untrained, count, missing = audit_dataset("fcvid", shared_data / "fcvid_mini")
     assert (count.kind, missing.kind) == ("unexpected_count", "missing_file")
+    assert {finding.kind for finding in untrained} == {"class_without_training"}
     assert "the lists have 14 videos; fcvid was published with 91,223" in count.message
     assert (missing.path, missing.line) == ("videos/broken/mIssing_file.mp4", 14)
     assert missing.source.endswith("FCVID_VideoName_TrainTestSplit.txt")
@@ -40,3 +43,39 @@ def test_a_set_without_labelled_videos_is_refused(tmp_path):
         (tmp_path / f"jpg/{number}.jpg").touch()
     with pytest.raises(InputError, match="holidays is a data set of retrieval, without a list of labelled videos"):
         audit_dataset("holidays", tmp_path)
+
+
+def make_folder(root, *rows):
+    (root / "videos.csv").write_text("\n".join(["path,split,labels", *rows]) + "\n")
+    for row in rows:
+        path = root / row.partition(",")[0]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return root
+
+
+def test_what_no_network_can_learn_is_said(tmp_path):
+    make_folder(tmp_path, "a.mp4,train,run", "b.mp4,test,run", "c.mp4,test,sit")
+    (finding,) = audit_dataset("folder", tmp_path)
+    assert (finding.kind, finding.line, finding.fatal) == ("class_without_training", 4, False)
+    assert "line 4: the class 'sit' is in test and in no train video; no network can learn it" in finding.message
+    make_folder(tmp_path, "a.mp4,val,run", "b.mp4,test,run", "c.mp4,test,sit")
+    (finding,) = audit_dataset("folder", tmp_path)
+    assert finding.kind == "no_training_video" and "(1 val, 2 test)" in finding.message
+
+
+def test_a_listed_file_written_another_way_is_in_the_list(tmp_path):
+    make_folder(tmp_path, "./v/1.mp4,train,run", "v//2.mp4,train,run", "v/./3.mp4,train,run")
+    assert audit_dataset("folder", tmp_path) == ()
+
+
+def test_what_cannot_be_a_file_is_one_finding_a_row(tmp_path):
+    make_folder(tmp_path, "a.mp4,train,run")
+    (tmp_path / "v.mp4").mkdir()
+    os.mkfifo(tmp_path / "w")
+    rows = ["a.mp4,train,run", "v.mp4,train,run", "w,train,run", f"{'n' * 300}.mp4,train,run"]
+    (tmp_path / "videos.csv").write_text("\n".join(["path,split,labels", *rows]) + "\n")
+    findings = audit_dataset("folder", tmp_path)
+    assert [(finding.kind, finding.line) for finding in findings] == [("missing_file", line) for line in (3, 4, 5)]
+    assert "'v.mp4' is there and no file that can be read" in findings[0].message
+    assert "is not there" in findings[2].message

@@ -104,7 +104,7 @@ def test_too_many_failures_are_exit_code_one(shared_data, fcvid_shards):
         (("inspect", "{}"), "holds no finished extraction"),
         (("verify", "{}"), "holds no finished extraction"),
         (("status", "{}"), "holds no shard"),
-        (("flow", "{}/a.png", "{}/b.png", "--out", "f.flo"), "a.png is not there"),
+        (("flow", "{}/a.png", "{}/b.png", "--out", "f.flo"), "a.png: the image does not exist"),
     ],
 )
 def test_wrong_input_is_one_sentence_and_exit_code_two(clip_folder, arguments, message):
@@ -182,9 +182,10 @@ def test_a_manifest_is_planned_and_extracted_like_the_lists_it_was_made_of(clip_
     [
         ((), "give either --dataset and --root, or --manifest"),
         (("--dataset", "fcvid"), "--dataset and --root belong together"),
+        (("--root", "x"), "give either --dataset and --root, or --manifest"),
         (("--dataset", "fcvid", "--root", "x", "--manifest", "m"), "give either --dataset and --root, or --manifest"),
         (("--manifest", "m", "--limit", "3"), "give them to `tdn-data index`"),
-        (("--manifest", "nowhere.parquet"), "nowhere.parquet is no readable manifest"),
+        (("--manifest", "nowhere.parquet"), "nowhere.parquet: the manifest does not exist"),
     ],
 )
 def test_what_is_to_be_extracted_must_be_said_once(options, words, tmp_path):

@@ -1,6 +1,9 @@
+import os
+
 import pytest
 
-from pipeline.datasets import folder
+from pipeline.datasets import folder, read_videos
+from pipeline.datasets.listing import row_findings
 from pipeline.errors import InputError
 
 
@@ -36,6 +39,20 @@ def test_several_labels_make_the_set_multi_label(tmp_path):
         ("path,split,labels\na.mp4,,x\n", "line 2: no split"),
         ("path,split,labels\na.mp4,train\n", "line 2: no labels"),
         ("path,split,labels\na.mp4,train,x\na.mp4,test,x\n", "line 3: 'a' is in test here and in train in line 2"),
+        (
+            "path,split,labels\na.mp4,train,run,x\n",
+            "line 2: 'x' stands beyond the last column 'labels'; .*double quotes",
+        ),
+        ("path,split,labels\na.mp4,train,x;x\n", "line 2: 'a.mp4' has the label 'x' 2 times"),
+        ("path,split,labels\na.mp4,train,x\nb.mp4,train,;;;\n", "line 3: 'b.mp4' has no label, and every other video"),
+        ("path,split,labels\na.mp4,train,x\nb.mp4,train,\n", "line 3: 'b.mp4' has no label, and every other video"),
+        ("path,split,labels\n.,train,x\n", "line 2: '.' names no file"),
+        ("path,split,labels\na.mp4,fold1,x\n", "line 2: the split is 'fold1'; splits are train, training, val"),
+        ('path,split,labels\n"a.mp4,train,x\nb.mp4,train,x\n', "the row that begins in line 2 is no valid CSV"),
+        ("path,path,split,labels\na,a.mp4,train,x\n", "more than one column 'path'"),
+        (f"path,split,labels\n{'a' * 200_000},train,x\n", "the row that begins in line 2 is no valid CSV"),
+        ("path,split,labels\na\0.mp4,train,x\n", "holds NUL bytes"),
+        ("path,split,labels\n/data/a.mp4,train,x\n", "'/data/a.mp4' is an absolute path outside the data set's folder"),
         ("path,split,labels\na.mp4,train,y\n", "line 2: label 'y' of 'a.mp4' is not in .*classes.txt"),
     ],
 )
@@ -44,3 +61,54 @@ def test_a_wrong_list_is_named_with_its_line(tmp_path, text, message):
     (tmp_path / "classes.txt").write_text("x\n")
     with pytest.raises(InputError, match=message):
         folder.read(tmp_path).manifest()
+
+
+def test_an_absolute_path_inside_the_folder_is_named_with_the_one_to_write(tmp_path):
+    make(tmp_path, [f"{tmp_path}/v/a.mp4,train,run"])
+    with pytest.raises(InputError, match=f"'{tmp_path}/v/a.mp4' is an absolute path; write it .*: v/a.mp4"):
+        folder.read(tmp_path).manifest()
+
+
+def test_usual_words_for_a_split_are_read_as_ours(tmp_path):
+    make(tmp_path, ["a.mp4,Training,x", "b.mp4,validation,x", "c.mp4,valid,x", "d.mp4,TEST,x", "e.mp4,unused,x"])
+    assert [row.split for row in folder.read(tmp_path).videos] == ["train", "val", "val", "test", "unused"]
+
+
+def test_a_set_of_several_labels_may_have_videos_of_none_and_says_so(tmp_path):
+    make(tmp_path, ["a.mp4,train,run;jump", "b.mp4,train,"])
+    listing = folder.read(tmp_path)
+    assert listing.multi_label and listing.manifest().records[1].labels == ()
+    assert [(finding.kind, finding.line, finding.fatal) for finding in row_findings(listing)] == [
+        ("no_label", 3, False)
+    ]
+
+
+def test_files_that_differ_in_their_extension_alone_are_two_videos(tmp_path):
+    rows = ["a.avi,train,x", "a.mp4,train,x", "v/b.mp4,train,x", "a.mp4.mkv,test,x", "c/a.mp4,train,x"]
+    make(tmp_path, rows)
+    ids = {record.path: record.video_id for record in read_videos("folder", tmp_path).manifest()}
+    assert ids == {
+        "a.avi": "a.avi",
+        "a.mp4": "a.mp4",
+        "a.mp4.mkv": "a.mp4.mkv",
+        "v/b.mp4": "v/b",
+        "c/a.mp4": "c/a",
+    }
+    make(tmp_path, reversed(rows))
+    assert {record.path: record.video_id for record in read_videos("folder", tmp_path).manifest()} == ids
+    make(tmp_path, ["a.avi,train,x", "a.avi,test,x"])
+    with pytest.raises(InputError, match="line 3: 'a' is in test here and in train in line 2"):
+        read_videos("folder", tmp_path).manifest()
+
+
+@pytest.mark.parametrize("name", ["videos.csv", "classes.txt"])
+def test_a_list_that_is_a_fifo_or_a_folder_is_refused_at_once(tmp_path, name):
+    make(tmp_path, ["a.mp4,train,x"])
+    (tmp_path / name).unlink(missing_ok=True)
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(InputError, match=f"{name} is a FIFO; .*must be a regular file"):
+        folder.read(tmp_path)
+    (tmp_path / name).unlink()
+    (tmp_path / name).mkdir()
+    with pytest.raises(InputError, match=f"{name} is a folder"):
+        folder.read(tmp_path)

@@ -27,7 +27,7 @@ def test_a_file_is_found_by_identifier_and_times_wherever_it_lies(tmp_path):
         ("xyz_000000_000010", "val/yoga/xyz_000000_000010.mp4", "val", (1,)),
     ]
     findings = audit_listing(listing, DATASETS["kinetics400"])
-    assert findings_by_kind(findings) == {"unexpected_count": 1, "missing_file": 1}
+    assert findings_by_kind(findings) == {"class_without_training": 1, "unexpected_count": 1, "missing_file": 1}
     assert [(finding.line, finding.path) for finding in findings if finding.kind == "missing_file"] == [
         (2, "val/yoga/xyz_000000_000010.mp4")
     ]

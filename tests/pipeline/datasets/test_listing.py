@@ -30,7 +30,7 @@ def listing(*rows, classes=("run", "jump")):
         (row(2, "b", labels=(-1,)), "label_out_of_range", "label -1"),
         (row(2, "b", labels=(), unknown=("sit",)), "label_out_of_range", r"label 'sit' .*classes.txt \(2 classes\)"),
         (row(2, "b", path="../b.mp4"), "outside_root", r"'../b.mp4' leaves the data set's folder"),
-        (row(2, "b", path="/b.mp4"), "outside_root", "'/b.mp4' leaves"),
+        (row(2, "b", path="/b.mp4"), "outside_root", "'/b.mp4' is an absolute path outside the data set's folder root"),
     ],
 )
 def test_a_row_that_cannot_stand_is_found_with_its_line(second, kind, message):

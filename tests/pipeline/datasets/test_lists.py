@@ -53,7 +53,8 @@ def test_the_official_lists_of_videos_are_read(shared_data, tmp_path):
     make(tmp_path, video_test_list=(official / "video_test_list.txt").read_text())
     listing = read_dataset("lists", tmp_path)
     assert len(listing.videos) == 2 and len(listing.manifest()) == 1  # the same row twice
-    assert [finding.kind for finding in audit_listing(listing, DATASETS["lists"])] == ["repeated_row", "missing_file"]
+    findings = audit_listing(listing, DATASETS["lists"])
+    assert [finding.kind for finding in findings] == ["repeated_row", "no_training_video", "missing_file"]
     (tmp_path / "annotations/video_test_list.txt").write_text(
         (official / "video_test_list_multi_label.txt").read_text()
     )
@@ -89,8 +90,11 @@ def test_the_official_list_of_something_something_is_one_with_offsets(shared_dat
         ("lists", {"train": "a.mp4\n"}, "train.txt, line 1: expected a path and whole numbers, found 'a.mp4'"),
         ("lists", {"train": "a.mp4 1\nframes 20 1\n"}, "line 2: 'frames' is no video file; .* `frame-lists`"),
         ("lists", {"train": "a.mp4 0\n", "val": "a.mp4 0\n"}, "val.txt, line 1: 'a' is in val here and in train in"),
-        ("lists", {"train": "/data/a.mp4 0\n/a.mp4 5\n"}, "line 2: label 5 .*classes.txt"),
+        ("lists", {"train": "data/a.mp4 0\na.mp4 5\n"}, "line 2: label 5 .*classes.txt"),
         ("lists", {"notes": "a.mp4 0\n"}, "holds no list of split 1; its .txt files must have train, val or test"),
+        ("lists", {"train": "a.mp4 0\nb.mp4 1 1\n"}, "line 2: 'videos/b.mp4' has the label 'jump' 2 times"),
+        ("lists", {"train": "/a.mp4 0\n"}, "line 1: '/a.mp4' is an absolute path outside the data set's folder"),
+        ("lists", {"train": f"a.mp4 {'9' * 5000}\n"}, "line 1: at most 10,000 numbers of at most 18 digits may follow"),
         ("frame-lists", {"train": "a 20\n"}, "line 1: expected folder, number of frames, label"),
         ("frame-lists", {"train": "a 0 1\n"}, "line 1: expected folder, number of frames, label"),
         ("frame-lists", {"train_offset": "a 20 1\n"}, "line 1: expected folder, first frame, number of frames, label"),
@@ -100,3 +104,24 @@ def test_wrong_lists_are_named_with_their_line(tmp_path, dataset, lists, message
     (tmp_path / "classes.txt").write_text("run\njump\n")
     with pytest.raises(InputError, match=message):
         read_dataset(dataset, make(tmp_path, **lists)).checked()
+
+
+@pytest.mark.parametrize("label", [1_000_000, 100_000_000, 3_000_000_000, 10**17])
+def test_a_label_that_no_class_list_could_have_is_refused_at_once(tmp_path, label):
+    with pytest.raises(InputError, match=rf"train.txt, line 2: label {label:,} is above 999,999"):
+        read_dataset("lists", make(tmp_path, train=f"a.mp4 0\nb.mp4 {label}\n"))
+
+
+def test_numbers_of_frames_are_not_taken_for_labels(tmp_path):
+    make(tmp_path, train="a.mp4 0 120\nb.mp4 1 75\n")
+    with pytest.raises(InputError, match="train.txt, line 1: every row has two numbers, .*put `multi` into"):
+        read_dataset("lists", tmp_path)
+    (tmp_path / "annotations/train.txt").rename(tmp_path / "annotations/train_multi.txt")
+    assert [row.labels for row in read_dataset("lists", tmp_path).videos] == [(0, 120), (1, 75)]
+    (tmp_path / "annotations/train_multi.txt").write_text("a.mp4 0 1\nb.mp4 1\n")
+    assert read_dataset("lists", tmp_path).multi_label
+
+
+@pytest.mark.parametrize(("name", "split"), [("training", "train"), ("my_valid_list", "val"), ("testing_1", "test")])
+def test_every_usual_word_for_a_split_is_known(tmp_path, name, split):
+    assert read_dataset("lists", make(tmp_path, **{name: "a.mp4 0\n"})).videos[0].split == split

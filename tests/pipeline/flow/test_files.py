@@ -1,5 +1,6 @@
 """Flow in files."""
 
+import os
 import struct
 
 import cv2
@@ -60,13 +61,33 @@ def test_damaged_flo_files_are_refused(tmp_path, content, message):
 
 
 def test_a_missing_flo_file_is_an_input_error(tmp_path):
-    with pytest.raises(InputError, match="No such file"):
+    with pytest.raises(InputError, match="nowhere.flo: the .flo file does not exist"):
         read_flo(tmp_path / "nowhere.flo")
 
 
 def test_writing_into_no_folder_is_a_storage_error(tmp_path):
     with pytest.raises(StorageError, match="cannot be written"):
         write_flo(tmp_path / "nowhere" / "f.flo", np.zeros((2, 2, 2)))
+
+
+def test_a_failed_overwrite_leaves_the_old_flo_file_and_nothing_else(tmp_path, few_bytes_a_file):
+    write_flo(tmp_path / "f.flo", np.ones((2, 2, 2)))
+    with few_bytes_a_file(1000), pytest.raises(StorageError, match=r"f.flo cannot be written \(file too large\)"):
+        write_flo(tmp_path / "f.flo", np.zeros((50, 50, 2)))
+    assert np.array_equal(read_flo(tmp_path / "f.flo"), np.ones((2, 2, 2)))
+    assert os.listdir(tmp_path) == ["f.flo"]
+
+
+@pytest.mark.parametrize("same", ["itself", "hard link", "symbolic link"])
+@pytest.mark.parametrize("number", [0, 1])
+def test_an_input_is_never_overwritten(images, tmp_path, same, number):
+    before, out = images[number].read_bytes(), images[number]
+    if same != "itself":
+        out = tmp_path / "out.png"
+        (out.hardlink_to if same == "hard link" else out.symlink_to)(images[number])
+    with pytest.raises(InputError, match="is also read; give another name to write to"):
+        flow_between_files(*images, output=out)
+    assert images[number].read_bytes() == before
 
 
 @pytest.mark.parametrize("shape", [(4, 4), (4, 4, 3), (0, 4, 2)])
@@ -105,7 +126,7 @@ def test_files_that_do_not_fit_are_refused_before_anything_is_computed(images, t
         ((*images,), {"output": tmp_path / "f.mp4"}, "written as .flo or .png"),
         ((images[0], tmp_path / "small.png"), {}, "50 x 40 and .* 20 x 20"),
         ((images[0], tmp_path / "text.png"), {}, "no image"),
-        ((images[0], tmp_path / "gone.png"), {}, "is not there"),
+        ((images[0], tmp_path / "gone.png"), {}, "gone.png: the image does not exist"),
         ((*images,), {"truth": tmp_path / "small.flo"}, "20 x 20 pixels and the images 50 x 40"),
     ]
     for pair, options, message in cases:
