@@ -44,6 +44,7 @@ class Extraction:
     rows: VideoRows
     num_expected: int
     problem: VideoError | None = None
+    decoding: str | None = None  # sparse or full: how much of the video had to be decoded
 
 
 @dataclass(frozen=True)
@@ -70,11 +71,17 @@ class ShardResult:
 
 def extract_video(job: VideoJob) -> Extraction:
     """Decode, convert and encode one video; raise VideoError when nothing at all comes out."""
-    return _extract_flow(job) if job.modality == "flow" else _extract_frames(job)
+    from pipeline.video import GivenFramesError
+
+    extract = _extract_flow if job.modality == "flow" else _extract_frames
+    try:
+        return extract(job, decoding="sparse")
+    except GivenFramesError:  # some rows were made of pictures that a full decode does not give
+        return extract(job, decoding="full")
 
 
-def _extract_frames(job: VideoJob) -> Extraction:
-    frames = _GoodFrames(job, "rgb24")
+def _extract_frames(job: VideoJob, *, decoding: str) -> Extraction:
+    frames = _GoodFrames(job, "rgb24", decoding)
     index, pts, images, shape = [], [], [], (0, 0)
     for frame in frames:
         images.append(encode_image(frame.data, codec=job.section.codec, quality=job.section.quality))
@@ -85,10 +92,10 @@ def _extract_frames(job: VideoJob) -> Extraction:
     return frames.extraction(rows, num_expected=frames.num_expected(len(images)))
 
 
-def _extract_flow(job: VideoJob) -> Extraction:
+def _extract_flow(job: VideoJob, *, decoding: str) -> Extraction:
     from pipeline.flow import flow_statistics, iter_flow, quantize
 
-    section, frames = job.section, _GoodFrames(job, "gray")
+    section, frames = job.section, _GoodFrames(job, "gray", decoding)
     shown: list[tuple[int, float]] = []
     planes: dict[str, list[bytes]] = {"flow_x": [], "flow_y": []}
     statistics, shape = [], (0, 0)
@@ -134,27 +141,33 @@ def _mean_statistics(statistics: list) -> dict[str, float]:
 class _GoodFrames:
     """Iterates over a video's frames up to where it breaks; `problem` then says why."""
 
-    def __init__(self, job: VideoJob, pixel_format: str) -> None:
-        self._job, self._pixel_format = job, pixel_format
+    def __init__(self, job: VideoJob, pixel_format: str, decoding: str) -> None:
+        from pipeline.video import iter_frames
+
+        self._job, section = job, job.section
+        self._frames = iter_frames(
+            job.path,
+            every_seconds=section.every_seconds,
+            fps=section.fps,
+            size=section.size,
+            pixel_format=pixel_format,
+            max_pixels=job.max_pixels,
+            decoding=decoding,
+        )
         self.problem: VideoError | None = None
 
     def __iter__(self):
-        from pipeline.video import iter_frames
+        from pipeline.video import GivenFramesError
 
         section, count = self._job.section, 0
         try:
-            for frame in iter_frames(
-                self._job.path,
-                every_seconds=section.every_seconds,
-                fps=section.fps,
-                size=section.size,
-                pixel_format=self._pixel_format,
-                max_pixels=self._job.max_pixels,
-            ):
+            for frame in self._frames:
                 if section.max_seconds is not None and self._asked_seconds(frame, count) >= section.max_seconds:
                     return
                 count += 1
                 yield frame
+        except GivenFramesError:
+            raise
         except VideoError as error:
             if not count:
                 raise
@@ -181,7 +194,7 @@ class _GoodFrames:
 
     def extraction(self, rows: VideoRows, *, num_expected: int) -> Extraction:
         """Return the rows with what is known of the break."""
-        return Extraction(rows, num_expected, self.problem)
+        return Extraction(rows, num_expected, self.problem, self._frames.decoding)
 
 
 def extract_shard(job: ShardJob) -> ShardResult:
@@ -249,7 +262,8 @@ def _make_rows(job: ShardJob, record: VideoRecord) -> tuple[LedgerRow, VideoRows
     status = "partial" if extraction.problem else "ok"
     row = _ledger_row(job, record, status=status, problem=extraction.problem, num_expected=extraction.num_expected)
     rows = extraction.rows
-    return replace(row, num_stored=len(rows), stored_bytes=rows.num_bytes(), **rows.statistics), rows
+    stored = {"num_stored": len(rows), "stored_bytes": rows.num_bytes(), "decoding": extraction.decoding}
+    return replace(row, **stored, **rows.statistics), rows
 
 
 def extract_guarded(job: VideoJob, limits: Limits) -> Extraction:

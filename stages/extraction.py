@@ -10,7 +10,7 @@ from pipeline.engine import Progress, Summary, run_extraction
 from pipeline.manifest import Manifest
 from pipeline.parameters import ExtractParameters
 from pipeline.price import Price
-from pipeline.shards.ledger import count_by_status
+from pipeline.shards.ledger import count_by_decoding, count_by_status
 from stages import edge
 
 ROWS_SHOWN = 20
@@ -69,6 +69,7 @@ def summary_record(summary: Summary) -> dict[str, object]:
     return {
         "location": summary.location,
         "status": count_by_status(summary.ledger),
+        "decoding": count_by_decoding(summary.ledger),
         "num_rows": sum(row.num_stored for row in summary.ledger),
         "num_shards": summary.num_shards,
         "num_shards_made": summary.num_shards_made,
@@ -86,7 +87,9 @@ def print_summary(summary: Summary) -> None:
     for modality in dict.fromkeys(row.modality for row in summary.ledger):
         rows = [row for row in summary.ledger if row.modality == modality]
         counts = ", ".join(f"{count} {status}" for status, count in count_by_status(rows).items())
-        kinds.append(f"{modality}: {len(rows)} videos ({counts}), {sum(row.num_stored for row in rows)} rows")
+        num_full = count_by_decoding(rows)["full"]
+        whole = f", {num_full} of them decoded whole" if num_full else ""
+        kinds.append(f"{modality}: {len(rows)} videos ({counts}){whole}, {sum(row.num_stored for row in rows)} rows")
     size, made = edge.human_bytes(summary.stored_bytes), f"{summary.num_shards_made} of {summary.num_shards} shards new"
     edge.out.print(f"{'; '.join(kinds)}; {size}, {made}; {summary.location}", soft_wrap=True, highlight=False)
 

@@ -112,6 +112,12 @@ def count_by_reason(rows: Sequence[LedgerRow]) -> dict[str, int]:
     return dict(Counter(row.reason for row in rows if row.reason).most_common())
 
 
+def count_by_decoding(rows: Sequence[LedgerRow]) -> dict[str, int]:
+    """Return of how many rows' videos only a part was decoded, and of how many all had to be."""
+    counts = Counter(row.decoding for row in rows)
+    return {decoding: counts.get(decoding, 0) for decoding in ("sparse", "full")}
+
+
 def _publish_table(storage: Storage, name: str, rows: list[dict[str, object]], schema: pa.Schema) -> None:
     columns = {column: [_plain(row[column]) for row in rows] for column in schema.names}
     with storage.publish(name) as scratch:

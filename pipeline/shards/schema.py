@@ -78,6 +78,7 @@ LEDGER_SCHEMA = pa.schema(
         ("clipped_share", pa.float64()),
         ("mean_magnitude", pa.float64()),
         ("shard", pa.string()),
+        ("decoding", pa.string()),  # sparse or full; null for failed videos and in older shards
     ]
 )
 
@@ -106,6 +107,7 @@ class LedgerRow:
     clipped_share: float | None = None
     mean_magnitude: float | None = None
     shard: str | None = None
+    decoding: str | None = None  # "full" where nothing less proved which pictures are on screen
 
 
 @dataclass(frozen=True)

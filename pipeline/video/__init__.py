@@ -2,14 +2,17 @@
 
 from pipeline.sampling import grid_times
 from pipeline.video.container import DEFAULT_MAX_PIXELS
-from pipeline.video.frames import Frame, FrameBatch, iter_frames, sample_frames
+from pipeline.video.frames import Decoding, Frame, FrameBatch, FrameStream, GivenFramesError, iter_frames, sample_frames
 from pipeline.video.probe import VideoInfo, probe
 from pipeline.video.write import write_video
 
 __all__ = [
     "DEFAULT_MAX_PIXELS",
+    "Decoding",
     "Frame",
     "FrameBatch",
+    "FrameStream",
+    "GivenFramesError",
     "VideoInfo",
     "expected_times",
     "iter_frames",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import os
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
+from typing import Literal, get_args
 
 import av
 import numpy as np
@@ -20,6 +22,17 @@ from pipeline.video.decoder import TimelineMismatchError, decode_all, decode_run
 from pipeline.video.timeline import PacketRows, Timeline, packet_timeline, read_rows
 
 MAX_FRAMES = 10_000_000  # asked of one video; a hostile header can announce centuries
+_SAMPLED_ROWS = 16  # every so many rows of a picture tell it from others
+
+Decoding = Literal["sparse", "full"]  # only what the frames depend on, or every packet of the stream
+
+
+class GivenFramesError(VideoError):
+    """Frames already handed out are not those of the full decode that took over; all are to be asked for again."""
+
+    def __init__(self, path: object) -> None:
+        message = f"{path}: frames already given differ from a full decode's; ask for them again with decoding='full'"
+        super().__init__("corrupt", message, path=path)
 
 
 @dataclass(frozen=True)
@@ -40,6 +53,7 @@ class FrameBatch:
     frame_index: np.ndarray  # int64 (N,)
     problem: VideoError | None
     num_expected: int
+    decoding: Decoding = "sparse"  # "full": the packets proved nothing, and all of them were decoded
 
     def __post_init__(self) -> None:
         if not len(self.data) == len(self.pts_seconds) == len(self.frame_index):
@@ -52,6 +66,26 @@ class FrameBatch:
         return len(self.data)
 
 
+class FrameStream(Iterator[Frame]):
+    """The iterator that `iter_frames` returns; `decoding` is known once the first frame is out."""
+
+    def __init__(self, extraction: Extraction) -> None:
+        self._extraction = extraction
+        self._frames = _iterate(extraction)
+
+    def __next__(self) -> Frame:
+        return next(self._frames)
+
+    def close(self) -> None:
+        """Let go of the file; no more frames come."""
+        self._frames.close()
+
+    @property
+    def decoding(self) -> Decoding:
+        """Whether the whole stream was decoded to give these frames."""
+        return self._extraction.decoding
+
+
 def iter_frames(
     path: str | os.PathLike,
     *,
@@ -61,19 +95,23 @@ def iter_frames(
     size: tuple[int, int] | int | None = None,
     pixel_format: PixelFormat = "rgb24",
     max_pixels: int = DEFAULT_MAX_PIXELS,
-) -> Iterator[Frame]:
+    decoding: Decoding = "sparse",
+) -> FrameStream:
     """Frames on screen at the times asked for, one by one; every frame once when no times are asked for.
 
     Times are 0, s, 2 s, ... for `every_seconds`, 0, 1/fps, 2/fps, ... for `fps`, both below the duration, or
     `timestamps` in seconds, not falling. A frame comes again when it is still on screen at the next time; the last
     frame stays on screen. `size` is (height, width), or the shorter side alone with the aspect ratio kept, by default
-    the shown size with square pixels. Nothing is deinterlaced.
+    the shown size with square pixels. Nothing is deinterlaced. With `decoding` "sparse" a stream that proves nothing
+    is decoded whole all the same.
 
-    Yields the good frames, then raises VideoError if some frames asked for could not be had. Raises ValueError for
-    options out of range.
+    Yields the good frames, then raises VideoError if some frames asked for could not be had; GivenFramesError where
+    those already given turn out to be others than a full decode's. Raises ValueError for options out of range.
     """
+    if decoding not in get_args(Decoding):
+        raise ValueError(f"decoding is {decoding!r}; it must be one of {', '.join(get_args(Decoding))}")
     request = Request(every_seconds, fps, timestamps, size, pixel_format, max_pixels)
-    return _iterate(Extraction(path, request))
+    return FrameStream(Extraction(path, request, decoding=decoding))
 
 
 def sample_frames(
@@ -168,6 +206,7 @@ class Extraction:
     num_expected: int = 0
     timeline: Timeline | None = None
     rows: PacketRows | None = None
+    decoding: Decoding = "sparse"
 
     def from_packets(self) -> Iterator[Frame]:
         """The frames, decoding only what they depend on. Raises TimelineMismatchError where that goes wrong."""
@@ -184,8 +223,8 @@ class Extraction:
 
     def from_full_decode(self) -> Iterator[Frame]:
         """The frames, decoding everything twice: once for the timeline, once for the pictures."""
-        limit = self.request.max_pixels
-        selected = self._select(decode_timeline(self.path, self.rows, max_pixels=limit))
+        self.decoding, limit = "full", self.request.max_pixels
+        selected = self._select(decode_timeline(self.path, self._known_rows(), max_pixels=limit))
         with open_video(self.path, max_pixels=limit) as (container, stream):
             sound = (picture for picture in decode_all(container, stream) if picture is not None)
             wanted = set(selected.tolist())
@@ -203,6 +242,12 @@ class Extraction:
         )
         message = f"{self.path}: {num_frames} of {self.num_expected} frames, {what}"
         return VideoError(reason, message, path=self.path)
+
+    def _known_rows(self) -> PacketRows:
+        if self.rows is None:
+            with open_video(self.path, max_pixels=self.request.max_pixels) as (container, stream):
+                self.rows = read_rows(self.path, container, stream)
+        return self.rows
 
     def _select(self, timeline: Timeline) -> np.ndarray:
         selected, self.num_expected = select_frames(timeline, self.request, path=self.path)
@@ -233,18 +278,31 @@ class Extraction:
 
 
 def _iterate(extraction: Extraction) -> Iterator[Frame]:
-    num_frames = 0
+    given: list[tuple[int, float, int]] = []
     try:
-        for frame in extraction.from_packets():
-            num_frames += 1
+        for frame in extraction.from_packets() if extraction.decoding == "sparse" else extraction.from_full_decode():
+            given.append(_identity(frame))
             yield frame
     except TimelineMismatchError:
-        for frame in islice(extraction.from_full_decode(), num_frames, None):
-            num_frames += 1
-            yield frame
-    problem = extraction.problem(num_frames)
+        yield from _from_full_decode_after(extraction, given)
+    problem = extraction.problem(len(given))
     if problem is not None:
         raise problem
+
+
+def _from_full_decode_after(extraction: Extraction, given: list[tuple[int, float, int]]) -> Iterator[Frame]:
+    """What comes after the frames `given`, to which it is added; GivenFramesError unless a full decode gives those."""
+    frames = extraction.from_full_decode()
+    if [_identity(frame) for frame in islice(frames, len(given))] != given:
+        raise GivenFramesError(extraction.path)
+    for frame in frames:
+        given.append(_identity(frame))
+        yield frame
+
+
+def _identity(frame: Frame) -> tuple[int, float, int]:
+    """Number, time and a checksum of every sixteenth row: what two equal frames share."""
+    return frame.frame_index, frame.pts_seconds, zlib.crc32(frame.data[::_SAMPLED_ROWS].tobytes())
 
 
 def _collect(extraction: Extraction, frames: Iterator[Frame]) -> FrameBatch:
@@ -264,6 +322,7 @@ def _collect(extraction: Extraction, frames: Iterator[Frame]) -> FrameBatch:
         frame_index=np.array(indices, dtype=np.int64),
         problem=problem,
         num_expected=extraction.num_expected,
+        decoding=extraction.decoding,
     )
 
 

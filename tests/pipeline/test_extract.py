@@ -67,6 +67,8 @@ def test_every_video_of_a_shard_is_in_its_ledger(clip_folder, tmp_path):
     assert sum(fate == ("ok", None) for fate in fates.values()) == 10
     assert all(row.num_stored == row.num_expected for row in ledger if row.status == "ok")
     assert not any(str(clip_folder) in (row.message or "") for row in ledger)
+    assert {row.decoding for row in ledger if row.status == "ok"} == {"sparse"}
+    assert {row.decoding for row in ledger if row.status == "failed"} == {None}
 
 
 def test_a_video_cut_in_half_keeps_its_good_frames(shared_data, tmp_path):

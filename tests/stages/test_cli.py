@@ -37,6 +37,7 @@ def fcvid_shards(shared_data, tmp_path_factory):
 def test_all_fourteen_listed_videos_end_in_the_ledger(fcvid_shards):
     _, summary = fcvid_shards
     assert sum(summary["status"].values()) == 14
+    assert sum(summary["decoding"].values()) == summary["status"]["ok"] + summary["status"]["partial"]
     fates = {row["video_id"]: (row["status"], row["reason"]) for row in summary["not_ok"]}
     assert fates["broken/mIssing_file"] == ("failed", "missing")
     assert fates["broken/tRunc4ted_00"][0] in ("partial", "failed") and fates["broken/tRunc4ted_00"][1] == "truncated"
