@@ -1,6 +1,7 @@
 # make repro   install, run the whole pipeline on the built-in data set, print the results
 # make test    install, run the test-suite
 # make fuzz    1,000 damaged videos through extraction (needs ../shared/data)
+# make exact   5,000 made videos of numbered pictures, each returned picture compared with the one that is due
 # make kills   20 kills each of driver, worker and node, each continued and compared
 PYTHON ?= python3
 VENV := .venv
@@ -11,7 +12,7 @@ export PATH := $(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: install repro test fuzz kills lint clean
+.PHONY: install repro test fuzz exact kills lint clean
 
 install: $(STAMP)
 
@@ -30,6 +31,9 @@ test: install
 
 fuzz: install
 	TDN_DATA_MUTATIONS=1000 python -m pytest tests/pipeline/test_fuzz.py
+
+exact: install
+	TDN_DATA_EXACT=5000 python -m pytest tests/pipeline/video/test_exact.py
 
 kills: install
 	TDN_DATA_KILLS=20 python -m pytest tests/pipeline/test_kills.py

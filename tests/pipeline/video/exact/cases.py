@@ -1,0 +1,203 @@
+"""Cases: one stream in one container with one timing, flags and damage, each with a name that makes it again.
+
+h264-b2-gop12 : mkv : ptsdts : own : cut0.7
+stream          container timing flags damage
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from tests.pipeline.video.exact.damage import DAMAGES, Damage
+from tests.pipeline.video.exact.files import (
+    CONTAINERS,
+    TIMINGS,
+    Container,
+    Plan,
+    Stamped,
+    Timing,
+    make_plan,
+    stamp,
+    write,
+)
+from tests.pipeline.video.exact.streams import CODINGS, Stream, codec_of, encoded
+
+FLAGS = ("own", "all", "none")
+_INDEXED = ("mp4", "mp4end", "mov", "3gp", "avi", "mkv", "webm", "flv", "nut")  # keep flags of keys
+
+# (stream, container, timing, flags, damage), * for any: what muxers refuse, or FFmpeg itself shows otherwise.
+_IMPOSSIBLE = (
+    ("vp8-hidden", "avi", "*", "*", "*"),
+    ("vp8-hidden", "ivf", "*", "*", "*"),
+    ("gif", "gif", "ntsc", "*", "*"),
+    ("gif", "gif", "fast", "*", "*"),
+    ("*", "nut", "edit", "*", "*"),
+    ("*", "flv", "edit", "*", "*"),
+    ("*", "mxf", "*", "*", "headless*"),
+    ("mpeg1-b2-gop12", "*", "edit", "*", "*"),  # FFmpeg itself shows a picture that the edit list cuts away
+    ("*", "*", "edit", "all", "*"),  # FFmpeg never reads what such a file has before the first "key" shown
+    ("png", "*", "*", "none", "*"),  # FFmpeg takes PNG pictures that are no keys for differences
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """The names of its parts."""
+
+    stream: str
+    container: str
+    timing: str = "cfr"
+    flags: str = "own"
+    damage: str = "intact"
+
+    def __str__(self) -> str:
+        return ":".join((self.stream, self.container, self.timing, self.flags, self.damage))
+
+    @classmethod
+    def parse(cls, name: str) -> Case:
+        """The case of that name."""
+        return cls(*name.split(":"))
+
+
+def every_case() -> Iterator[Case]:
+    """All combinations that can be made, about 100,000."""
+    for stream in CODINGS:
+        for container in CONTAINERS.values():
+            if codec_of(stream) not in container.codecs:
+                continue
+            for timing in TIMINGS.values():
+                if not _fits(container, timing):
+                    continue
+                for flags in FLAGS if container.name in _INDEXED else FLAGS[:1]:
+                    for damage in DAMAGES.values():
+                        case = Case(stream, container.name, timing.name, flags, damage.name)
+                        if _makes_sense(case) and not _is_impossible(case):
+                            yield case
+
+
+def choose(number: int, seed: int = 0) -> list[Case]:
+    """So many cases of all, chosen so that each value of each part comes about equally often."""
+    generator = random.Random(seed)
+    cases = list(every_case())
+    generator.shuffle(cases)
+    seen: dict[tuple[str, str], int] = {}
+    chosen: list[Case] = []
+    window = 40
+    while cases and len(chosen) < number:
+        candidates = range(max(len(cases) - window, 0), len(cases))
+        best = min(candidates, key=lambda at: sum(seen.get(part, 0) * weight for part, weight in _parts(cases[at])))
+        case = cases.pop(best)
+        for part, _ in _parts(case):
+            seen[part] = seen.get(part, 0) + 1
+        chosen.append(case)
+    return chosen
+
+
+def _parts(case: Case) -> tuple[tuple[tuple[str, str], float], ...]:
+    return (
+        (("stream", case.stream), 3.0),
+        (("container", case.container), 1.5),
+        (("timing", case.timing), 1.0),
+        (("flags", case.flags), 0.1),
+        (("damage", case.damage), 1.5 if case.damage != "intact" else 0.1),
+        (("pair", f"{codec_of(case.stream)} {case.container}"), 4.0),
+    )
+
+
+def _fits(container: Container, timing: Timing) -> bool:
+    if container.regular and not timing.regular:
+        return False
+    if container.steady and not timing.steady:
+        return False
+    return container.audio is not None or not timing.audio
+
+
+def _makes_sense(case: Case) -> bool:
+    """Whether it is known what is due after the damage."""
+    container, timing, damage = CONTAINERS[case.container], TIMINGS[case.timing], DAMAGES[case.damage]
+    if damage.only and container.name not in damage.only:
+        return False
+    if damage.name == "intact":
+        return True
+    if case.flags == "none" and codec_of(case.stream) not in _READABLE:
+        return False  # nothing tells where decoding can go on
+    # Times in the order of decoding move to other pictures where a packet is gone.
+    moved = timing.stamps == "decode" or container.steady or container.name == "avi"
+    return not (moved and CODINGS[case.stream].reorders) or damage.name.startswith(("flip", "cut"))
+
+
+def _is_impossible(case: Case) -> bool:
+    names = (case.stream, case.container, case.timing, case.flags, case.damage)
+    return any(all(fnmatchcase(name, rule) for rule, name in zip(rules, names, strict=True)) for rules in _IMPOSSIBLE)
+
+
+def make(case: Case, folder: Path) -> tuple[Path, Stream, Plan]:
+    """Write the file of a case into `folder`: its path, its stream and what is due from it."""
+    stream, container, timing = encoded(case.stream), CONTAINERS[case.container], TIMINGS[case.timing]
+    damage, generator = DAMAGES[case.damage], random.Random(str(case))
+    plan, packets = make_plan(stream, container, timing), stamp(stream, timing)
+    act, spoiling = damage.packets, damage.spoiling
+    if spoiling is not None:
+        act = spoiling.before if container.in_band else spoiling.mark
+    if act is not None:
+        packets = act(packets, generator)
+        plan = _damaged(plan, packets, damage, stream, container)
+        packets = [entry for entry in packets if entry.state != "gone"]
+    path = folder / f"clip{container.suffix}"
+    write(path, stream, container, timing, packets, flags=case.flags)
+    if spoiling is not None and not container.in_band:
+        spoiling.after(path, generator)
+    if damage.file is not None:
+        plan = damage.file(path, stream, container, plan)
+    return path, stream, plan
+
+
+def _damaged(plan: Plan, packets: list[Stamped], damage: Damage, stream: Stream, container: Container) -> Plan:
+    evident = _is_evident(damage, stream, container)
+    return replace(
+        plan,
+        lost=_numbers(packets, "gone", "lost"),
+        doubtful=_numbers(packets, "doubtful"),
+        evident=evident,
+        from_first=damage.headless and (not container.announces or damage.name.startswith("headless")),
+        silent=damage.tells == "nobody" or not (evident or stream.codec in _INDEPENDENT or damage.headless),
+    )
+
+
+_READABLE = ("h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4", "h263", "flv1", "vp8", "vp9")  # say what is a key
+_INDEPENDENT = ("mjpeg", "prores", "dnxhd", "huffyuv", "ffvhuff", "magicyuv", "png", "gif")  # every picture by itself
+_PLAIN = (
+    "huffyuv",
+    "ffvhuff",
+    "magicyuv",
+    "svq1",
+    "cinepak",
+    "msvideo1",
+    "flashsv",
+    "zmbv",
+    "qtrle",
+    "gif",
+    "asv1",
+    "h261",
+)  # any bytes are a picture to them
+_NUMBERING = ("h264", "hevc", "mpeg1video", "mpeg2video")  # a picture that is missing leaves a hole in the numbers
+
+
+def _is_evident(damage: Damage, stream: Stream, container: Container) -> bool:
+    """Whether the file itself tells that something is lost."""
+    if damage.spoiling is not None and stream.codec in _PLAIN:
+        return False
+    if damage.tells == "always":
+        return not damage.headless or (container.announces and not damage.name.startswith("headless"))
+    return damage.tells == "numbered" and stream.codec in _NUMBERING
+
+
+def _numbers(packets: list[Stamped], *states: str) -> frozenset[int]:
+    return frozenset(entry.number for entry in packets if entry.state in states and entry.number is not None)
+
+
+__all__ = ["Case", "Container", "choose", "every_case", "make"]

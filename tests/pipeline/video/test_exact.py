@@ -1,0 +1,40 @@
+"""Every picture is the one that is due: numbered pictures through every codec, container, timing and damage.
+
+A few hundred cases here; `make exact` runs thousands (TDN_DATA_EXACT=3000). One alone, by its name in the report:
+
+    TDN_DATA_EXACT_CASES="h264-b2-gop12:mkv:ptsdts:own:cut0.7" python -m pytest tests/pipeline/video/test_exact.py
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import av
+import pytest
+
+from tests.pipeline.video.exact.cases import Case, choose, make
+from tests.pipeline.video.exact.oracle import complaints
+
+KNOWN = frozenset((Path(__file__).parent / "exact" / "known.txt").read_text().split())  # wrong until they are fixed
+NUM_CASES = int(os.environ.get("TDN_DATA_EXACT", "300"))
+NAMED = os.environ.get("TDN_DATA_EXACT_CASES", "").split()
+CASES = [Case.parse(name) for name in NAMED] or choose(NUM_CASES)
+
+
+@pytest.fixture(autouse=True)
+def quiet_decoders():
+    """FFmpeg writes a line about each damaged picture."""
+    level = av.logging.get_level()
+    av.logging.set_level(av.logging.PANIC)
+    yield
+    av.logging.set_level(level)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_each_picture_is_the_one_that_is_due(case, tmp_path):
+    path, stream, plan = make(case, tmp_path)
+    found = complaints(path, stream, plan, seed=str(case))
+    if found and str(case) in KNOWN:
+        pytest.xfail(found[0])
+    assert not found, f"{case}\n" + "\n".join(found)
