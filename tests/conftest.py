@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -45,6 +48,29 @@ def write_clip(
     frames = np.stack([texture[:, number : number + width] for number in range(num_frames)])
     path.parent.mkdir(parents=True, exist_ok=True)
     write_video(path, frames, fps=fps)
+
+
+def python_on_a_small_disk(folder: Path, num_bytes: int, script: str) -> str:
+    """Run a Python script where `folder` is a disk of so many bytes; return what it printed.
+
+    The disk is mounted in a namespace of the script's own: nobody else sees it, and it is gone when the script ends.
+    Skips the test where the system allows no such namespace.
+    """
+    namespace = ["unshare", "--mount", "--map-root-user"]
+    if not shutil.which("unshare") or subprocess.run([*namespace, "true"], capture_output=True).returncode:
+        pytest.skip("this system allows no mount namespaces, which a small disk is made in")
+    mount = f'mount -t tmpfs -o size={num_bytes} tmpfs "$0" && exec "$@"'
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[1])}
+    command = [*namespace, "sh", "-c", mount, str(folder), sys.executable, "-c", script]
+    result = subprocess.run(command, env=environment, text=True, capture_output=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+@pytest.fixture
+def on_a_small_disk() -> Callable[[Path, int, str], str]:
+    """The function `python_on_a_small_disk`."""
+    return python_on_a_small_disk
 
 
 @pytest.fixture(scope="session")

@@ -60,7 +60,8 @@ def test_progress_counts_each_video_once(made):
 
 
 def test_flow_on_gpus_is_made_by_actors_that_survive_a_kill(clip_folder, made, gpu_cluster, tmp_path):
-    seen, killer = set(), threading.Thread(target=lambda: seen.add(kill_first("ray::_GpuActor")))
+    seen = set()
+    killer = threading.Thread(target=lambda: seen.add(kill_first("ray::_GpuActor", of=gpu_cluster)))
     killer.start()
     results = run_jobs(
         jobs_for(clip_folder, tmp_path), num_workers=None, ray_address=gpu_cluster.address, on_done=lambda count: None
@@ -70,17 +71,30 @@ def test_flow_on_gpus_is_made_by_actors_that_survive_a_kill(clip_folder, made, g
     assert hashes(tmp_path) == made[0]
 
 
-def kill_first(name, *, patience_seconds=60):
-    """Kill the first process that works in an actor's `extract`; return its pid, None if none came."""
+def kill_first(name, *, of, patience_seconds=60):
+    """Kill the cluster's first process that works in an actor's `extract`; return its pid, None if none came.
+
+    Others on this machine may run actors of the same name: only what this cluster's own raylets started is looked at.
+    """
     deadline = time.monotonic() + patience_seconds
     while time.monotonic() < deadline:
-        for process in psutil.process_iter():
+        for process in workers_of(of):
             with contextlib.suppress(psutil.Error):
                 if f"{name}.extract" in " ".join(process.cmdline()):
                     process.kill()
                     return process.pid
         time.sleep(0.05)
     return None
+
+
+def workers_of(cluster):
+    """The processes below the raylets that this test started."""
+    found = []
+    for node in cluster.list_all_nodes():
+        for raylet in node.all_processes["raylet"]:
+            with contextlib.suppress(psutil.Error):
+                found += psutil.Process(raylet.process.pid).children(recursive=True)
+    return found
 
 
 def test_only_our_flow_wants_a_gpu(clip_folder, tmp_path):
