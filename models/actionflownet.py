@@ -33,6 +33,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.backbones import build_backbone
+from models.backbones.convolution import Convolution2d
 from models.backbones.resnet import ResNet
 from models.backbones.resnet3d import extend_to_time
 from models.frames import check_count, remove_classifier
@@ -366,7 +367,7 @@ def _build_deconvolution(num_inputs: int, num_outputs: int, *, over_time: bool) 
 
 
 def _build_prediction(num_inputs: int, *, over_time: bool) -> nn.Module:
-    layer = nn.Conv3d if over_time else nn.Conv2d
+    layer = nn.Conv3d if over_time else Convolution2d
     return layer(num_inputs, 2, 3, padding=1)
 
 
@@ -384,5 +385,5 @@ def _remove_stem(network: ResNet) -> None:
     first = network.layer1[0]
     width = first.bn1.num_features
     outputs = width * type(first).expansion
-    shortcut = nn.Sequential(nn.Conv2d(2, outputs, 1, bias=False), nn.BatchNorm2d(outputs))
+    shortcut = nn.Sequential(Convolution2d(2, outputs, 1, bias=False), nn.BatchNorm2d(outputs))
     network.layer1[0] = type(first)(2, width, stride=1, downsample=shortcut)

@@ -32,6 +32,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.backbones.convolution import Convolution2d
 from models.frames import FrameNetwork, check_count, remove_classifier
 
 WINDOW, STEP = 10, 5  # frames (section 3.3.1)
@@ -153,7 +154,7 @@ class TimeConvolution(PoolingNetwork):
     def __init__(self, *, num_classes: int, **options: object) -> None:
         super().__init__(num_classes=num_classes, **options)
         # a 10 x 3 x 3 kernel over frames stepped by five is a 3 x 3 kernel over windows stacked as channels
-        self.convolution = nn.Conv2d(WINDOW * self.backbone.num_features, NUM_KERNELS, 3, padding=1)
+        self.convolution = Convolution2d(WINDOW * self.backbone.num_features, NUM_KERNELS, 3, padding=1)
         nn.init.kaiming_normal_(self.convolution.weight, mode="fan_out", nonlinearity="relu")
         nn.init.zeros_(self.convolution.bias)
         _set_first_layer(self.fully_connected, NUM_KERNELS * self.grid**2)

@@ -25,6 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.backbones.base import init_weights
+from models.backbones.convolution import Convolution2d
 
 LONG_TERM_FUSIONS = ("attention", "add", "channel_attention")
 SHORT_TERM_FUSIONS = ("add", "attention", "residual_attention", "channel_attention", "residual_channel_attention")
@@ -35,7 +36,7 @@ class NormalizedConvolution(nn.Module):
 
     def __init__(self, num_inputs: int, num_outputs: int, size: int) -> None:
         super().__init__()
-        self.convolution = nn.Conv2d(num_inputs, num_outputs, size, padding=size // 2, bias=False)
+        self.convolution = Convolution2d(num_inputs, num_outputs, size, padding=size // 2, bias=False)
         self.norm = nn.BatchNorm2d(num_outputs)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -115,7 +116,7 @@ class LongTermDifference(nn.Module):
         self.bidirectional, self.fusion = bidirectional, fusion
         reduced = max(channels // reduction, 1)
         self.reduce = NormalizedConvolution(channels, reduced, 1)
-        self.align = nn.Conv2d(reduced, reduced, 3, padding=1, groups=reduced, bias=False)
+        self.align = Convolution2d(reduced, reduced, 3, padding=1, groups=reduced, bias=False)
         self.full_scale = NormalizedConvolution(reduced, reduced, 3) if num_scales > 1 else None
         self.half_scale = NormalizedConvolution(reduced, reduced, 3) if num_scales > 2 else None
         self.expand = NormalizedConvolution(reduced, channels, 1)
@@ -177,7 +178,7 @@ def attended(x: Tensor, motions: Sequence[Tensor]) -> Tensor:
     return torch.addcmul(x, x, out, value=share, out=out if out.shape == x.shape else None)
 
 
-class MotionConvolution(nn.Conv2d):
+class MotionConvolution(Convolution2d):
     """A residual block's second convolution with L-TDM and the temporal convolution before it, where it has them.
 
     It takes over `convolution`'s weight under the same name, so that image weights still load.
@@ -210,7 +211,9 @@ class ShortTermFusion(nn.Module):
         self.squeeze = None
         if "channel" in fusion:
             reduced = max(channels // reduction, 1)
-            self.squeeze = nn.Sequential(nn.Conv2d(channels, reduced, 1), nn.ReLU(), nn.Conv2d(reduced, channels, 1))
+            self.squeeze = nn.Sequential(
+                Convolution2d(channels, reduced, 1), nn.ReLU(), Convolution2d(reduced, channels, 1)
+            )
             init_weights(self.squeeze)
 
     def forward(self, x: Tensor, motion: Tensor) -> Tensor:

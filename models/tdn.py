@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from models.backbones import build_backbone
+from models.backbones.convolution import Convolution2d
 from models.tsn import count_channels, stack_snippets
 
 INPUT = "input"
@@ -118,7 +119,7 @@ class ConvolvedSum(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.convolution = nn.Conv2d(channels, channels, 1, bias=False)
+        self.convolution = Convolution2d(channels, channels, 1, bias=False)
         nn.init.dirac_(self.convolution.weight)
 
     def forward(self, x: Tensor, difference: Tensor) -> Tensor:
@@ -131,7 +132,7 @@ class GatedSum(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.gate = nn.Conv2d(2 * channels, channels, 1)
+        self.gate = Convolution2d(2 * channels, channels, 1)
         nn.init.zeros_(self.gate.weight)
         nn.init.zeros_(self.gate.bias)
 

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.backbones.base import Backbone, Layer, init_weights
+from models.backbones.convolution import Convolution2d
 
 # name -> position in `features` (a convolution is followed by its ReLU)
 POSITIONS = {"conv1": 0, "pool1": 2, "conv2": 3, "pool2": 5, "conv3": 6, "conv4": 8, "conv5": 10, "pool5": 12}
@@ -63,4 +64,4 @@ class AlexNet(Backbone):
 
 
 def _convolution(num_inputs: int, num_outputs: int, size: int, *, stride: int = 1, padding: int) -> list[nn.Module]:
-    return [nn.Conv2d(num_inputs, num_outputs, size, stride, padding), nn.ReLU(inplace=True)]
+    return [Convolution2d(num_inputs, num_outputs, size, stride, padding), nn.ReLU(inplace=True)]

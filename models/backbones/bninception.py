@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.backbones.base import IMAGENET_MEAN, IMAGENET_STD, Backbone, Layer, fold_input, init_weights
+from models.backbones.convolution import Convolution2d
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class BNInception(Backbone):
 
     def _add(self, name: str, num_inputs: int, num_outputs: int, size: int, *, stride: int = 1) -> None:
         """Register one convolution and its batch normalisation under the public files' names."""
-        self.add_module(name, nn.Conv2d(num_inputs, num_outputs, size, stride, padding=size // 2))
+        self.add_module(name, Convolution2d(num_inputs, num_outputs, size, stride, padding=size // 2))
         self.add_module(f"{name}_bn", nn.BatchNorm2d(num_outputs))
 
     def _add_block(self, name: str, block: Block, channels: int) -> None:

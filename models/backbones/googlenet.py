@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.backbones.base import IMAGENET_MEAN, IMAGENET_STD, Backbone, Layer, fold_input, init_weights
+from models.backbones.convolution import Convolution2d
 
 # block -> 1x1, (reduction, 3x3), (reduction, "5x5"), projection after the pooling; paper, table 1
 BLOCKS = {
@@ -45,7 +46,7 @@ class Convolution(nn.Module):
 
     def __init__(self, num_inputs: int, num_outputs: int, size: int, *, stride: int = 1) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(num_inputs, num_outputs, size, stride, padding=size // 2, bias=False)
+        self.conv = Convolution2d(num_inputs, num_outputs, size, stride, padding=size // 2, bias=False)
         self.bn = nn.BatchNorm2d(num_outputs, eps=0.001)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from models.backbones.base import Backbone, Layer, init_weights
+from models.backbones.convolution import Convolution2d
 
 
 def _convolution(num_inputs: int, num_outputs: int, size: int, *, stride: int = 1) -> nn.Conv2d:
-    return nn.Conv2d(num_inputs, num_outputs, size, stride, padding=size // 2, bias=False)
+    return Convolution2d(num_inputs, num_outputs, size, stride, padding=size // 2, bias=False)
 
 
 class BasicBlock(nn.Module):
@@ -82,7 +83,7 @@ class ResNet(Backbone):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, width, 7, 2, padding=3, bias=False)
+        self.conv1 = Convolution2d(in_channels, width, 7, 2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, 2, padding=1)

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.backbones.base import Backbone, Layer, init_weights
+from models.backbones.convolution import Convolution2d
 
 # channels and number of 3x3 convolutions of each group; a 2x2 pooling ends it
 GROUPS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
@@ -28,7 +29,7 @@ class VGG16(Backbone):
         steps, channels = [], in_channels
         for width, count in GROUPS:
             for _ in range(count):
-                steps += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU(inplace=True)]
+                steps += [Convolution2d(channels, width, 3, padding=1), nn.ReLU(inplace=True)]
                 channels = width
             steps.append(nn.MaxPool2d(2))
         self.num_features = channels
