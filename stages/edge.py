@@ -9,8 +9,9 @@ import logging
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, is_dataclass
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -18,21 +19,25 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
-from rich.text import Text
 
 from pipeline.errors import InputError, PipelineError
+from stages.progress import show_progress
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 
 out = Console()
 err = Console(stderr=True)
+progress = partial(show_progress, err)
 
 
 @contextlib.contextmanager
 def messages() -> Iterator[None]:
-    """Turn what the pipeline understands into one sentence on stderr and an exit code; let the rest be seen."""
+    """Turn what the pipeline understands into one sentence on stderr and an exit code; let the rest be seen.
+
+    Log lines of the libraries appear on stderr, too: every command and every stage works inside this.
+    """
+    log_to_console()
     try:
         yield
     except InputError as error:
@@ -61,30 +66,6 @@ def log_to_console() -> None:
     logging.basicConfig(level=logging.INFO, handlers=[handler], format="%(message)s")
     for noisy in ("numba", "fsspec", "asyncio", "matplotlib", "PIL"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-
-
-class _Rate(ProgressColumn):
-    """Things per second."""
-
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:.1f}/s", style="progress.data.speed")
-
-
-@contextlib.contextmanager
-def progress(description: str, *, total: int | None = None) -> Iterator[Callable[..., None]]:
-    """Show a bar with count, rate and time left on stderr.
-
-    Gives a function: `update(number done, new total or None, description=new words or None)`.
-    """
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
-    with Progress(*columns, console=err) as bars:
-        task = bars.add_task(description, total=total)
-
-        def update(done: int, new_total: int | None = None, *, description: str | None = None) -> None:
-            bars.update(task, completed=done, total=new_total, description=description)  # None leaves what is there
-
-        yield update
 
 
 def make_room(path: Path | None) -> None:

@@ -17,7 +17,7 @@ def main(model: str, modality: str) -> None:
     with edge.messages(), edge.wrong_arguments():
         params = load_params()
         reader, folder = params.open_shards(modality), RUNS / f"{model}-{modality}"
-        with edge.progress(f"{model} {modality}") as update:
+        with edge.progress(f"{model} {modality}", unit="videos") as update:
             scores = evaluate(reader, folder / "checkpoint.pt", config=params.evaluate, on_video=update)
         metrics = write_results(folder, scores, reader.info, list_split=params.dataset.list_split)
     split = params.evaluate.split_of(reader.info.name)

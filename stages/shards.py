@@ -12,7 +12,6 @@ from stages.params import MANIFEST, SHARDS, load_params
 
 def main(modality: str) -> None:
     """Run the stage; continue where an interrupted one stopped, replace what other parameters made."""
-    edge.log_to_console()
     with edge.messages():
         params = load_params()
         summary = extract_manifest(

@@ -34,14 +34,16 @@ def main(model: str, modality: str) -> None:
         reader = params.open_shards(modality)
         flow = params.open_shards("flow") if config.needs_flow else None
         live = Live(dir=str(folder / "training"), dvcyaml=None, save_dvc_exp=False, report=None)
-        with live, edge.progress(f"{model} {modality}", total=config.epochs) as update:
+        with live, edge.progress(f"{model} {modality}", total=config.epochs, unit="epochs") as update:
 
             def on_epoch(report: EpochReport) -> None:
                 for name in LOGGED:
                     if getattr(report, name) is not None:
                         live.log_metric(name, getattr(report, name))
                 live.next_step()
-                update(report.epoch)
+                known = {name: getattr(report, name) for name in LOGGED if getattr(report, name) is not None}
+                note = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in known.items())
+                update(report.epoch, note=note, say=True)
 
             train(reader, model, config=config, out=folder / "checkpoint.pt", flow=flow, on_epoch=on_epoch)
 
