@@ -45,6 +45,7 @@ class Extraction:
     num_expected: int
     problem: VideoError | None = None
     decoding: str | None = None  # sparse or full: how much of the video had to be decoded
+    note: str | None = None  # what of the file is not read at all
 
 
 @dataclass(frozen=True)
@@ -194,7 +195,7 @@ class _GoodFrames:
 
     def extraction(self, rows: VideoRows, *, num_expected: int) -> Extraction:
         """Return the rows with what is known of the break."""
-        return Extraction(rows, num_expected, self.problem, self._frames.decoding)
+        return Extraction(rows, num_expected, self.problem, self._frames.decoding, self._frames.note)
 
 
 def extract_shard(job: ShardJob) -> ShardResult:
@@ -263,7 +264,8 @@ def _make_rows(job: ShardJob, record: VideoRecord) -> tuple[LedgerRow, VideoRows
     row = _ledger_row(job, record, status=status, problem=extraction.problem, num_expected=extraction.num_expected)
     rows = extraction.rows
     stored = {"num_stored": len(rows), "stored_bytes": rows.num_bytes(), "decoding": extraction.decoding}
-    return replace(row, **stored, **rows.statistics), rows
+    message = "; ".join(words for words in (row.message, extraction.note) if words) or None
+    return replace(row, message=message, **stored, **rows.statistics), rows
 
 
 def extract_guarded(job: VideoJob, limits: Limits) -> Extraction:

@@ -75,14 +75,15 @@ def summary_record(summary: Summary) -> dict[str, object]:
         "num_shards_made": summary.num_shards_made,
         "stored_bytes": summary.stored_bytes,
         "not_ok": [asdict(row) for row in summary.ledger if row.status != "ok"],
+        "notes": {row.path: row.message for row in summary.ledger if row.status == "ok" and row.message},
     }
 
 
 def print_summary(summary: Summary) -> None:
-    """Print the rows that are not ok, then one line that says how it ended."""
-    not_ok = [row for row in summary.ledger if row.status != "ok"]
-    if not_ok:
-        print_failures(not_ok)
+    """Print the rows that are not ok or have a note, then one line that says how it ended."""
+    worth_a_line = [row for row in summary.ledger if row.status != "ok" or row.message]
+    if worth_a_line:
+        print_failures(worth_a_line)
     kinds = []
     for modality in dict.fromkeys(row.modality for row in summary.ledger):
         rows = [row for row in summary.ledger if row.modality == modality]
@@ -95,10 +96,11 @@ def print_summary(summary: Summary) -> None:
 
 
 def print_failures(rows: list) -> None:
-    """Print ledger rows that are not ok, a line each, the first `ROWS_SHOWN` of them."""
+    """Print ledger rows, a line each, the first `ROWS_SHOWN` of them."""
     for row in rows[:ROWS_SHOWN]:
         stored = f", {row.num_stored} of {row.num_expected} stored" if row.num_stored else ""
-        words = f"{row.modality}  {row.path}  {row.reason}{stored}: {row.message}"
+        kind = f"  {row.reason}{stored}" if row.reason else ""
+        words = f"{row.modality}  {row.path}{kind}: {row.message}"
         edge.out.print(f"[bold]{row.status:7}[/] {escape(words)}", soft_wrap=True, highlight=False)
     if len(rows) > ROWS_SHOWN:
         edge.out.print(f"and {len(rows) - ROWS_SHOWN} more; ledger.parquet has them all.")

@@ -89,7 +89,10 @@ STATUSES = ("ok", "partial", "failed")
 
 @dataclass(frozen=True)
 class LedgerRow:
-    """One video's fate in one modality. `status` is ok, partial or failed; `reason` one of VideoError.REASONS."""
+    """One video's fate in one modality. `status` is ok, partial or failed; `reason` one of VideoError.REASONS.
+
+    The `message` of a row that is ok tells what of its file is not read at all.
+    """
 
     video_id: str
     modality: str

@@ -14,7 +14,7 @@ import av
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from pipeline.video.container import format_names, open_video
+from pipeline.video.container import format_names, open_video, read_packets
 from pipeline.video.structure import is_fragmented, is_shorter_than_its_structure
 
 _ANNOUNCING = {"avi", "matroska", "webm", "flv", "asf"}  # their durations are written, not estimated
@@ -94,7 +94,7 @@ def _last_moment(path: str | os.PathLike) -> float:
     end = 0.0
     with open_video(path) as (container, _):
         try:
-            for packet in container.demux():
+            for packet in read_packets(container):
                 if packet.pts is not None:
                     end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
         except av.FFmpegError:

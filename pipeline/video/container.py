@@ -62,9 +62,14 @@ def check_pixels(num_pixels: int, *, max_pixels: int, path: object) -> None:
         raise VideoError("too_large", f"{path}: a picture has {num_pixels:,} pixels, {max_pixels:,} allowed", path=path)
 
 
-def read_packets(container: InputContainer, stream: VideoStream) -> Iterator[av.Packet]:
-    """The stream's packets in file order. Empty ones, which mean "as before" in AVI, are left out."""
-    return (packet for packet in container.demux(stream) if packet.size)
+def read_packets(container: InputContainer, *streams: VideoStream) -> Iterator[av.Packet]:
+    """Packets of `streams`, by default of all, in file order, without empty ones, which mean "as before" in AVI."""
+    try:
+        for packet in container.demux(*streams):
+            if packet.size:
+                yield packet
+    except IndexError:
+        return  # PyAV stumbles, after the last packet, over streams that began in the middle of the file
 
 
 def flags_incomplete_packets(container: InputContainer) -> bool:

@@ -13,12 +13,14 @@ from typing import Literal, get_args
 
 import av
 import numpy as np
+from av.container import InputContainer
 
 from pipeline.errors import VideoError
 from pipeline.sampling import FLOAT_NOISE_SECONDS, frames_at, grid_count, grid_times, grid_tolerance
 from pipeline.video.container import DEFAULT_MAX_PIXELS, check_pixels, open_video, pixel_aspect, read_packets
 from pipeline.video.convert import PIXEL_FORMATS, Converter, PixelFormat, shown_geometry
 from pipeline.video.decoder import TimelineMismatchError, decode_all, decode_runs, decode_timeline
+from pipeline.video.joined import part_left_out
 from pipeline.video.timeline import PacketRows, Timeline, packet_timeline, read_rows
 
 MAX_FRAMES = 10_000_000  # asked of one video; a hostile header can announce centuries
@@ -54,6 +56,7 @@ class FrameBatch:
     problem: VideoError | None
     num_expected: int
     decoding: Decoding = "sparse"  # "full": the packets proved nothing, and all of them were decoded
+    note: str | None = None  # what of the file is not read at all
 
     def __post_init__(self) -> None:
         if not len(self.data) == len(self.pts_seconds) == len(self.frame_index):
@@ -67,7 +70,7 @@ class FrameBatch:
 
 
 class FrameStream(Iterator[Frame]):
-    """The iterator that `iter_frames` returns; `decoding` is known once the first frame is out."""
+    """The iterator that `iter_frames` returns; `decoding` and `note` are known once the first frame is out."""
 
     def __init__(self, extraction: Extraction) -> None:
         self._extraction = extraction
@@ -84,6 +87,11 @@ class FrameStream(Iterator[Frame]):
     def decoding(self) -> Decoding:
         """Whether the whole stream was decoded to give these frames."""
         return self._extraction.decoding
+
+    @property
+    def note(self) -> str | None:
+        """What of the file is not read at all, as a sentence; None where nothing is known of any."""
+        return self._extraction.note
 
 
 def iter_frames(
@@ -207,12 +215,12 @@ class Extraction:
     timeline: Timeline | None = None
     rows: PacketRows | None = None
     decoding: Decoding = "sparse"
+    note: str | None = None
 
     def from_packets(self) -> Iterator[Frame]:
         """The frames, decoding only what they depend on. Raises TimelineMismatchError where that goes wrong."""
         with open_video(self.path, max_pixels=self.request.max_pixels) as (container, stream):
-            rows = read_rows(self.path, container, stream)
-            self.rows = rows
+            rows = self._read(container, stream)
             timeline = packet_timeline(self.path, container, stream, rows)
             if timeline is None:
                 raise TimelineMismatchError("the packets' timestamps are not to be believed")
@@ -246,7 +254,12 @@ class Extraction:
     def _known_rows(self) -> PacketRows:
         if self.rows is None:
             with open_video(self.path, max_pixels=self.request.max_pixels) as (container, stream):
-                self.rows = read_rows(self.path, container, stream)
+                self._read(container, stream)
+        return self.rows
+
+    def _read(self, container: InputContainer, stream: av.VideoStream) -> PacketRows:
+        self.rows = read_rows(self.path, container, stream)
+        self.note = part_left_out(self.path, container, stream)
         return self.rows
 
     def _select(self, timeline: Timeline) -> np.ndarray:
@@ -323,6 +336,7 @@ def _collect(extraction: Extraction, frames: Iterator[Frame]) -> FrameBatch:
         problem=problem,
         num_expected=extraction.num_expected,
         decoding=extraction.decoding,
+        note=extraction.note,
     )
 
 

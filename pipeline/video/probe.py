@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from itertools import chain
 
 import av
 from av.container import InputContainer
@@ -15,6 +16,7 @@ from pipeline.video.container import (
     nothing_decodes,
     open_video,
     pixel_aspect,
+    read_packets,
 )
 from pipeline.video.convert import shown_geometry
 from pipeline.video.decoder import read_timeline
@@ -85,9 +87,9 @@ def _extent(
 def _first_frame(container: InputContainer, stream: VideoStream, path: str | os.PathLike) -> av.VideoFrame:
     failed = False
     try:
-        for packet in container.demux(stream):  # the last one, empty, asks for what the decoder holds back
+        for packet in chain(read_packets(container, stream), [None]):  # None asks for what the decoder holds back
             try:
-                frames = packet.decode()
+                frames = stream.codec_context.decode(packet)
             except av.FFmpegError:
                 failed = True
                 continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -44,6 +45,21 @@ def is_fragmented(path: str | os.PathLike) -> bool:
     """Whether a file is an ISO file in fragments, which no header lists one by one."""
     with Path(path).open("rb") as file:
         return any(box.kind in (b"moof", b"sidx") for box in _boxes(file, os.stat(path).st_size))
+
+
+def is_followed_by_another_movie(path: str | os.PathLike) -> bool:
+    """Whether a second file with an index of its own follows in an ISO file; none reads it.
+
+    An index that comes again before fragments is that of the same movie, as segments are written.
+    """
+    num_bytes = os.stat(path).st_size
+    with Path(path).open("rb") as file:
+        kinds = [box.kind for box in _boxes(file, num_bytes)]
+    begins = [number for number, kind in enumerate(kinds) if kind == b"ftyp" and number > 0]
+    if not begins:  # old files have none
+        return kinds.count(b"moov") > 1 and kinds.count(b"mdat") > 1 and b"moof" not in kinds
+    parts = (kinds[begin:end] for begin, end in pairwise([*begins, len(kinds)]))
+    return any(b"moov" in part and b"mdat" in part and b"moof" not in part for part in parts)
 
 
 def is_cut_iso(path: str | os.PathLike) -> bool:
