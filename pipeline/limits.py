@@ -16,5 +16,6 @@ MAX_IDENTIFIER_BYTES = 500  # LMDB's keys have at most 511 bytes: the identifier
 MAX_SEED = 2**32 - 1  # NumPy's and torch's seeds both take it
 MAX_THREADS = 1024  # of one process
 MAX_SEGMENTS = 1024  # snippets that one clip tensor may hold
+MAX_RATE = 10_000.0  # frames a second; the fastest cameras of data sets have 1,000
 MAX_SIDE = 1 << 16  # pixels along one side of an image or of a flow field
 MAX_FRAMES = 10_000_000  # asked of one video; a hostile header can announce centuries

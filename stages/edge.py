@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import errno
+import inspect
 import json
 import logging
 import math
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, is_dataclass
 from functools import partial
 from pathlib import Path
@@ -21,10 +21,12 @@ from rich.logging import RichHandler
 from rich.markup import escape
 
 from pipeline.errors import InputError, PipelineError
+from pipeline.files import shown_path
 from stages.progress import show_progress
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
+EXIT_STOPPED = 130  # by Ctrl-C
 
 out = Console()
 err = Console(stderr=True)
@@ -33,25 +35,96 @@ progress = partial(show_progress, err)
 
 @contextlib.contextmanager
 def messages() -> Iterator[None]:
-    """Turn what the pipeline understands into one sentence on stderr and an exit code; let the rest be seen.
+    """Turn what a user or the system can cause into one sentence on stderr and an exit code; let the rest be seen.
 
     Log lines of the libraries appear on stderr, too: every command and every stage works inside this.
     """
     log_to_console()
+    with _sentences():
+        yield
+
+
+@contextlib.contextmanager
+def _sentences() -> Iterator[None]:
     try:
         yield
-    except InputError as error:
-        fail(error.message, EXIT_USAGE)
-    except PipelineError as error:
-        fail(error.message, EXIT_FAILED)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
+    except (Exception, KeyboardInterrupt) as error:
+        explained = _explained(error)
+        if explained is None:
             raise
-        fail(
-            f"{error.filename or 'the output'}: {os.strerror(error.errno).lower()}; what is written stays.", EXIT_FAILED
-        )
-    except KeyboardInterrupt:
-        fail("stopped; what is finished stays, and the same command continues.", 130)
+        fail(*explained)
+
+
+def _explained(error: BaseException) -> tuple[str, int] | None:
+    """Return a sentence about an error, and the exit code; None for one that only a fault of the program causes."""
+    if isinstance(error, PipelineError):
+        return error.message, EXIT_USAGE if isinstance(error, InputError) else EXIT_FAILED
+    if isinstance(error, KeyboardInterrupt):
+        return "stopped; what is finished stays, and the same command continues.", EXIT_STOPPED
+    if isinstance(error, MemoryError):
+        return "there is not enough memory for this; ask for less, or run it on a larger machine.", EXIT_FAILED
+    if isinstance(error, UnicodeEncodeError):
+        words = f"{error.object!a} cannot be written in this system's encoding, {error.encoding}"
+        return f"{words}; set PYTHONUTF8=1.", EXIT_USAGE
+    if isinstance(error, OSError) and error.errno:
+        words = os.strerror(error.errno).lower()
+        if error.filename is None and _output_is_broken():
+            return f"standard output cannot be written ({words}).", EXIT_FAILED
+        name = "the output" if error.filename is None else shown_path(str(error.filename))
+        return f"{name}: {words}; what is written stays.", EXIT_FAILED
+    return None
+
+
+def _output_is_broken() -> bool:
+    """Return whether standard output takes no more; what it did not take is then dropped."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
+
+
+@contextlib.contextmanager
+def program() -> Iterator[None]:
+    """Hold a whole program: `messages`, names in any script, and standard output that is written to its end."""
+    _use_utf8()
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # names that are no text are shown, not stumbled over
+    with _sentences():
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+
+
+def _use_utf8() -> None:
+    """Start the program again in Python's UTF-8 mode where the system's encoding has no name for most files."""
+    if sys.getfilesystemencoding() == "utf-8" or "__main__" not in sys.modules or os.environ.get("PYTHONUTF8") == "1":
+        return
+    if Path(sys.argv[0]).name in ("tdn-data", "__main__.py") or getattr(sys.modules["__main__"], "__spec__", None):
+        os.environ["PYTHONUTF8"] = "1"
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def run_stage(main: Callable[..., None]) -> NoReturn:
+    """Run a stage with the words of the command line, one for each parameter of its function `main`.
+
+    Leaves with an exit code; with another number of words, or -h, how it is called is said.
+    """
+    with program():
+        words, module = sys.argv[1:], sys.modules["__main__"]
+        names = [name.upper() for name in inspect.signature(main).parameters]
+        usage = " ".join(["python -m", module.__spec__.name, *names])
+        if words and words[0] in ("-h", "--help"):
+            out.print(f"{usage}\n\n{module.__doc__}", markup=False, highlight=False, soft_wrap=True)
+        elif len(words) != len(names):
+            raise InputError(f"this stage is run as `{usage}`; {counted(len(words), 'word')} came after its name.")
+        else:
+            main(*words)
+    sys.exit(0)
 
 
 def fail(message: str, code: int) -> NoReturn:
@@ -66,18 +139,6 @@ def log_to_console() -> None:
     logging.basicConfig(level=logging.INFO, handlers=[handler], format="%(message)s")
     for noisy in ("numba", "fsspec", "asyncio", "matplotlib", "PIL"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-
-
-def make_room(path: Path | None) -> None:
-    """Make the folder that a file is going to be written into, so that a run does not find out at its end."""
-    if path is None:
-        return
-    if path.is_dir():
-        raise InputError(f"{path} is a folder; give the name of a file to write.", path=path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise InputError(f"{path.parent} is no folder; nothing can be written into it.", path=path) from error
 
 
 def print_json(content: object) -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-
 from models.evaluate import evaluate
 from models.memory import keep_freed_memory
 from stages import edge
-from stages.params import RUNS, load_params
+from stages.params import load_params, run_folder
 from stages.results import metric_words, write_results
 
 
@@ -16,7 +14,8 @@ def main(model: str, modality: str) -> None:
     keep_freed_memory()
     with edge.messages(), edge.wrong_arguments():
         params = load_params()
-        reader, folder = params.open_shards(modality), RUNS / f"{model}-{modality}"
+        folder = run_folder(model, modality)
+        reader = params.open_shards(modality)
         with edge.progress(f"{model} {modality}", unit="videos") as update:
             scores = evaluate(reader, folder / "checkpoint.pt", config=params.evaluate, on_video=update)
         metrics = write_results(folder, scores, reader.info, list_split=params.dataset.list_split)
@@ -26,4 +25,4 @@ def main(model: str, modality: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    edge.run_stage(main)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 
 from models.evaluate import check_same_videos, read_scores
 from models.metrics import fuse
 from stages import edge
-from stages.params import RUNS, load_params
+from stages.params import FUSED, load_params, run_folder
 from stages.results import write_results
 
 
@@ -17,14 +16,14 @@ def main(model: str) -> None:
     with edge.messages(), edge.wrong_arguments():
         params = load_params()
         weights = params.fuse
-        rgb, flow = (read_scores(RUNS / f"{model}-{one}" / "scores.parquet") for one in ("rgb", "flow"))
+        rgb, flow = (read_scores(run_folder(model, one) / "scores.parquet") for one in ("rgb", "flow"))
         check_same_videos(rgb, flow)
         fused = replace(rgb, scores=fuse(rgb.scores, flow.scores, weights=(weights.rgb, weights.flow)))
-        folder = RUNS / f"{model}-fused"
+        folder = run_folder(model, FUSED)
         folder.mkdir(parents=True, exist_ok=True)
         info = params.open_shards("rgb").info
         write_results(folder, fused, info, list_split=params.dataset.list_split)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    edge.run_stage(main)

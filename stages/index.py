@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from rich.table import Column, Table
 from pipeline.audit import audit_listing, findings_by_kind
 from pipeline.datasets import dataset_spec, read_videos
 from pipeline.datasets.listing import Finding, Listing
+from pipeline.files import check_output_file
 from pipeline.index import index_listing
 from pipeline.manifest import write_manifest
 from stages import edge
@@ -20,7 +22,11 @@ SHOWN_OF_A_KIND = 5
 
 
 def write_index(listing: Listing, out: Path, *, limit: int | None = None) -> dict[str, object]:
-    """Probe the listed videos under a progress bar, write the manifest, return its counts."""
+    """Probe the listed videos under a progress bar, write the manifest, return its counts.
+
+    Raises InputError, before anything is probed, where `out` is one of the files that are read.
+    """
+    check_output_file(out, inputs=_files_read(listing, out))
     with edge.progress("probing") as update:
         done = 0
 
@@ -34,6 +40,13 @@ def write_index(listing: Listing, out: Path, *, limit: int | None = None) -> dic
     write_manifest(manifest, out)
     problems = Counter(record.problem for record in manifest if record.problem)
     return {"num_videos": len(manifest), "splits": manifest.splits(), "problems": dict(problems)}
+
+
+def _files_read(listing: Listing, out: Path) -> list[Path]:
+    """Return the listing's own files, and the video that `out` is if it is one."""
+    lists = {row.source for row in listing.videos} | {Path(listing.classes_from)}
+    video = os.path.relpath(os.path.realpath(out), os.path.realpath(listing.root))
+    return [*lists, *([listing.root / video] if video in {row.path for row in listing.videos} else [])]
 
 
 def print_findings(findings: Sequence[Finding], root: Path) -> None:
@@ -92,4 +105,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    edge.run_stage(main)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Generic, Literal, TypeVar
@@ -15,6 +17,7 @@ from models.train_config import FLOW_LEARNERS, TrainConfig
 from pipeline.datasets import dataset_spec
 from pipeline.datasets.defaults import flow_parameters, frame_parameters
 from pipeline.errors import InputError
+from pipeline.files import read_text
 from pipeline.parameters import ExtractParameters, FlowParameters, FrameParameters, Limits, Strict
 from pipeline.shards.reader import ShardReader
 from stages import edge
@@ -23,6 +26,8 @@ PARAMS = Path("params.yaml")
 MANIFEST = Path("data/manifest.parquet")
 SHARDS = {"rgb": Path("data/shards/rgb"), "flow": Path("data/shards/flow")}
 RUNS = Path("runs")
+FUSED = "fused"  # in place of a modality, where scores of both are added
+MAX_PARAMS_BYTES = 1 << 24
 OWN = ("tsn", "tdn")  # networks that the pipeline always trains, on frames and on flow
 OTHERS = tuple(name for name in MODELS if name not in (*OWN, *FLOW_LEARNERS))  # on frames, where they are asked for
 Name = TypeVar("Name", bound=str)
@@ -99,12 +104,14 @@ class Params(TrainSection):
     def train_config(self, model: str) -> TrainConfig:
         """Return what the training of one network is told: `train`, with what its recipe changes.
 
-        Raises pydantic's ValidationError for a recipe that does not fit.
+        Raises InputError for a network that is none, pydantic's ValidationError for a recipe that does not fit.
         """
+        check_word("network", model, MODELS)
         return TrainSection(train=asdict(self.train) | self.recipes.get(model, {})).train
 
     def extract_parameters(self, modality: str) -> ExtractParameters:
         """Return what the extraction of one modality is told."""
+        check_word("modality", modality, SHARDS)
         spec = dataset_spec(self.dataset.name)
         return ExtractParameters(
             frames=self.frames or frame_parameters(spec) if modality == "rgb" else None,
@@ -114,19 +121,42 @@ class Params(TrainSection):
 
     def open_shards(self, modality: str) -> ShardReader:
         """Open the pipeline's own shards of one modality, with the train/test split that is trained and tested on."""
+        check_word("modality", modality, SHARDS)
         return ShardReader(SHARDS[modality], modality=modality, list_split=self.dataset.list_split)
+
+
+def run_folder(model: str, modality: str) -> Path:
+    """Return where a run's results lie; raise InputError for a network or modality that is none."""
+    check_word("network", model, MODELS)
+    check_word("modality", modality, (*SHARDS, FUSED))
+    return RUNS / f"{model}-{modality}"
+
+
+def check_word(name: str, word: str, known: Iterable[str]) -> None:
+    """Raise InputError unless `word` is one of the `known` ones."""
+    if word not in known:
+        raise InputError(f"{name} is {word!r}; it must be one of {', '.join(known)}.", key=name)
+
+
+def _read_yaml(path: Path) -> dict[object, object]:
+    """Return the sections of a YAML file; raise InputError for a file that holds none."""
+    if not os.path.lexists(path):
+        raise InputError(f"{path} is missing; run the stages from the project's folder.", path=path)
+    try:
+        content = yaml.safe_load(read_text(path, what="file of parameters", max_bytes=MAX_PARAMS_BYTES))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}", path=path) from error
+    if not isinstance(content, dict):
+        found = "nothing" if content is None else f"a {type(content).__name__}"
+        raise InputError(f"{path} holds {found}; it must hold sections such as `dataset: ...`.", path=path)
+    return content
 
 
 def load_params(path: Path = PARAMS) -> Params:
     """Read and check params.yaml; raise InputError that names the key, the value and what is allowed."""
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"{path} is missing; run the stages from the project's folder.", path=path) from error
-    except yaml.YAMLError as error:
-        raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}", path=path) from error
+    content = _read_yaml(path)
     with edge.checked(str(path)):
-        params = Params.model_validate(content or {})
+        params = Params.model_validate(content)
     for section in ("others", "with_flow"):
         for model in getattr(params, section).recipes:
             with edge.checked(f"{path}, {section}.recipes.{model}"):

@@ -41,4 +41,4 @@ def _words(section: dict[str, object]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    edge.run_stage(main)

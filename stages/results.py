@@ -144,10 +144,15 @@ def print_results(folders: Sequence[Path] = (), *, as_json: bool = False) -> Non
         edge.out.print(f"report: {RUNS / REPORT}", highlight=False)
 
 
+def main() -> None:
+    """Print the results of the pipeline's own runs."""
+    with edge.messages():
+        print_results()
+
+
 def _percent(value: float | None) -> str:
     return "" if value is None or np.isnan(value) else f"{100 * value:.1f}"
 
 
 if __name__ == "__main__":
-    with edge.messages():
-        print_results()
+    edge.run_stage(main)

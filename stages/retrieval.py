@@ -24,6 +24,7 @@ from models.vlad_search import (
 )
 from pipeline.datasets import dataset_spec, read_retrieval
 from pipeline.datasets.retrieval import RetrievalSet
+from pipeline.files import check_output_file, write_text
 from pipeline.images import write_png
 from stages import edge
 
@@ -148,7 +149,7 @@ def _database_record(database: Database) -> dict[str, object]:
 
 def write_record(path: Path, run: RetrievalRun) -> None:
     """Write the run's record as a JSON file."""
-    path.write_text(edge.as_json(retrieval_record(run)))
+    write_text(check_output_file(path), edge.as_json(retrieval_record(run)))
 
 
 def draw_sheet(path: Path, run: RetrievalRun, *, num_queries: int) -> None:

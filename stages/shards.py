@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 from pipeline.manifest import read_manifest
 from stages import edge
 from stages.extraction import extract_manifest, print_summary
@@ -14,9 +12,10 @@ def main(modality: str) -> None:
     """Run the stage; continue where an interrupted one stopped, replace what other parameters made."""
     with edge.messages():
         params = load_params()
+        parameters = params.extract_parameters(modality)
         summary = extract_manifest(
             read_manifest(MANIFEST),
-            params.extract_parameters(modality),
+            parameters,
             out=str(SHARDS[modality]),
             num_workers=params.extract.workers,
             replace=True,
@@ -31,4 +30,4 @@ def main(modality: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    edge.run_stage(main)

@@ -6,8 +6,6 @@ params.yaml (`with_flow`) goes before `train`: `python -m stages.train actionflo
 
 from __future__ import annotations
 
-import sys
-
 from dvclive import Live
 
 from models import build_model
@@ -15,7 +13,7 @@ from models.memory import keep_freed_memory
 from models.published import IMAGENET, published_file
 from models.train import EpochReport, train
 from stages import edge
-from stages.params import RUNS, load_params
+from stages.params import load_params, run_folder
 
 LOGGED = ("loss", "class_loss", "flow_loss", "accuracy", "learning_rate")
 
@@ -25,7 +23,7 @@ def main(model: str, modality: str) -> None:
     keep_freed_memory()
     with edge.messages(), edge.wrong_arguments():
         params = load_params()
-        config, folder = params.train_config(model), RUNS / f"{model}-{modality}"
+        config, folder = params.train_config(model), run_folder(model, modality)
         if IMAGENET in config.init:
             config.check_model(model)
             published_file(
@@ -49,4 +47,4 @@ def main(model: str, modality: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    edge.run_stage(main)

@@ -13,15 +13,19 @@ best. Everything is elementwise float64 arithmetic without library filters, so t
 
 from __future__ import annotations
 
-import csv
 import math
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+from pipeline.errors import InputError
+from pipeline.files import read_text, write_text
+from pipeline.limits import MAX_SEED
 
 PAIRS = (
     ("move_left", "move_right"),
@@ -32,6 +36,7 @@ PAIRS = (
 CLASS_NAMES = tuple(name for pair in PAIRS for name in pair)
 SHAPES = ("bar", "ellipse", "wedge", "hook", "tee")
 FPS = 10
+VIDEO_LIST, CLASS_LIST, COLUMNS = "videos.csv", "classes.txt", ("path", "split", "labels")
 SPLITS = ("train", "test")
 TEXTURE_SIZE = 64  # texels along each side; textures repeat
 TEXELS_PER_RADIUS = 5.0
@@ -115,7 +120,10 @@ def render_demo(
     for name, value in (("train_per_class", train_per_class), ("test_per_class", test_per_class)):
         if value < 1:
             raise ValueError(f"{name} is {value!r}; it must be at least 1")
+    if not 0 <= seed <= MAX_SEED:
+        raise ValueError(f"seed is {seed!r}; it must be from 0 to {MAX_SEED}")
     out = Path(out)
+    _refuse_other_lists(out)
     jobs = list(_jobs(out, seed, (train_per_class, test_per_class)))
     for folder in {path.parent for path, *_ in jobs}:
         folder.mkdir(parents=True, exist_ok=True)
@@ -125,6 +133,18 @@ def render_demo(
     rows = [(path.relative_to(out).as_posix(), split, name) for path, split, name, _ in jobs]
     _write_lists(out, rows)
     return len(jobs)
+
+
+def _refuse_other_lists(out: Path) -> None:
+    """Raise InputError where `out` holds lists that no rendering of this data set has written."""
+    row = re.compile(rf"videos/({'|'.join(CLASS_NAMES)})/({'|'.join(SPLITS)})_\d+\.mp4,\2,\1")
+    own = {VIDEO_LIST: lambda lines: lines[:1] == [",".join(COLUMNS)] and all(map(row.fullmatch, lines[1:]))}
+    own[CLASS_LIST] = lambda lines: tuple(lines) == CLASS_NAMES
+    for name, is_own in own.items():
+        if os.path.lexists(out / name) and not is_own(read_text(out / name, what="list").splitlines()):
+            raise InputError(
+                f"{out / name} is a list of your own, and rendering would replace it; give another folder.", path=out
+            )
 
 
 def _check(class_name: str, num_frames: int, size: int, noise: float) -> None:
@@ -262,10 +282,5 @@ def _render_file(job: _Job) -> None:
 
 
 def _write_lists(out: Path, rows: list[tuple[str, str, str]]) -> None:
-    (out / "classes.txt").write_text("".join(f"{name}\n" for name in CLASS_NAMES), encoding="utf-8")
-    partial = out / "videos.csv.tmp"
-    with partial.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("path", "split", "labels"))
-        writer.writerows(rows)
-    partial.replace(out / "videos.csv")
+    write_text(out / CLASS_LIST, "".join(f"{name}\n" for name in CLASS_NAMES))
+    write_text(out / VIDEO_LIST, "".join(f"{','.join(row)}\n" for row in (COLUMNS, *rows)))

@@ -38,5 +38,14 @@ def files_by_stem(root: Path, *, suffixes: Collection[str] = VIDEO_SUFFIXES) -> 
     """Return file name without extension -> path relative to `root`; the first in sorted order where two share it."""
     found: dict[str, str] = {}
     for path in walk_files(root, suffixes=suffixes):
-        found.setdefault(PurePosixPath(path).stem, path)
+        if _is_utf8(path):  # no list or shard can hold another name
+            found.setdefault(PurePosixPath(path).stem, path)
     return found
+
+
+def _is_utf8(path: str) -> bool:
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True

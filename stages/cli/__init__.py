@@ -5,10 +5,27 @@ from __future__ import annotations
 import click
 
 from pipeline import __version__
-from stages.cli import bench, data, extract, flow, look, networks, retrieve
+from stages.cli.group import Commands
+
+MODULES = {  # command -> the module that holds it
+    "bench": "bench",
+    "datasets": "data",
+    "demo": "data",
+    "extract": "extract",
+    "flow": "flow",
+    "index": "data",
+    "inspect": "look",
+    "models": "networks",
+    "results": "networks",
+    "retrieve": "retrieve",
+    "status": "look",
+    "verify": "look",
+}
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=Commands, modules=MODULES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
 @click.version_option(__version__, prog_name="tdn-data")
 def main() -> None:
     """From videos to training data for action recognition: frames, optical flow, shards.
@@ -19,8 +36,3 @@ def main() -> None:
       tdn-data extract --dataset demo --root clips --out shards --modality both
       tdn-data inspect shards --sheet sheet.png
     """
-
-
-for module in (data, extract, look, flow, networks, retrieve, bench):
-    for command in module.COMMANDS:
-        main.add_command(command)

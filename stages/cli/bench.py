@@ -7,8 +7,11 @@ from pathlib import Path
 
 import click
 
+from pipeline.flow.methods import DEVICES
+from pipeline.limits import MAX_SEGMENTS, MAX_THREADS
 from stages import edge
-from stages.cli.options import Size, json_option
+from stages.cli.options import json_option
+from stages.cli.types import InputFile, Real, Size, Text, Whole, Word
 
 
 @click.group()
@@ -23,10 +26,10 @@ def bench() -> None:
 
 
 @bench.command()
-@click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--device", default="cpu", show_default=True, help="cpu, cuda or auto.")
+@click.argument("paths", nargs=-1, type=InputFile("image or video"))
+@click.option("--device", type=Word(*DEVICES), default="cpu", show_default=True, help="cpu, cuda or auto.")
 @click.option("--size", type=Size(), default="256x340", show_default=True)
-@click.option("--rounds", default=3, show_default=True, type=click.IntRange(1))
+@click.option("--rounds", default=3, show_default=True, type=Whole(1, 10_000))
 @json_option
 def flow(paths: tuple[Path, ...], device: str, size: tuple[int, int], rounds: int, as_json: bool) -> None:
     """Our TV-L1 against OpenCV's on image pairs and videos; without any on a rendered pair.
@@ -44,9 +47,9 @@ def flow(paths: tuple[Path, ...], device: str, size: tuple[int, int], rounds: in
 
 
 @bench.command()
-@click.argument("video", type=click.Path(path_type=Path))
-@click.option("--every-seconds", default=3.0, show_default=True)
-@click.option("--rounds", default=3, show_default=True, type=click.IntRange(1))
+@click.argument("video", type=InputFile("video"))
+@click.option("--every-seconds", default=3.0, show_default=True, type=Real(0, 1e6, above=True))
+@click.option("--rounds", default=3, show_default=True, type=Whole(1, 10_000))
 @json_option
 def decode(video: Path, every_seconds: float, rounds: int, as_json: bool) -> None:
     """Decoding against plain PyAV and, where it is installed, torchcodec."""
@@ -58,10 +61,10 @@ def decode(video: Path, every_seconds: float, rounds: int, as_json: bool) -> Non
 
 
 @bench.command()
-@click.argument("video", type=click.Path(path_type=Path))
-@click.option("--copies", default=64, show_default=True, type=click.IntRange(1))
-@click.option("--workers", default=2, show_default=True, type=click.IntRange(1))
-@click.option("--rounds", default=3, show_default=True, type=click.IntRange(1))
+@click.argument("video", type=InputFile("video"))
+@click.option("--copies", default=64, show_default=True, type=Whole(1, 1_000_000))
+@click.option("--workers", default=2, show_default=True, type=Whole(1, MAX_THREADS))
+@click.option("--rounds", default=3, show_default=True, type=Whole(1, 10_000))
 @json_option
 def extract(video: Path, copies: int, workers: int, rounds: int, as_json: bool) -> None:
     """A whole extraction against the bare decoding and encoding in it."""
@@ -73,14 +76,14 @@ def extract(video: Path, copies: int, workers: int, rounds: int, as_json: bool) 
 
 
 @bench.command()
-@click.argument("names", nargs=-1)
-@click.option("--device", default="auto", show_default=True, help="cpu, cuda or auto.")
-@click.option("--videos", default=1, show_default=True, type=click.IntRange(1), help="Videos in a batch.")
-@click.option("--size", default=224, show_default=True, type=click.IntRange(32))
-@click.option("--segments", type=click.IntRange(1), help="Snippets over the video [default: each network's].")
-@click.option("--threads", default=1, show_default=True, type=click.IntRange(1), help="Threads on a CPU.")
-@click.option("--precision", default="float32", show_default=True, help="float32 or bfloat16.")
-@click.option("--rounds", default=5, show_default=True, type=click.IntRange(1))
+@click.argument("names", nargs=-1, type=Text())
+@click.option("--device", type=Word(*DEVICES), default="auto", show_default=True, help="cpu, cuda or auto.")
+@click.option("--videos", default=1, show_default=True, type=Whole(1, 10_000), help="Videos in a batch.")
+@click.option("--size", default=224, show_default=True, type=Whole(32, 4096))
+@click.option("--segments", type=Whole(1, MAX_SEGMENTS), help="Snippets over the video [default: each network's].")
+@click.option("--threads", default=1, show_default=True, type=Whole(1, MAX_THREADS), help="Threads on a CPU.")
+@click.option("--precision", type=Word("float32", "bfloat16"), default="float32", show_default=True)
+@click.option("--rounds", default=5, show_default=True, type=Whole(1, 10_000))
 @json_option
 def networks(
     names: tuple[str, ...],

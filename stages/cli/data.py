@@ -10,15 +10,17 @@ from rich.table import Column, Table
 
 from pipeline.datasets import DATASETS, DatasetSpec, dataset_spec, read_videos
 from pipeline.datasets.base import METRIC_NAMES
+from pipeline.limits import MAX_SEED
 from stages import edge
 from stages.cli.options import json_option, list_split_option
+from stages.cli.types import DatasetName, InputFolder, OutputFile, OutputFolder, Whole
 
 
 @click.command()
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write the videos and lists to.")
-@click.option("--seed", default=0, show_default=True, help="Same seed, same bytes.")
-@click.option("--train-per-class", default=60, show_default=True, type=click.IntRange(1))
-@click.option("--test-per-class", default=25, show_default=True, type=click.IntRange(1))
+@click.option("--out", type=OutputFolder(), required=True, help="Folder to write the videos and lists to.")
+@click.option("--seed", default=0, show_default=True, type=Whole(0, MAX_SEED), help="Same seed, same bytes.")
+@click.option("--train-per-class", default=60, show_default=True, type=Whole(1, 100_000))
+@click.option("--test-per-class", default=25, show_default=True, type=Whole(1, 100_000))
 @json_option
 def demo(out: Path, seed: int, train_per_class: int, test_per_class: int, as_json: bool) -> None:
     """Render the built-in data set: labelled H.264 clips of eight motions.
@@ -85,11 +87,11 @@ def _sampling_words(spec: DatasetSpec) -> str:
 
 
 @click.command()
-@click.option("--dataset", required=True, help="A name from `tdn-data datasets`.")
-@click.option("--root", type=click.Path(path_type=Path), required=True, help="Folder that holds the data set.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Manifest to write, e.g. manifest.parquet.")
+@click.option("--dataset", type=DatasetName(), required=True, help="A name from `tdn-data datasets`.")
+@click.option("--root", type=InputFolder(), required=True, help="Folder that holds the data set.")
+@click.option("--out", type=OutputFile(), required=True, help="Manifest to write, e.g. manifest.parquet.")
 @list_split_option
-@click.option("--limit", type=click.IntRange(1), help="Only the first N videos of the list.")
+@click.option("--limit", type=Whole(1), help="Only the first N videos of the list.")
 @json_option
 def index(dataset: str, root: Path, out: Path, list_split: int | None, limit: int | None, as_json: bool) -> None:
     """Read a data set's own lists, compare them with the files, probe every file and write the manifest.

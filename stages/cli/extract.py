@@ -10,47 +10,70 @@ import click
 from pipeline.datasets import DatasetSpec, dataset_spec, read_videos
 from pipeline.datasets.defaults import flow_parameters, frame_parameters
 from pipeline.errors import InputError
+from pipeline.flow.methods import METHODS
 from pipeline.index import index_dataset
+from pipeline.limits import MAX_RATE, MAX_THREADS
 from pipeline.manifest import Manifest, read_manifest, read_manifest_header
 from pipeline.parameters import ExtractParameters, Limits
 from pipeline.price import Price, price_extraction, price_manifest
 from stages import edge
-from stages.cli.options import Size, json_option, list_split_option
+from stages.cli.options import json_option, list_split_option, refuse_idle
+from stages.cli.types import DatasetName, InputFile, InputFolder, Real, Size, Text, Whole, Word
 from stages.extraction import extract_manifest, print_price, print_summary, summary_record
 
 
 @click.command()
-@click.option("--dataset", help="A name from `tdn-data datasets`.")
+@click.option("--dataset", type=DatasetName(), help="A name from `tdn-data datasets`.")
 @click.option(
     "--root",
-    type=click.Path(path_type=Path),
+    type=InputFolder(),
     help="Folder that holds the videos [default: what the manifest says].",
 )
-@click.option("--manifest", type=click.Path(path_type=Path), help="What `tdn-data index` wrote, instead of --dataset.")
-@click.option("--out", required=True, help="Folder for the shards; running again continues there.")
-@click.option("--modality", type=click.Choice(["rgb", "flow", "both"]), default="rgb", show_default=True)
-@click.option("--format", "shard_format", type=click.Choice(["parquet", "lmdb"]), default="parquet", show_default=True)
-@click.option("--every-seconds", type=float, help="One frame per so many seconds [default: the data set's].")
-@click.option("--fps", type=float, help="Frames per second [default: the data set's].")
-@click.option("--max-seconds", type=float, help="Use a video's first seconds only [default: the data set's].")
+@click.option("--manifest", type=InputFile("manifest"), help="What `tdn-data index` wrote, instead of --dataset.")
+@click.option("--out", type=Text(), required=True, help="Folder for the shards; running again continues there.")
+@click.option("--modality", type=Word("rgb", "flow", "both"), default="rgb", show_default=True)
+@click.option("--format", "shard_format", type=Word("parquet", "lmdb"), default="parquet", show_default=True)
+@click.option(
+    "--every-seconds", type=Real(0, 1e6, above=True), help="One frame per so many seconds [default: the data set's]."
+)
+@click.option("--fps", type=Real(0, MAX_RATE, above=True), help="Frames per second [default: the data set's].")
+@click.option(
+    "--max-seconds", type=Real(0, 1e7, above=True), help="Use a video's first seconds only [default: the data set's]."
+)
 @click.option("--size", type=Size(), help="HEIGHTxWIDTH, or 'native' [default: the data set's].")
-@click.option("--short-side", type=int, help="Pixels of the shorter side, aspect ratio kept; in place of --size.")
-@click.option("--codec", type=click.Choice(["jpeg", "png", "raw"]), default="jpeg", show_default=True)
-@click.option("--quality", type=click.IntRange(1, 100), default=95, show_default=True, help="JPEG quality.")
-@click.option("--method", default="tvl1", show_default=True, help="Optical flow method.")
-@click.option("--bound", type=float, help="Flow in [-bound, bound] becomes 0 to 255 [default: the data set's].")
-@click.option("--flow-fps", type=float, help="Rate whose neighbours give flow; 0 for native [default: the data set's].")
+@click.option(
+    "--short-side", type=Whole(16, 4096), help="Pixels of the shorter side, aspect ratio kept; in place of --size."
+)
+@click.option("--codec", type=Word("jpeg", "png", "raw"), default="jpeg", show_default=True)
+@click.option("--quality", type=Whole(1, 100), default=95, show_default=True, help="JPEG quality.")
+@click.option("--method", type=Word(*METHODS), default="tvl1", show_default=True, help="Optical flow method.")
+@click.option(
+    "--bound",
+    type=Real(0, 1000, above=True),
+    help="Flow in [-bound, bound] becomes 0 to 255 [default: the data set's].",
+)
+@click.option(
+    "--flow-fps",
+    type=Real(0, MAX_RATE),
+    help="Rate whose neighbours give flow; 0 for native [default: the data set's].",
+)
 @list_split_option
-@click.option("--limit", type=click.IntRange(1), help="Only the first N videos of the list.")
-@click.option("--workers", type=click.IntRange(1), help="Processes on this machine [default: all cores].")
-@click.option("--ray-address", help="Use this Ray cluster instead of a local one.")
-@click.option("--videos-per-shard", type=click.IntRange(1), default=64, show_default=True)
-@click.option("--timeout", type=float, default=600, show_default=True, help="Seconds one video may take.")
-@click.option("--memory-limit", type=float, default=6, show_default=True, help="GiB that decoding one video may take.")
-@click.option("--max-megapixels", type=float, default=67, show_default=True, help="Larger pictures are not decoded.")
+@click.option("--limit", type=Whole(1), help="Only the first N videos of the list.")
+@click.option("--workers", type=Whole(1, MAX_THREADS), help="Processes on this machine [default: all cores].")
+@click.option("--ray-address", type=Text(), help="Use this Ray cluster instead of a local one.")
+@click.option("--videos-per-shard", type=Whole(1, 100_000), default=64, show_default=True)
+@click.option(
+    "--timeout", type=Real(0, 1e7, above=True), default=600, show_default=True, help="Seconds one video may take."
+)
+@click.option(
+    "--memory-limit", type=Real(0.25, 1e6), default=6, show_default=True, help="GiB that decoding one video may take."
+)
+@click.option(
+    "--max-megapixels", type=Real(0.001, 1e6), default=67, show_default=True, help="Larger pictures are not decoded."
+)
 @click.option(
     "--fail-above",
-    type=click.FloatRange(0, 1),
+    type=Real(0, 1),
     default=0.5,
     show_default=True,
     help="Share of videos that may be partial or failed before the exit code is 1.",
@@ -73,6 +96,7 @@ def extract(dataset: str | None, root: Path | None, manifest: Path | None, out: 
       tdn-data extract --manifest manifest.parquet --out s3://bucket/fcvid --ray-address head:6379
     """
     with edge.messages():
+        _refuse_idle_options(**options)
         source = Source(dataset, root, manifest, list_split, limit)
         parameters = parameters_from_options(source.spec(), **options)
         if plan:
@@ -98,6 +122,16 @@ def extract(dataset: str | None, root: Path | None, manifest: Path | None, out: 
             f"{summary.failed_share():.1%} of the videos are partial or failed, more than --fail-above {fail_above:g}.",
             edge.EXIT_FAILED,
         )
+
+
+def _refuse_idle_options(modality: str, codec: str, **_: object) -> None:
+    """Refuse options that would change nothing beside the others."""
+    if modality == "rgb":
+        refuse_idle(("method", "bound", "flow_fps"), "with --modality rgb, which computes no flow")
+    if modality == "flow":
+        refuse_idle(("every_seconds", "fps"), "with --modality flow (its rate is --flow-fps)")
+    if codec != "jpeg":
+        refuse_idle(("quality",), f"with --codec {codec}, which loses nothing")
 
 
 @dataclass(frozen=True)

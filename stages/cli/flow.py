@@ -7,20 +7,20 @@ from pathlib import Path
 
 import click
 
+from pipeline.flow.methods import DEVICES, METHODS
 from stages import edge
-from stages.cli.options import json_option
+from stages.cli.options import json_option, refuse_idle
+from stages.cli.types import InputFile, OutputFile, Text, Word
 
 
 @click.command()
-@click.argument("first", type=click.Path(path_type=Path))
-@click.argument("second", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="f.flo for numbers, f.png for colours.")
-@click.option("--truth", type=click.Path(path_type=Path), help="A .flo file to compare with.")
-@click.option(
-    "--method", default="tvl1", show_default=True, help="tvl1, opencv-tvl1, opencv-cuda-tvl1, farneback, dis."
-)
-@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda, for tvl1.")
-@click.option("--preset", help="opencv or opencv-cuda, for tvl1.")
+@click.argument("first", type=InputFile("image"))
+@click.argument("second", type=InputFile("image"))
+@click.option("--out", type=OutputFile(".flo", ".png"), required=True, help="f.flo for numbers, f.png for colours.")
+@click.option("--truth", type=InputFile(".flo file"), help="A .flo file to compare with.")
+@click.option("--method", type=Word(*METHODS), default="tvl1", show_default=True)
+@click.option("--device", type=Word(*DEVICES), default="auto", show_default=True, help="For tvl1.")
+@click.option("--preset", type=Text(), help="opencv or opencv-cuda for tvl1, ultrafast, fast or medium for dis.")
 @json_option
 def flow(
     first: Path,
@@ -40,6 +40,9 @@ def flow(
       tdn-data flow a.png b.png --out flow.flo --truth truth.flo --method farneback
     """
     from pipeline.flow import flow_between_files
+
+    if method not in ("tvl1", "dis"):
+        refuse_idle(("preset",), f"with --method {method}")
 
     options = {} if preset is None else {"preset": preset}
     with edge.messages(), edge.wrong_arguments():

@@ -10,14 +10,15 @@ from rich.table import Table
 
 from pipeline.errors import InputError
 from stages import edge
-from stages.cli.options import json_option
+from stages.cli.options import json_option, refuse_idle
+from stages.cli.types import OutputFile, ShardFolder, Whole
 from stages.extraction import print_failures
 
 
 @click.command()
-@click.argument("path")
-@click.option("--sheet", type=click.Path(path_type=Path), help="Also draw labelled thumbnails into this PNG.")
-@click.option("--videos", default=12, show_default=True, type=click.IntRange(1), help="Videos on the sheet.")
+@click.argument("path", type=ShardFolder())
+@click.option("--sheet", type=OutputFile(".png"), help="Also draw labelled thumbnails into this PNG.")
+@click.option("--videos", default=12, show_default=True, type=Whole(1, 1000), help="Videos on the sheet.")
 @json_option
 def inspect(path: str, sheet: Path | None, videos: int, as_json: bool) -> None:
     """Show what a folder of shards holds: videos, frames, sizes, parameters, failures, and pictures.
@@ -28,6 +29,8 @@ def inspect(path: str, sheet: Path | None, videos: int, as_json: bool) -> None:
     from pipeline.images import write_png
     from pipeline.inspect import contact_sheet, inspect_shards
 
+    if sheet is None:
+        refuse_idle(("videos",), "without --sheet")
     with edge.messages():
         inspection = inspect_shards(path)
         if sheet is not None:
@@ -74,7 +77,7 @@ def _flow_words(one) -> str:
 
 
 @click.command()
-@click.argument("path")
+@click.argument("path", type=ShardFolder())
 @json_option
 def status(path: str, as_json: bool) -> None:
     """Show how far an extraction is, finished or not, and failures by reason.
@@ -100,7 +103,7 @@ def status(path: str, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("path")
+@click.argument("path", type=ShardFolder())
 @json_option
 def verify(path: str, as_json: bool) -> None:
     """Read every shard again and name what is wrong: checksums, counts, images, times.

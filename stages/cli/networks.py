@@ -9,16 +9,18 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
+from pipeline.limits import MAX_CLASSES, MAX_SEGMENTS
 from stages import edge
 from stages.cli.options import json_option
+from stages.cli.types import InputFolder, Text, Whole
 
 
 @click.command()
-@click.argument("names", nargs=-1)
-@click.option("--classes", default=174, show_default=True, type=click.IntRange(1), help="Number of classes.")
-@click.option("--segments", type=click.IntRange(1), help="Snippets over the video [default: the network's].")
-@click.option("--backbone", help="E.g. resnet101 [default: the network's].")
-@click.option("--size", default=224, show_default=True, type=click.IntRange(32), help="Side of the frames in pixels.")
+@click.argument("names", nargs=-1, type=Text())
+@click.option("--classes", default=174, show_default=True, type=Whole(1, MAX_CLASSES), help="Number of classes.")
+@click.option("--segments", type=Whole(1, MAX_SEGMENTS), help="Snippets over the video [default: the network's].")
+@click.option("--backbone", type=Text(), help="E.g. resnet101 [default: the network's].")
+@click.option("--size", default=224, show_default=True, type=Whole(32, 4096), help="Side of the frames in pixels.")
 @json_option
 def models(
     names: tuple[str, ...], classes: int, segments: int | None, backbone: str | None, size: int, as_json: bool
@@ -72,7 +74,7 @@ def _record(name: str, num_classes: int, size: int, options: dict[str, object]) 
 
 
 @click.command()
-@click.argument("folders", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("folders", nargs=-1, type=InputFolder())
 @json_option
 def results(folders: tuple[Path, ...], as_json: bool) -> None:
     """Show what the pipeline's networks reached, from the project's folder.

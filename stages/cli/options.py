@@ -1,44 +1,31 @@
-"""Option types and options that several commands share."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterable
 
 import click
+
+from stages.cli.types import Whole
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 list_split_option = click.option(
     "--list-split",
-    type=click.IntRange(1),
+    type=Whole(1, 1000),
     help="Which of its train/test splits goes into the column `split`, where a data set has several (HMDB51, UCF101: "
     "1 to 3); all of them are read and stored  [default: 1]",
 )
 
 
-class Size(click.ParamType):
-    """HEIGHTxWIDTH in pixels, or the word native."""
-
-    name = "HxW"
-
-    def convert(self, value, param, ctx):
-        """Return (height, width) or 'native'; refuse anything else with a usage message."""
-        if value == "native" or isinstance(value, tuple):
-            return value
-        match = re.fullmatch(r"(\d+)x(\d+)", value)
-        if match is None:
-            self.fail(f"{value!r} is no size; write HEIGHTxWIDTH, e.g. 256x256, or native.", param, ctx)
-        return int(match[1]), int(match[2])
+def given(name: str) -> bool:
+    """Return whether the option with the parameter name `name` was given to the command that runs."""
+    source = click.get_current_context().get_parameter_source(name)
+    return source not in (None, click.core.ParameterSource.DEFAULT, click.core.ParameterSource.DEFAULT_MAP)
 
 
-class Numbers(click.ParamType):
-    """Whole numbers with commas between, e.g. 1,2."""
-
-    name = "N,N"
-
-    def convert(self, value, param, ctx):
-        """Return a tuple of ints; refuse anything else with a usage message."""
-        if isinstance(value, tuple):
-            return value
-        if re.fullmatch(r"\d+(,\d+)*", value) is None:
-            self.fail(f"{value!r} is no list of whole numbers; write them with commas, e.g. 1,2.", param, ctx)
-        return tuple(int(number) for number in value.split(","))
+def refuse_idle(names: Iterable[str], why: str) -> None:
+    """Raise a usage error for the first of the options `names` that was given though it would change nothing."""
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        if parameter.name in names and given(parameter.name):
+            raise click.UsageError(f"{parameter.opts[0]} has no effect {why}; leave it out.", context)

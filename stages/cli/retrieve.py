@@ -7,39 +7,60 @@ from pathlib import Path
 import click
 
 from pipeline.errors import InputError
+from pipeline.files import check_output_file
+from pipeline.flow.methods import DEVICES
+from pipeline.limits import MAX_SEED
 from stages import edge
-from stages.cli.options import Numbers, json_option
+from stages.cli.options import json_option, refuse_idle
+from stages.cli.types import (
+    DatasetName,
+    InputFile,
+    InputFolder,
+    Numbers,
+    OutputFile,
+    Real,
+    Text,
+    Whole,
+    Word,
+)
 
 
 @click.command()
-@click.option("--dataset", required=True, help="holidays, oxford5k or paris6k.")
-@click.option("--root", type=click.Path(path_type=Path), required=True, help="Folder that holds the data set.")
-@click.option("--backbone", default="googlenet", show_default=True, help="googlenet, vgg16, resnet50, ...")
+@click.option("--dataset", type=DatasetName(), required=True, help="holidays, oxford5k or paris6k.")
+@click.option("--root", type=InputFolder(), required=True, help="Folder that holds the data set.")
+@click.option("--backbone", type=Text(), default="googlenet", show_default=True, help="googlenet, vgg16, resnet50, ...")
 @click.option(
     "--weights",
+    type=InputFile("file of weights", or_word="imagenet"),
     help="A file, or imagenet: the published weights, downloaded on first use [default: random ones].",
 )
-@click.option("--layer", "layers", multiple=True, help="May be repeated [default: the chapter's best, section 2.4.4].")
+@click.option(
+    "--layer",
+    "layers",
+    type=Text(),
+    multiple=True,
+    help="May be repeated [default: the chapter's best, section 2.4.4].",
+)
 @click.option("--all-layers", is_flag=True, help="The backbone's layers of table 2.1, as in figure 2.2.")
 @click.option(
     "--scales", type=Numbers(), default="1,2", show_default=True, help="Multiples of the input size, each and together."
 )
 @click.option(
-    "--clusters", "num_words", default=100, show_default=True, type=click.IntRange(1), help="Words of the vocabulary."
+    "--clusters", "num_words", default=100, show_default=True, type=Whole(1, 100_000), help="Words of the vocabulary."
 )
 @click.option(
     "--dimensions",
     "num_dimensions",
     default=128,
     show_default=True,
-    type=click.IntRange(0),
+    type=Whole(0, 100_000),
     callback=lambda context, option, value: value or None,
     help="After PCA and whitening (table 2.3); 0 keeps the whole VLAD (table 2.2).",
 )
-@click.option("--input-size", default=224, show_default=True, type=click.IntRange(32), help="Side at scale 1, pixels.")
+@click.option("--input-size", default=224, show_default=True, type=Whole(32, 4096), help="Side at scale 1, pixels.")
 @click.option(
     "--vocabulary-from",
-    type=(str, click.Path(path_type=Path)),
+    type=(DatasetName(), InputFolder()),
     metavar="DATASET ROOT",
     help="Learn vocabulary and PCA on this set [default: the one searched].",
 )
@@ -48,7 +69,7 @@ from stages.cli.options import Numbers, json_option
     "max_features",
     default=200_000,
     show_default=True,
-    type=click.IntRange(1),
+    type=Whole(1),
     help="Local features drawn for the k-means, at each scale; 200,000 of 512 channels are 0.4 GB.",
 )
 @click.option(
@@ -56,28 +77,34 @@ from stages.cli.options import Numbers, json_option
     "max_projection_images",
     default=2048,
     show_default=True,
-    type=click.IntRange(2),
+    type=Whole(2),
     help="Images for the PCA, spread evenly; each takes 4 bytes x clusters x channels x scales, some three times over.",
 )
-@click.option("--seed", default=0, show_default=True, help="Of what is drawn: features, k-means, untrained weights.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option(
-    "--batch-size", default=8, show_default=True, type=click.IntRange(1), help="Images in the network at once."
+    "--seed",
+    default=0,
+    show_default=True,
+    type=Whole(0, MAX_SEED),
+    help="Of what is drawn: features, k-means, untrained weights.",
+)
+@click.option("--device", type=Word(*DEVICES), default="auto", show_default=True)
+@click.option(
+    "--batch-size", default=8, show_default=True, type=Whole(1, 10_000), help="Images in the network at once."
 )
 @click.option(
     "--fail-above",
-    type=click.FloatRange(0, 1),
+    type=Real(0, 1),
     default=0.01,
     show_default=True,
     help="Share of images that may be missing or not decode; more ends the run with exit code 1.",
 )
-@click.option("--out", type=click.Path(path_type=Path), help="Write the results, with each query's AP, as JSON.")
-@click.option("--sheet", type=click.Path(path_type=Path), help="Draw queries and what was found into this PNG.")
-@click.option("--queries", default=12, show_default=True, type=click.IntRange(1), help="Queries on the sheet.")
+@click.option("--out", type=OutputFile(), help="Write the results, with each query's AP, as JSON.")
+@click.option("--sheet", type=OutputFile(".png"), help="Draw queries and what was found into this PNG.")
+@click.option("--queries", default=12, show_default=True, type=Whole(1, 1000), help="Queries on the sheet.")
 @json_option
-def retrieve(dataset: str, root: Path, backbone: str, weights: str | None, layers: tuple[str, ...], all_layers: bool,
-             vocabulary_from: tuple[str, Path] | None, seed: int, device: str, batch_size: int, fail_above: float,
-             out: Path | None, sheet: Path | None, queries: int, as_json: bool,
+def retrieve(dataset: str, root: Path, backbone: str, weights: Path | str | None, layers: tuple[str, ...],
+             all_layers: bool, vocabulary_from: tuple[str, Path] | None, seed: int, device: str, batch_size: int,
+             fail_above: float, out: Path | None, sheet: Path | None, queries: int, as_json: bool,
              **descriptor: object) -> None:  # fmt: skip
     """Search a retrieval set with VLAD of convolutional features; mAP by layer and scale.
 
@@ -98,18 +125,15 @@ def retrieve(dataset: str, root: Path, backbone: str, weights: str | None, layer
     with edge.messages(), edge.wrong_arguments():
         if all_layers and layers:
             raise InputError("--layer and --all-layers exclude each other.", key="layer")
-        for path in (out, sheet):
-            edge.make_room(path)
-        if sheet is not None and sheet.resolve().is_relative_to(root.resolve()):
-            raise InputError(
-                f"{sheet} would be an image of the data set from then on; draw it outside --root.", key="sheet"
-            )
+        if sheet is None:
+            refuse_idle(("queries",), "without --sheet")
+        _check_outputs(root, out, sheet, weights)
         keep_freed_memory()
         run = run_retrieval(
             dataset,
             root,
             backbone=backbone,
-            weights=weights,
+            weights=None if weights is None else str(weights),
             layers=None if all_layers else layers,
             vocabulary_from=vocabulary_from,
             seed=seed,
@@ -129,6 +153,21 @@ def retrieve(dataset: str, root: Path, backbone: str, weights: str | None, layer
     for name, path in (("results", out), ("sheet", sheet)):
         if path is not None:
             edge.out.print(f"{name}: {path}", soft_wrap=True, highlight=False, markup=False)
+
+
+def _check_outputs(root: Path, out: Path | None, sheet: Path | None, weights: Path | str | None) -> None:
+    """Raise InputError where writing the results would change what is read, or one of them the other."""
+    for path in (out, sheet):
+        if path is not None:
+            check_output_file(path, inputs=[] if weights in (None, "imagenet") else [weights])
+    if out is not None and out == sheet:
+        raise InputError("--out and --sheet name the same file; give each its own.", key="out")
+    if sheet is not None and sheet.resolve().is_relative_to(root.resolve()):
+        raise InputError(
+            f"{sheet} would be an image of the data set from then on; draw it outside --root.", key="sheet"
+        )
+    if out is not None and out.exists() and out.resolve().is_relative_to(root.resolve()):
+        raise InputError(f"{out} is a file of the data set; write the results elsewhere.", key="out")
 
 
 COMMANDS = (retrieve,)

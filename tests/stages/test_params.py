@@ -1,3 +1,4 @@
+import os
 from dataclasses import replace
 
 import pytest
@@ -87,5 +88,32 @@ def test_a_missing_or_broken_file_is_named(tmp_path):
     with pytest.raises(InputError, match="broken.yaml is not valid YAML"):
         load_params(tmp_path / "broken.yaml")
     (tmp_path / "empty.yaml").write_text("")
-    with pytest.raises(InputError, match="dataset: missing"):
+    with pytest.raises(InputError, match="empty.yaml holds nothing; it must hold sections"):
         load_params(tmp_path / "empty.yaml")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"- a\n", "holds a list; it must hold sections"),
+        (b"3", "holds a int"),
+        (b"\xff\xfe\x00", "is not UTF-8 text"),
+        (b"a: \0", "holds NUL bytes"),
+        (b"demo: {}\n", "dataset: missing"),
+        (b"1: 2\n", "1: keys should be strings"),
+        (b"[" * 5000, "is not valid YAML"),
+        (b"a: " + b"9" * 5000, "is not valid YAML"),
+    ],
+)
+def test_a_file_that_holds_no_sections_is_named(tmp_path, content, message):
+    (tmp_path / "own.yaml").write_bytes(content)
+    with pytest.raises(InputError, match=f"own.yaml.*{message}"):
+        load_params(tmp_path / "own.yaml")
+
+
+def test_a_folder_or_a_fifo_holds_no_parameters(tmp_path):
+    with pytest.raises(InputError, match="is a folder; the file of parameters must be a regular file"):
+        load_params(tmp_path)
+    os.mkfifo(tmp_path / "fifo.yaml")
+    with pytest.raises(InputError, match="is a FIFO"):
+        load_params(tmp_path / "fifo.yaml")

@@ -76,8 +76,8 @@ def test_the_pipelines_own_runs_are_shown_without_arguments(project):
 
 def test_a_folder_without_results_is_named(project):
     project("runs/tdn-rgb", top1=0.5)
-    answer = results("elsewhere")
-    assert answer.exit_code == 2 and "elsewhere holds no evaluated network" in answer.stderr
+    answer = results("runs/tdn-rgb")
+    assert answer.exit_code == 2 and "runs/tdn-rgb holds no evaluated network" in answer.stderr
 
 
 def test_a_data_sets_own_metrics_come_first_and_then_map():
