@@ -11,41 +11,17 @@ from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 
-import numpy as np
-
 from pipeline import __version__
 from pipeline.errors import ShardError, StorageError, VideoError
 from pipeline.guard import GuardedProcess
-from pipeline.images import encode_image
 from pipeline.manifest import VideoRecord
-from pipeline.parameters import ExtractParameters, FlowParameters, FrameParameters, Limits
-from pipeline.sampling import grid_times
+from pipeline.parameters import ExtractParameters, Limits
+from pipeline.rows.job import Extraction, VideoJob
 from pipeline.shards.formats import Shard, open_shard, shard_writer
 from pipeline.shards.parquet import StoredEntry
 from pipeline.shards.plan import ShardPlan
 from pipeline.shards.schema import PRODUCER, SCHEMA_VERSION, LedgerRow, VideoRows, library_versions
 from pipeline.storage import Storage
-
-
-@dataclass(frozen=True)
-class VideoJob:
-    """What the guarded process is asked for: one video, one modality."""
-
-    path: str
-    modality: str
-    section: FrameParameters | FlowParameters
-    max_pixels: int
-
-
-@dataclass(frozen=True)
-class Extraction:
-    """What came out of a video: its rows and, when it broke half-way, why and how many were expected."""
-
-    rows: VideoRows
-    num_expected: int
-    problem: VideoError | None = None
-    decoding: str | None = None  # sparse or full: how much of the video had to be decoded
-    note: str | None = None  # what of the file is not read at all
 
 
 @dataclass(frozen=True)
@@ -72,130 +48,16 @@ class ShardResult:
 
 def extract_video(job: VideoJob) -> Extraction:
     """Decode, convert and encode one video; raise VideoError when nothing at all comes out."""
-    from pipeline.video import GivenFramesError
+    from pipeline.video.frames import GivenFramesError
 
-    extract = _extract_flow if job.modality == "flow" else _extract_frames
+    if job.modality == "flow":
+        from pipeline.rows.flow import extract_flow as extract
+    else:
+        from pipeline.rows.frames import extract_frames as extract
     try:
         return extract(job, decoding="sparse")
     except GivenFramesError:  # some rows were made of pictures that a full decode does not give
         return extract(job, decoding="full")
-
-
-def _extract_frames(job: VideoJob, *, decoding: str) -> Extraction:
-    frames = _GoodFrames(job, "rgb24", decoding)
-    index, pts, images, shape = [], [], [], (0, 0)
-    for frame in frames:
-        images.append(encode_image(frame.data, codec=job.section.codec, quality=job.section.quality))
-        index.append(frame.frame_index)
-        pts.append(frame.pts_seconds)
-        shape = frame.data.shape[:2]
-    rows = VideoRows("rgb", np.asarray(index, np.int64), np.asarray(pts), *shape, {"image": images})
-    return frames.extraction(rows, num_expected=frames.num_expected(len(images)))
-
-
-def _extract_flow(job: VideoJob, *, decoding: str) -> Extraction:
-    from pipeline.flow import flow_statistics, iter_flow, quantize
-
-    section, frames = job.section, _GoodFrames(job, "gray", decoding)
-    shown: list[tuple[int, float]] = []
-    planes: dict[str, list[bytes]] = {"flow_x": [], "flow_y": []}
-    statistics, shape = [], (0, 0)
-    for flow in iter_flow(_grey_frames(frames, shown), method=section.method, device="auto"):
-        statistics.append(flow_statistics(flow, section.bound))
-        stored = quantize(flow, section.bound)
-        for axis, name in enumerate(planes):
-            plane = np.ascontiguousarray(stored[..., axis])
-            planes[name].append(encode_image(plane, codec=section.codec, quality=section.quality))
-        shape = flow.shape[:2]
-    count = len(planes["flow_x"])
-    pts = np.asarray([seconds for _, seconds in shown])
-    rows = VideoRows(
-        modality="flow",
-        frame_index=np.asarray([index for index, _ in shown[:count]], np.int64),
-        pts_seconds=pts[:count],
-        height=shape[0],
-        width=shape[1],
-        payloads=planes,
-        next_pts_seconds=pts[1 : count + 1],
-        bound=section.bound,
-        statistics=_mean_statistics(statistics),
-    )
-    return frames.extraction(rows, num_expected=max(frames.num_expected(count + 1) - 1, 0))
-
-
-def _grey_frames(frames: _GoodFrames, shown: list[tuple[int, float]]) -> Iterator[np.ndarray]:
-    """Yield the grey images, noting in `shown` each one's index and time."""
-    for frame in frames:
-        shown.append((frame.frame_index, frame.pts_seconds))
-        yield frame.data
-
-
-def _mean_statistics(statistics: list) -> dict[str, float]:
-    """Return the mean over a video's pairs of each number that `flow_statistics` gives."""
-    if not statistics:
-        return {}
-    return {
-        name: float(np.mean([getattr(one, name) for one in statistics])) for name in ("clipped_share", "mean_magnitude")
-    }
-
-
-class _GoodFrames:
-    """Iterates over a video's frames up to where it breaks; `problem` then says why."""
-
-    def __init__(self, job: VideoJob, pixel_format: str, decoding: str) -> None:
-        from pipeline.video import iter_frames
-
-        self._job, section = job, job.section
-        self._frames = iter_frames(
-            job.path,
-            every_seconds=section.every_seconds,
-            fps=section.fps,
-            size=section.size,
-            pixel_format=pixel_format,
-            max_pixels=job.max_pixels,
-            decoding=decoding,
-        )
-        self.problem: VideoError | None = None
-
-    def __iter__(self):
-        from pipeline.video import GivenFramesError
-
-        section, count = self._job.section, 0
-        try:
-            for frame in self._frames:
-                if section.max_seconds is not None and self._asked_seconds(frame, count) >= section.max_seconds:
-                    return
-                count += 1
-                yield frame
-        except GivenFramesError:
-            raise
-        except VideoError as error:
-            if not count:
-                raise
-            self.problem = error
-
-    def _asked_seconds(self, frame, number: int) -> float:
-        """Return the time that frame `number` was asked for: its place in the grid, later where frames are missing."""
-        section = self._job.section
-        if section.every_seconds is not None:
-            return max(number * section.every_seconds, frame.pts_seconds)
-        return frame.pts_seconds if section.fps is None else max(number / section.fps, frame.pts_seconds)
-
-    def num_expected(self, num_good: int) -> int:
-        """Return how many frames the whole video was to give: the good ones, or what its header announces if broken."""
-        if self.problem is None:
-            return num_good
-        from pipeline.video import probe
-
-        info, section = probe(self._job.path), self._job.section
-        duration = min(info.duration_seconds, section.max_seconds or info.duration_seconds)
-        if section.every_seconds is None and section.fps is None:
-            return max(num_good, round(duration * info.fps))
-        return max(num_good, len(grid_times(duration, every_seconds=section.every_seconds, fps=section.fps)))
-
-    def extraction(self, rows: VideoRows, *, num_expected: int) -> Extraction:
-        """Return the rows with what is known of the break."""
-        return Extraction(rows, num_expected, self.problem, self._frames.decoding, self._frames.note)
 
 
 def extract_shard(job: ShardJob) -> ShardResult:

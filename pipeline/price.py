@@ -16,9 +16,10 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from pipeline.errors import InputError, VideoError
-from pipeline.extract import VideoJob, extract_guarded
+from pipeline.extract import extract_guarded
 from pipeline.manifest import VideoRecord, manifest_root, sample_records
 from pipeline.parameters import ExtractParameters
+from pipeline.rows.job import VideoJob
 from pipeline.shards.plan import num_shards, shard_number
 
 SAMPLE_SIZE = 8
