@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
+import pickle
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,11 +15,15 @@ from torch import Tensor, nn
 from models.backbones import bninception, googlenet, is_classifier
 from models.backbones.base import Backbone, convert_first_layer
 from models.published import IMAGENET, in_todays_form, published_file
+from models.tsn import NUM_CHANNELS
 from pipeline.errors import InputError
+from pipeline.files import open_regular, write_bytes
+from pipeline.limits import MAX_CLASSES, MAX_SEGMENTS, MAX_SIDE
 
 logger = logging.getLogger(__name__)
 
-CHECKPOINT_VERSION = 1
+CHECKPOINT_VERSION = 2
+READABLE_VERSIONS = (1, 2)  # version 1 did not note what a network was trained on
 # networks whose published files expect other pixels than ours -> what rewrites their first layer
 PUBLISHED_INPUTS = {
     bninception.BNInception: bninception.weights_for_rgb,
@@ -28,31 +34,64 @@ MAX_NAMES_SHOWN = 3
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A trained network: what `build_model` needs to make it again, its weights, and how its clips are cut."""
+    """A trained network: what `build_model` needs to make it again, its weights, how its clips are cut, and its data.
+
+    `data` are the plain values of `models.trained_on.TrainedOn`; None in files of version 1.
+    """
 
     model: str
     options: dict[str, object]
     num_classes: int
     clip_size: int
     state_dict: dict[str, Tensor]
+    data: dict[str, object] | None = None
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> None:
-    """Write a checkpoint by a temporary name first."""
+    """Write a whole checkpoint or none; raise StorageError when the system refuses."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("wb") as file:  # given a name, torch.save writes it into the file
-        torch.save({"version": CHECKPOINT_VERSION, **vars(checkpoint)}, file)
-    temporary.replace(path)
+    buffer = io.BytesIO()  # given a name, torch.save writes it into the file
+    torch.save({"version": CHECKPOINT_VERSION, **vars(checkpoint)}, buffer)
+    write_bytes(path, buffer.getbuffer())
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
-    """Read one of our checkpoints; raise InputError when it is missing or is none."""
+    """Read one of our checkpoints; raise InputError when it is missing, is none, or is damaged."""
     content = _load(Path(path))
-    if not isinstance(content, dict) or content.get("version") != CHECKPOINT_VERSION:
+    if not isinstance(content, dict) or content.get("version") not in READABLE_VERSIONS:
         raise InputError(f"{path} is no checkpoint of this program; train one with `dvc repro train`.", path=path)
-    return Checkpoint(**{name: value for name, value in content.items() if name != "version"})
+    values = {name: value for name, value in content.items() if name != "version"}
+    if problem := _damage(values):
+        raise InputError(f"{path} is a damaged checkpoint: {problem}; train the network again.", path=path)
+    return Checkpoint(**values)
+
+
+def _damage(values: dict[str, object]) -> str | None:
+    """Return what is wrong with a checkpoint's values before anything is built from them, None for nothing."""
+    expected = {"model": str, "options": dict, "num_classes": int, "clip_size": int, "state_dict": dict}
+    for name, kind in expected.items():
+        if name not in values:
+            return f"{name} is missing"
+        if not isinstance(values[name], kind):
+            return f"{name} is {type(values[name]).__name__}, not {kind.__name__}"
+    if unknown := sorted(values.keys() - expected.keys() - {"data"}):
+        return f"{unknown[0]!r} is not known"
+    limits = {"num_classes": (values["num_classes"], MAX_CLASSES), "clip_size": (values["clip_size"], MAX_SIDE)}
+    limits["num_segments"] = (values["options"].get("num_segments", 1), MAX_SEGMENTS)
+    for name, (value, limit) in limits.items():
+        if not isinstance(value, int) or not 1 <= value <= limit:
+            return f"{name} is {value!r}; allowed are 1 to {limit:,}"
+    return _damaged_weights(values["state_dict"])
+
+
+def _damaged_weights(state: dict[str, object]) -> str | None:
+    for name, value in state.items():
+        if not isinstance(value, Tensor):
+            return f"{name} is no tensor"
+        if value.is_floating_point() and not value.isfinite().all():
+            return f"{name} holds values that are not numbers"
+    return None
 
 
 def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
@@ -70,11 +109,14 @@ def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
     if path == IMAGENET:
         path = published_file(model)
     content = _load(Path(path))
+    ours = isinstance(content, dict) and content.get("version") in READABLE_VERSIONS
+    if ours:
+        _check_modality(model, read_checkpoint(path), path)
     state = content.get("state_dict", content) if isinstance(content, dict) else content
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise InputError(f"{path} holds no named tensors; give a checkpoint or a state dict.", path=path)
     state = in_todays_form({name.removeprefix("module."): value for name, value in state.items()})
-    if isinstance(content, dict) and content.get("version") == CHECKPOINT_VERSION:
+    if ours:
         state = _with_own_scores(model, state, num_classes=content["num_classes"], path=path)
     if hasattr(model, "published_weights"):  # a network with files of its own authors
         state = model.published_weights(state)
@@ -92,13 +134,27 @@ def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
 
 
 def _load(path: Path) -> object:
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise InputError(f"{path} does not exist; give a file of weights.", path=path) from error
-    except Exception as error:  # torch raises a dozen kinds for files that are none of its own
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path} is no file of weights ({reason}).", path=path) from error
+    """Return a file's tensors and plain values; code in it is never run."""
+    with open_regular(path, what="file of weights") as file:
+        try:
+            return torch.load(file, map_location="cpu", weights_only=True)
+        except Exception as error:  # torch raises a dozen kinds for files that are none of its own
+            reason = "is no file of weights, or is damaged or cut off"
+            if isinstance(error, pickle.UnpicklingError) and "global" in str(error).lower():
+                reason = "holds code beside tensors and plain values; it was not run, and the file is not loaded"
+            raise InputError(f"{path} {reason}.", path=path) from error
+
+
+def _check_modality(model: nn.Module, checkpoint: Checkpoint, path: object) -> None:
+    """Raise InputError where a checkpoint's first layer reads another modality than the model's and cannot serve it."""
+    modality, channels = checkpoint.options.get("modality", "rgb"), getattr(model, "in_channels", None)
+    if channels is None or channels % NUM_CHANNELS.get(modality, channels) == 0:
+        return
+    own = next(name for name, count in NUM_CHANNELS.items() if channels % count == 0)
+    raise InputError(
+        f"{path} was trained on {modality}, and this network reads {own}; give weights that were trained on {own}.",
+        path=path,
+    )
 
 
 def _with_own_scores(

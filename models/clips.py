@@ -17,14 +17,13 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from models.augment import Augment, View, crops_of
-from models.backbones.base import IMAGENET_MEAN, IMAGENET_STD
 from models.clip_shape import ClipShape
+from models.trained_on import NORMALIZATION
 from pipeline.errors import InputError
 from pipeline.sampling import snippet_starts
 from pipeline.shards.reader import ShardReader, StoredFrames, StoredVideo
 
 CACHE_BYTES = 1 << 30  # of decoded videos, in each process
-FLOW_MEAN, FLOW_STD = (0.5, 0.5), (0.226, 0.226)  # of discretised flow in [0, 1]: no motion is 0.5
 
 
 @dataclass(frozen=True)
@@ -134,7 +133,7 @@ def snippet_rows(starts: np.ndarray, snippet_length: int, num_rows: int) -> np.n
 
 def normalize(clip: np.ndarray) -> Tensor:
     """Return uint8 (S, K, H, W, C) as float32 (S, K, C, H, W): RGB by ImageNet's mean and deviation, flow around 0."""
-    mean, std = (IMAGENET_MEAN, IMAGENET_STD) if clip.shape[-1] == 3 else (FLOW_MEAN, FLOW_STD)
+    mean, std = NORMALIZATION["rgb" if clip.shape[-1] == 3 else "flow"]
     scaled = torch.from_numpy(np.ascontiguousarray(clip)).permute(0, 1, 4, 2, 3).float() / 255
     return (scaled - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[:, None, None]
 

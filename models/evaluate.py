@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +22,11 @@ from models.clip_shape import ClipShape
 from models.clips import split_videos, video_views
 from models.folding import fold_norms
 from models.threads import torch_threads
+from models.trained_on import TrainedOn, check_same_kind, class_order
 from pipeline.datasets import dataset_spec
 from pipeline.datasets.base import repeated_length
 from pipeline.errors import InputError
+from pipeline.files import replacing
 from pipeline.shards.reader import ShardReader
 
 logger = logging.getLogger(__name__)
@@ -77,21 +80,18 @@ def evaluate(
     checkpoint: str | os.PathLike[str],
     *,
     config: EvaluateConfig,
+    network: str | None = None,
     on_video: Callable[[int, int], None] | None = None,
 ) -> VideoScores:
-    """Return the scores of every video of the split, each the mean over its views.
+    """Return the scores of every video of the split, each the mean over its views, in the order of the shards' classes.
 
-    `on_video` is called with the number of videos done and their total. Raises InputError when the checkpoint was made
-    for other classes than the shards have, when the split has no video, and when more than the allowed share of its
-    videos has no frames.
+    `network` is the name of the one that the checkpoint must hold, if it matters. `on_video` is called with the number
+    of videos done and their total. Raises InputError when the checkpoint holds another network, or was trained on data
+    of another kind than the shards (`models.trained_on`), when the split has no video, and when more than the allowed
+    share of its videos has no frames.
     """
     saved = read_checkpoint(checkpoint)
-    if saved.num_classes != len(reader.info.class_names):
-        raise InputError(
-            f"{checkpoint} knows {saved.num_classes} classes, the shards have {len(reader.info.class_names)}; "
-            "train on these shards.",
-            path=checkpoint,
-        )
+    trained = _check_checkpoint(saved, reader, network, checkpoint)
     split, spec = config.split_of(reader.info.name), dataset_spec(reader.info.name)
     check_complete(reader, split, max_missing_share=config.max_missing_share)
     model = fold_norms(restore_model(saved))
@@ -105,9 +105,26 @@ def evaluate(
             scores.append(_video_score(model, views, config.views_per_batch))
             if on_video is not None:
                 on_video(number, len(videos))
-    return VideoScores(
-        tuple(video.video_id for video in videos), tuple(video.labels for video in videos), np.stack(scores)
-    )
+    scores = np.stack(scores)[:, class_order(trained, reader.info.class_names)]
+    return VideoScores(tuple(video.video_id for video in videos), tuple(video.labels for video in videos), scores)
+
+
+def _check_checkpoint(saved: Checkpoint, reader: ShardReader, network: str | None, path: object) -> TrainedOn:
+    """Return what a checkpoint's network was trained on; raise InputError unless it can be tested on the shards."""
+    if network is not None and saved.model != network:
+        raise InputError(f"{path} holds the network {saved.model}, not {network}; train {network} again.", path=path)
+    try:
+        trained = TrainedOn.from_dict(saved.data)
+        if len(trained.class_names) != saved.num_classes:
+            raise ValueError("classes")
+    except (TypeError, KeyError, ValueError) as error:
+        raise InputError(
+            f"{path} does not say what it was trained on: an older version made it, or it is damaged; train the "
+            "network again, starting from it by train.init if you like.",
+            path=path,
+        ) from error
+    check_same_kind(trained, reader, path=path)
+    return trained
 
 
 def check_complete(reader: ShardReader, split: str, *, max_missing_share: float) -> None:
@@ -125,9 +142,24 @@ def check_complete(reader: ShardReader, split: str, *, max_missing_share: float)
 
 
 def restore_model(checkpoint: Checkpoint) -> nn.Module:
-    """Return the network of a checkpoint with its weights, in evaluation mode, on the GPU where there is one."""
+    """Return the network of a checkpoint with its weights, in evaluation mode, on the GPU where there is one.
+
+    Raises InputError when its options make no network, or another one than its weights are of; that is found out on
+    tensors without values, before memory is taken.
+    """
+    build = partial(build_model, checkpoint.model, num_classes=checkpoint.num_classes, **checkpoint.options)
+    try:
+        with torch.device("meta"), torch.random.fork_rng():
+            shapes = {name: value.shape for name, value in build().state_dict().items()}
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise InputError(f"the checkpoint of {checkpoint.model} is damaged: {error}.", key=checkpoint.model) from error
+    if shapes != {name: value.shape for name, value in checkpoint.state_dict.items()}:
+        raise InputError(
+            f"the checkpoint of {checkpoint.model} is damaged: its weights are not those that its options make.",
+            key=checkpoint.model,
+        )
     with torch.random.fork_rng():
-        model = build_model(checkpoint.model, num_classes=checkpoint.num_classes, **checkpoint.options)
+        model = build()
     model.load_state_dict(checkpoint.state_dict)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return model.to(device, memory_format=getattr(model, "memory_format", torch.channels_last)).eval()
@@ -142,16 +174,15 @@ def _video_score(model: nn.Module, views: torch.Tensor, views_per_batch: int) ->
 
 
 def write_scores(path: Path, result: VideoScores) -> None:
-    """Write scores as Parquet: one row per video, by a temporary name first."""
+    """Write scores as Parquet, one row per video: the whole file or none."""
     columns = {
         "video_id": list(result.video_ids),
         "labels": [list(labels) for labels in result.labels],
         "scores": result.scores.astype(np.float32).tolist(),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    pq.write_table(pa.table(columns, schema=SCORES_SCHEMA), temporary)
-    temporary.replace(path)
+    with replacing(path) as scratch:
+        pq.write_table(pa.table(columns, schema=SCORES_SCHEMA), scratch)
 
 
 def read_scores(path: Path) -> VideoScores:

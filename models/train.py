@@ -30,6 +30,7 @@ from models.flow_clips import FlowClipDataset, FlowPairDataset
 from models.losses import Criterion, Losses, class_losses, flow_losses, joint_losses
 from models.threads import torch_threads
 from models.train_config import TrainConfig
+from models.trained_on import TrainedOn
 from pipeline.datasets import dataset_spec, read_dataset
 from pipeline.datasets.base import mirror_labels, repeated_length
 from pipeline.errors import InputError, PipelineError
@@ -100,7 +101,8 @@ def train(
             if on_epoch is not None:
                 on_epoch(report)
     state = {name: value.contiguous() for name, value in model.state_dict().items()}
-    save_checkpoint(Checkpoint(model_name, options, num_classes, config.size, state), out)
+    data = TrainedOn.of(reader).as_dict()
+    save_checkpoint(Checkpoint(model_name, options, num_classes, config.size, state, data), out)
     return out
 
 

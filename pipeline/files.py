@@ -134,7 +134,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         scratch.unlink(missing_ok=True)
 
 
-def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
+def write_bytes(path: str | os.PathLike[str], content: bytes | memoryview) -> None:
     """Write a whole file, or leave what was there; raise StorageError when the system refuses."""
     with replacing(path) as scratch, _storage_faults(path):
         scratch.write_bytes(content)

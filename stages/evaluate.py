@@ -17,7 +17,7 @@ def main(model: str, modality: str) -> None:
         folder = run_folder(model, modality)
         reader = params.open_shards(modality)
         with edge.progress(f"{model} {modality}", unit="videos") as update:
-            scores = evaluate(reader, folder / "checkpoint.pt", config=params.evaluate, on_video=update)
+            scores = evaluate(reader, folder / "checkpoint.pt", config=params.evaluate, network=model, on_video=update)
         metrics = write_results(folder, scores, reader.info, list_split=params.dataset.list_split)
     split = params.evaluate.split_of(reader.info.name)
     words = metric_words(metrics.as_dict(), reader.info.name)

@@ -23,14 +23,20 @@ BACKBONES = {
 }
 
 
+MAX_WIDTH = 4096  # channels of a first stage; the papers' widest has 64
+
+
 def build_backbone(name: str, *, num_classes: int = 1000, in_channels: int = 3, **options: object) -> Backbone:
     """Return the network called `name`: image (N, in_channels, H, W) to logits (N, num_classes).
 
-    `options` go to the network, e.g. `width=16` for a narrow ResNet. Raises ValueError for an unknown name and
-    TypeError for an option the network does not have.
+    `options` go to the network, e.g. `width=16` for a narrow ResNet. Raises ValueError for an unknown name or a width
+    below 1 or above 4096, and TypeError for an option the network does not have.
     """
     if name not in BACKBONES:
         raise ValueError(f"backbone is {name!r}; known backbones: {', '.join(BACKBONES)}")
+    width = options.get("width", 1)
+    if not isinstance(width, int) or not 1 <= width <= MAX_WIDTH:
+        raise ValueError(f"width is {width!r}; it must be a whole number from 1 to {MAX_WIDTH}")
     network = BACKBONES[name](num_classes=num_classes, in_channels=in_channels, **options)
     network.architecture = name
     return network

@@ -165,7 +165,7 @@ def test_bare_backbone_is_loaded(tmp_path: Path) -> None:
         ),
         ("list", "holds no named tensors"),
         ("text", "is no file of weights"),
-        ("absent", "does not exist; give a file of weights"),
+        ("absent", "the file of weights does not exist"),
     ],
 )
 def test_wrong_file_is_told_apart(tmp_path: Path, content: str, message: str) -> None:
@@ -210,3 +210,65 @@ def test_a_network_without_the_files_classifier_takes_the_rest(tmp_path: Path, m
     state = googlenet.weights_for_rgb(published.state_dict()) if backbone == "googlenet" else published.state_dict()
     expected = convert_first_layer(state[first], found[0].shape[1])
     torch.testing.assert_close(found[0], expected)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda content: content.pop("model"), "model is missing"),
+        (lambda content: content.update(options=[1]), "options is list, not dict"),
+        (lambda content: content.update(num_classes=-1), "num_classes is -1; allowed are 1 to"),
+        (lambda content: content.update(num_classes=10**12), "num_classes is 1000000000000; allowed"),
+        (lambda content: content.update(clip_size=10**9), "clip_size is 1000000000; allowed"),
+        (lambda content: content["options"].update(num_segments=10**6), "num_segments is 1000000; allowed are 1 to"),
+        (lambda content: content.update(more=1), "'more' is not known"),
+        (lambda content: content["state_dict"].update(x="y"), "x is no tensor"),
+        (
+            lambda content: content["state_dict"]["backbone.fc.bias"].fill_(float("nan")),
+            "fc.bias holds values that are not",
+        ),
+    ],
+)
+def test_a_damaged_checkpoint_is_named_before_anything_is_built(tmp_path: Path, change, words: str) -> None:
+    path = save(build("tsn"), tmp_path / "c.pt")
+    content = torch.load(path, weights_only=True)
+    change(content)
+    torch.save(content, path)
+    for read in (read_checkpoint, lambda one: load_weights(build("tsn"), one)):
+        with pytest.raises(InputError, match=f"c.pt is a damaged checkpoint: .*{words}"):
+            read(path)
+
+
+class Malicious:
+    def __reduce__(self):
+        return Path.touch, (Path("touched"),)
+
+
+def test_code_in_a_file_is_neither_run_nor_recommended_to_be(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"version": 2, "model": Malicious()}, "c.pt")
+    with pytest.raises(
+        InputError, match="c.pt holds more than tensors and plain values.*nothing in it was run"
+    ) as caught:
+        read_checkpoint("c.pt")
+    assert "weights_only" not in caught.value.message
+    assert not Path("touched").exists()
+
+
+def test_a_file_cut_anywhere_is_no_file_of_weights(tmp_path: Path) -> None:
+    whole = save(build("tsn"), tmp_path / "c.pt").read_bytes()
+    for share in (0, 0.01, 0.5, 0.99):
+        (tmp_path / "cut.pt").write_bytes(whole[: int(share * len(whole))])
+        with pytest.raises(InputError, match="cut.pt is no file of weights, or is damaged or cut off"):
+            read_checkpoint(tmp_path / "cut.pt")
+
+
+def test_weights_of_another_modality_are_refused_by_its_name(tmp_path: Path) -> None:
+    flow = build("tsn", modality="flow", snippet_length=5)
+    options = {"num_segments": 3, "modality": "flow", "snippet_length": 5}
+    save_checkpoint(Checkpoint("tsn", options, 4, 56, flow.state_dict()), tmp_path / "flow.pt")
+    with pytest.raises(InputError, match="flow.pt was trained on flow, and this network reads rgb"):
+        load_weights(build("tsn"), tmp_path / "flow.pt")
+    again = build("tsn", seed=3, modality="flow", snippet_length=5)
+    load_weights(again, tmp_path / "flow.pt")
+    assert torch.equal(again.backbone.conv1.weight, flow.backbone.conv1.weight)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from models import build_model
-from models.checkpoint import Checkpoint, save_checkpoint
+from models.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
 from models.clips import ClipShape, video_views
 from models.evaluate import (
     EvaluateConfig,
@@ -22,6 +22,7 @@ from models.evaluate import (
     restore_model,
     write_scores,
 )
+from models.trained_on import NORMALIZATION, TrainedOn
 from pipeline.errors import InputError
 from pipeline.shards.reader import ShardReader
 
@@ -29,12 +30,29 @@ CONFIG = EvaluateConfig(num_clips=2, num_crops=1)
 OPTIONS = {"backbone": "resnet18", "width": 8, "num_segments": 2, "modality": "rgb", "snippet_length": 1}
 
 
-@pytest.fixture
-def checkpoint(tmp_path: Path) -> Path:
+COLOURED = TrainedOn(
+    modality="rgb",
+    dataset="folder",
+    class_names=("red", "green"),
+    multi_label=False,
+    parameters={"codec": "png"},
+    normalization=NORMALIZATION["rgb"],
+    digest="0",
+)
+
+
+def write_checkpoint(folder: Path, **changes: object) -> Path:
+    """Write an untrained TDN that says it was trained on the coloured videos, but for `changes`; return the file."""
     torch.manual_seed(0)
     state = build_model("tdn", num_classes=2, **OPTIONS).state_dict()
-    save_checkpoint(Checkpoint("tdn", OPTIONS, 2, 24, state), tmp_path / "checkpoint.pt")
-    return tmp_path / "checkpoint.pt"
+    data = replace(COLOURED, **changes).as_dict()
+    save_checkpoint(Checkpoint("tdn", OPTIONS, 2, 24, state, data), folder / "checkpoint.pt")
+    return folder / "checkpoint.pt"
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    return write_checkpoint(tmp_path)
 
 
 def with_failures(make_shards, count: int) -> ShardReader:
@@ -54,8 +72,6 @@ def test_every_test_video_has_a_score(coloured: ShardReader, checkpoint: Path) -
 
 
 def test_score_is_the_mean_over_the_views_before_softmax(coloured: ShardReader, checkpoint: Path) -> None:
-    from models.checkpoint import read_checkpoint
-
     model = restore_model(read_checkpoint(checkpoint)).cpu()
     video = next(video for video in coloured.videos if video.video_id == "v09")
     views = video_views(coloured, video, ClipShape(2, 1, 24), num_clips=3, num_crops=10)
@@ -80,7 +96,7 @@ def test_a_split_without_a_video_is_named_with_those_there_are(make_shards, chec
         evaluate(reader, checkpoint, config=CONFIG)
 
 
-def test_a_short_sports_video_is_tested_repeated_to_five_minutes(make_shards, checkpoint: Path, monkeypatch) -> None:
+def test_a_short_sports_video_is_tested_repeated_to_five_minutes(make_shards, tmp_path: Path, monkeypatch) -> None:
     asked = []
 
     def views(*arguments, **options):
@@ -90,8 +106,9 @@ def test_a_short_sports_video_is_tested_repeated_to_five_minutes(make_shards, ch
     monkeypatch.setattr("models.evaluate.video_views", views)
     frames = np.zeros((4, 32, 32, 3), np.uint8)
     reader = make_shards(
-        [("v", "test", (0,), frames)], class_names=("a", "b"), name="sports1m", parameters={"fps": 1.0}
+        [("v", "test", (0,), frames)], class_names=("red", "green"), name="sports1m", parameters={"fps": 1.0}
     )
+    checkpoint = write_checkpoint(tmp_path, parameters={"codec": "png", "fps": 1.0})
     evaluate(reader, checkpoint, config=CONFIG)
     assert asked == [300]
 
@@ -125,11 +142,67 @@ def test_share_of_missing_videos_can_be_allowed(make_shards, checkpoint: Path, c
         evaluate(reader, checkpoint, config=replace(CONFIG, max_missing_share=0.19))
 
 
-def test_checkpoint_of_other_classes_is_refused(make_shards, checkpoint: Path) -> None:
-    frames = np.zeros((4, 32, 32, 3), np.uint8)
-    reader = make_shards([("v", "test", (0,), frames)], class_names=("a", "b", "c"))
-    with pytest.raises(InputError, match="knows 2 classes, the shards have 3; train on these shards"):
-        evaluate(reader, checkpoint, config=CONFIG)
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"class_names": ("red", "blue")},
+            "2 classes where the shards have 2, only in training: blue, only in the sh.*: g",
+        ),
+        ({"modality": "flow"}, "modality flow where the shards have rgb"),
+        ({"multi_label": True}, "multi_label True where the shards have False"),
+        ({"parameters": {"codec": "png", "fps": 3.0}}, "fps 3.0 where the shards have null"),
+        ({"parameters": {"codec": "png", "every_seconds": 3.0}}, "every_seconds 3.0 where the shards have null"),
+        ({"normalization": ((0.5,) * 3, (0.5,) * 3)}, "normalization .* where the shards have"),
+    ],
+)
+def test_a_checkpoint_of_other_data_is_refused_by_what_differs(coloured, tmp_path: Path, changes, words: str) -> None:
+    with pytest.raises(InputError, match=f"checkpoint.pt was trained with {words}.*; train on these shards"):
+        evaluate(coloured, write_checkpoint(tmp_path, **changes), config=CONFIG)
+
+
+def test_a_checkpoint_of_flow_of_another_bound_is_refused(make_shards, tmp_path: Path) -> None:
+    flow = np.full((4, 32, 32, 2), 128, np.uint8)
+    reader = make_shards([("v", "test", (0,), flow)], class_names=("red", "green"), parameters={"bound": 20.0})
+    path = write_checkpoint(
+        tmp_path, modality="flow", normalization=NORMALIZATION["flow"], parameters={"codec": "png", "bound": 15.0}
+    )
+    with pytest.raises(InputError, match="bound 15.0 where the shards have 20.0"):
+        evaluate(reader, path, config=CONFIG)
+
+
+def test_scores_stand_in_the_order_of_the_shards_classes(coloured, tmp_path: Path) -> None:
+    plain = evaluate(coloured, write_checkpoint(tmp_path), config=CONFIG).scores
+    turned = evaluate(coloured, write_checkpoint(tmp_path, class_names=("green", "red")), config=CONFIG).scores
+    np.testing.assert_array_equal(turned, plain[:, ::-1])
+    assert (turned != plain).any()
+
+
+def test_a_checkpoint_of_another_network_is_refused_under_a_runs_name(coloured, checkpoint: Path) -> None:
+    with pytest.raises(InputError, match="checkpoint.pt holds the network tdn, not tsn; train tsn again"):
+        evaluate(coloured, checkpoint, config=CONFIG, network="tsn")
+
+
+def test_a_checkpoint_that_does_not_say_its_data_is_refused(coloured, checkpoint: Path, tmp_path: Path) -> None:
+    saved = read_checkpoint(checkpoint)
+    for data in (None, {}, {**COLOURED.as_dict(), "class_names": ["red"]}, {**COLOURED.as_dict(), "more": 1}):
+        save_checkpoint(replace(saved, data=data), tmp_path / "other.pt")
+        with pytest.raises(InputError, match="other.pt does not say what it was trained on"):
+            evaluate(coloured, tmp_path / "other.pt", config=CONFIG)
+
+
+def test_other_sizes_are_tested_with_a_word(coloured, tmp_path: Path, caplog) -> None:
+    path = write_checkpoint(tmp_path, parameters={"codec": "png", "height": 64, "width": 64})
+    with caplog.at_level(logging.WARNING):
+        evaluate(coloured, path, config=CONFIG)
+    assert "was trained with height 64 where the shards have null; width 64" in caplog.text
+
+
+@pytest.mark.parametrize("changes", [{"width": 16}, {"width": 0}, {"backbone": "resnet1"}, {"more": 1}])
+def test_options_that_do_not_make_the_weights_are_a_damaged_checkpoint(checkpoint: Path, changes: dict) -> None:
+    saved = read_checkpoint(checkpoint)
+    with pytest.raises(InputError, match="the checkpoint of tdn is damaged"):
+        restore_model(replace(saved, options=saved.options | changes))
 
 
 def test_scores_survive_the_disk(tmp_path: Path) -> None:
