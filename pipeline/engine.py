@@ -10,33 +10,32 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline import __version__
 from pipeline.errors import InputError, ShardError
 from pipeline.extract import ShardJob, ShardResult
 from pipeline.manifest import Manifest
 from pipeline.parameters import ExtractParameters
-from pipeline.shards.formats import open_shard
-from pipeline.shards.ledger import (
-    DATASET_NAME,
-    IndexRow,
-    count_by_status,
-    write_dataset,
-    write_index,
-    write_ledger,
-    write_list_splits,
+from pipeline.shards.folder import (
+    READ_THREADS,
+    ShardContents,
+    check_modalities_agree,
+    gather,
+    other_shards,
+    read_shards,
+    shard_contents,
+    shard_names,
+    write_folder,
 )
-from pipeline.shards.parquet import StoredEntry
+from pipeline.shards.formats import open_shard
+from pipeline.shards.ledger import DATASET_NAME, count_by_status
 from pipeline.shards.plan import ShardPlan, modality_digest, plan_shards, source_numbers
-from pipeline.shards.schema import PRODUCER, LedgerRow, library_versions, parse_shard_name, shard_name
+from pipeline.shards.schema import LedgerRow, parse_shard_name, shard_name
 from pipeline.storage import Storage, is_scratch
 from pipeline.workers import run_jobs
-
-READ_THREADS = 16  # reading what shards say of themselves waits for the disk or the network
 
 
 @dataclass(frozen=True)
@@ -85,6 +84,7 @@ def run_extraction(
     storage = Storage(out)
     storage.create()
     with _exclusive(storage):
+        check_modalities_agree(_staying_shards(storage, parameters), manifest, where=storage.shown)
         existing = _existing_shards(storage)
         plans = [plan for modality in parameters.modalities for plan in plan_shards(manifest, parameters, modality)]
         if not replace:
@@ -106,22 +106,29 @@ class _Existing:
     all_ok: bool
 
 
+def _staying_shards(storage: Storage, parameters: ExtractParameters) -> Iterator[ShardContents]:
+    """Yield what the shards of the modalities that are not asked for say; raise ShardError for a damaged one."""
+    names = other_shards(storage, parameters.modalities)
+    try:
+        yield from (contents for _, contents in read_shards(storage, names, shard_contents))
+    except ShardError as error:
+        words = error.message.removesuffix(".")
+        raise ShardError(f"{words}; extract that modality, too (--modality both).", path=storage.shown) from error
+
+
 def _existing_shards(storage: Storage) -> dict[str, _Existing]:
     """Return what each readable shard in the folder says about itself."""
 
     def read(name: str) -> _Existing | None:
         with contextlib.suppress(ShardError), contextlib.closing(open_shard(storage, name)) as shard:
-            return _Existing(shard.about, all(row.status == "ok" for row in shard.ledger))
+            about = {key: value for key, value in shard.about.items() if key != "class_names"}
+            return _Existing(about, all(row.status == "ok" for row in shard.ledger))
         return None
 
-    return {name: existing for name, existing in _read_shards(storage, read) if existing is not None}
-
-
-def _read_shards(storage: Storage, read: Callable[[str], object]) -> Iterator[tuple[str, object]]:
-    """Yield the name of each shard in the folder and what `read` makes of it, many at once: object stores are slow."""
-    names = [name for name in storage.names() if parse_shard_name(name) is not None]
+    names = shard_names(storage)
     with ThreadPoolExecutor(READ_THREADS) as pool:
-        yield from zip(names, pool.map(read, names), strict=True)
+        found = zip(names, pool.map(read, names), strict=True)
+        return {name: existing for name, existing in found if existing is not None}
 
 
 def _is_pending(plan: ShardPlan, existing: _Existing | None, retry_failed: bool) -> bool:
@@ -220,13 +227,10 @@ def _close(
         outdated = parsed is not None and parsed[0] in parameters.modalities and name not in wanted
         if outdated or is_scratch(name):
             storage.delete(name)
-    gathered = _gather(storage)
+    gathered = gather(storage, shard_names(storage))
     _check_handover(manifest, parameters, gathered.ledger)
-    write_index(storage, gathered.index)
-    write_ledger(storage, gathered.ledger)
-    write_list_splits(storage, manifest)
+    write_folder(storage, gathered)
     sizes = storage.sizes()
-    write_dataset(storage, _dataset_content(manifest, gathered, sizes))
     asked = tuple(row for row in gathered.ledger if row.modality in parameters.modalities)
     return Summary(
         location=storage.shown,
@@ -238,34 +242,7 @@ def _close(
     )
 
 
-@dataclass(frozen=True)
-class _Gathered:
-    index: list[IndexRow]
-    ledger: list[LedgerRow]
-    parameters: dict[str, dict[str, object]]
-
-
-def _gather(storage: Storage) -> _Gathered:
-    """Read index rows, ledger rows and parameters back from every shard in the folder."""
-
-    def read(name: str) -> tuple[dict[str, object], list[LedgerRow], list[IndexRow]]:
-        with contextlib.closing(open_shard(storage, name)) as shard:
-            return shard.about, list(shard.ledger), [_index_row(name, entry) for entry in shard.entries()]
-
-    index, ledger, parameters = [], [], {}
-    for _, (about, shard_ledger, shard_index) in _read_shards(storage, read):
-        parameters[about["modality"]] = about["parameters"]
-        ledger.extend(shard_ledger)
-        index.extend(shard_index)
-    return _Gathered(index, ledger, parameters)
-
-
-def _index_row(name: str, entry: StoredEntry) -> IndexRow:
-    modality = parse_shard_name(name)[0]
-    return IndexRow(entry.video_id, modality, entry.split, entry.labels, name, entry.row_group, entry.num_rows)
-
-
-def _check_handover(manifest: Manifest, parameters: ExtractParameters, ledger: list[LedgerRow]) -> None:
+def _check_handover(manifest: Manifest, parameters: ExtractParameters, ledger: Sequence[LedgerRow]) -> None:
     """Raise ShardError unless every listed video has exactly one ledger row in each modality asked for."""
     listed = {record.video_id for record in manifest}
     for modality in parameters.modalities:
@@ -275,21 +252,3 @@ def _check_handover(manifest: Manifest, parameters: ExtractParameters, ledger: l
             raise ShardError(
                 f"{len(listed)} videos are listed and {len(found)} are in the {modality} ledger, e.g. {strays}."
             )
-
-
-def _dataset_content(manifest: Manifest, gathered: _Gathered, sizes: dict[str, int]) -> dict[str, object]:
-    shards = {name: size for name, size in sizes.items() if parse_shard_name(name)}
-    return {
-        "name": manifest.dataset,
-        "class_names": list(manifest.class_names),
-        "multi_label": manifest.multi_label,
-        "producer": f"{PRODUCER} {__version__}",
-        "libraries": library_versions(),
-        "parameters": gathered.parameters,
-        "num_videos": len(manifest),
-        "status": {
-            modality: count_by_status([row for row in gathered.ledger if row.modality == modality])
-            for modality in gathered.parameters
-        },
-        "shard_bytes": shards,
-    }

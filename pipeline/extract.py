@@ -100,7 +100,9 @@ def shard_about(job: ShardJob) -> dict[str, object]:
         "schema_version": SCHEMA_VERSION,
         "producer": f"{PRODUCER} {__version__}",
         "libraries": library_versions(),
-        "dataset": job.dataset,
+        "dataset": job.plan.labelling.dataset,
+        "class_names": list(job.plan.labelling.class_names),
+        "multi_label": job.plan.labelling.multi_label,
         "modality": job.plan.modality,
         "parameters": section.model_dump(),
         "parameters_digest": job.plan.parameters_digest,
@@ -163,6 +165,7 @@ def _ledger_row(
         source_bytes=record.size_bytes,
         fingerprint=record.fingerprint,
         shard=job.plan.name,
+        list_splits=record.list_splits,
     )
 
 
@@ -205,7 +208,8 @@ class _EarlierRows:
             rows = shard.read(entry)
         except ShardError:
             return None  # damaged: decoded again
-        row = replace(row, path=record.path, split=record.split, labels=record.labels, shard=self._job.plan.name)
+        listed = {"path": record.path, "split": record.split, "labels": record.labels}
+        row = replace(row, **listed, list_splits=record.list_splits, shard=self._job.plan.name)
         return row, rows
 
     def close(self) -> None:

@@ -17,13 +17,13 @@ READERS = {"parquet": ParquetShard, "lmdb": LmdbShard}
 WRITERS = {"parquet": ParquetShardWriter, "lmdb": LmdbShardWriter}
 
 
-def open_shard(storage: Storage, name: str, *, verify_checksums: bool = False) -> Shard:
+def open_shard(storage: Storage, name: str) -> Shard:
     """Open a shard by its name; raise ShardError when it cannot be read."""
     parsed = parse_shard_name(name)
     if parsed is None:
         raise ShardError(f"{name} is not the name of a shard.", path=storage.shown, key=name)
     modality, _, _, extension = parsed
-    return READERS[extension](storage, name, modality, verify_checksums=verify_checksums)
+    return READERS[extension](storage, name, modality)
 
 
 def shard_writer(path: Path, *, modality: str, extension: str) -> ShardWriter:

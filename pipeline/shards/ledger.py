@@ -1,31 +1,36 @@
-"""Index, ledger, splits and dataset.json: what a folder of shards says as a whole."""
+"""Index, ledger, splits and dataset.json: what a folder of shards says as a whole.
+
+dataset.json names the bytes and the digest of the other three and carries one of itself, so that none of them is
+believed after it has changed. All four can be gathered again from the shards (`pipeline.shards.folder`).
+"""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.errors import InputError, StorageError
-from pipeline.manifest import VideoRecord
+from pipeline.errors import InputError
 from pipeline.shards.parquet import StoredEntry
-from pipeline.shards.schema import INDEX_SCHEMA, LEDGER_SCHEMA, SPLITS_SCHEMA, LedgerRow
+from pipeline.shards.schema import INDEX_SCHEMA, LEDGER_SCHEMA, SCHEMA_VERSION, SCHEMAS, SPLITS_SCHEMA, LedgerRow
+from pipeline.shards.seal import check_version, checked_labels, damage, digest, ledger_row
 from pipeline.storage import Storage
 
 INDEX_NAME = "index.parquet"
 LEDGER_NAME = "ledger.parquet"
 DATASET_NAME = "dataset.json"
 SPLITS_NAME = "splits.parquet"
+TABLE_NAMES = (INDEX_NAME, LEDGER_NAME, SPLITS_NAME)
+REPAIR = "`tdn-data repair` writes it again from the shards"
 
 
 @dataclass(frozen=True)
 class IndexRow:
-    """Where a stored video lies."""
+    """Where a stored video lies; `labels` are numbers of dataset.json's classes."""
 
     video_id: str
     modality: str
@@ -41,64 +46,109 @@ class IndexRow:
         return StoredEntry(self.video_id, self.split, self.labels, self.row_group, self.num_rows)
 
 
-def write_index(storage: Storage, rows: Iterable[IndexRow]) -> None:
-    """Publish index.parquet, sorted by modality and identifier."""
-    ordered = sorted(rows, key=lambda row: (row.modality, row.video_id))
-    _publish_table(storage, INDEX_NAME, [asdict(row) for row in ordered], INDEX_SCHEMA)
+def index_table(rows: Iterable[IndexRow]) -> bytes:
+    """Return index.parquet, sorted by modality and identifier."""
+    return _table([asdict(row) for row in sorted(rows, key=_order)], INDEX_SCHEMA)
 
 
-def write_ledger(storage: Storage, rows: Iterable[LedgerRow]) -> None:
-    """Publish ledger.parquet, sorted by modality and identifier."""
-    ordered = sorted(rows, key=lambda row: (row.modality, row.video_id))
-    _publish_table(storage, LEDGER_NAME, [asdict(row) for row in ordered], LEDGER_SCHEMA)
+def ledger_table(rows: Iterable[LedgerRow]) -> bytes:
+    """Return ledger.parquet, sorted by modality and identifier."""
+    return _table([asdict(row) for row in sorted(rows, key=_order)], LEDGER_SCHEMA)
 
 
-def write_list_splits(storage: Storage, records: Iterable[VideoRecord]) -> None:
-    """Publish splits.parquet, sorted by identifier; where no video has list splits there is to be no such file."""
-    rows = [
-        {"video_id": record.video_id, "list_split": number, "split": split}
-        for record in sorted((one for one in records if one.list_splits), key=lambda record: record.video_id)
-        for number, split in enumerate(record.list_splits, start=1)
+def splits_table(rows: Iterable[LedgerRow]) -> bytes | None:
+    """Return splits.parquet, sorted by identifier; None where no video has list splits."""
+    splits = {row.video_id: row.list_splits for row in rows if row.list_splits}
+    listed = [
+        {"video_id": video_id, "list_split": number, "split": split}
+        for video_id in sorted(splits)
+        for number, split in enumerate(splits[video_id], start=1)
         if split is not None
     ]
-    if rows:
-        _publish_table(storage, SPLITS_NAME, rows, SPLITS_SCHEMA)
-    else:
-        storage.delete(SPLITS_NAME)
+    return _table(listed, SPLITS_SCHEMA) if listed else None
 
 
-def read_list_splits(storage: Storage) -> dict[int, dict[str, str]]:
-    """Return list split -> video -> split; nothing where the data set has one train/test split only."""
-    found: dict[int, dict[str, str]] = {}
-    for row in _read_table(storage, SPLITS_NAME) if SPLITS_NAME in storage.names() else ():
-        found.setdefault(row["list_split"], {})[row["video_id"]] = row["split"]
-    return dict(sorted(found.items()))
+def dataset_json(content: Mapping[str, object], tables: Mapping[str, bytes]) -> bytes:
+    """Return dataset.json: `content`, what tells the other files' bytes, and its own digest."""
+    files = {name: {"bytes": len(table), "digest": digest((table,))} for name, table in sorted(tables.items())}
+    whole = {**content, "schema_version": SCHEMA_VERSION, "files": files}
+    return (json.dumps(whole | {"digest": _own_digest(whole)}, indent=2, sort_keys=True) + "\n").encode()
 
 
-def read_index(storage: Storage) -> list[IndexRow]:
-    """Return the rows of index.parquet; raise InputError when the folder has none."""
-    return [IndexRow(**(row | {"labels": tuple(row["labels"])})) for row in _read_table(storage, INDEX_NAME)]
-
-
-def read_ledger(storage: Storage) -> list[LedgerRow]:
-    """Return the rows of ledger.parquet; raise InputError when the folder has none."""
-    return [LedgerRow(**(row | {"labels": tuple(row["labels"])})) for row in _read_table(storage, LEDGER_NAME)]
-
-
-def write_dataset(storage: Storage, content: dict[str, object]) -> None:
-    """Publish dataset.json."""
-    storage.write_bytes(DATASET_NAME, (json.dumps(content, indent=2, sort_keys=True) + "\n").encode())
+def _own_digest(content: Mapping[str, object]) -> str:
+    """Return the digest of dataset.json without its own entry."""
+    plain = {key: value for key, value in content.items() if key != "digest"}
+    return digest((json.dumps(plain, sort_keys=True).encode(),))
 
 
 def read_dataset(storage: Storage) -> dict[str, object]:
-    """Return the content of dataset.json; raise InputError when the folder has none."""
+    """Return the content of dataset.json.
+
+    Raises InputError when the folder has none, and ShardError when it is damaged or of a newer schema.
+    """
     if DATASET_NAME not in storage.names():
         raise InputError(
             f"{storage.shown} holds no finished extraction ({DATASET_NAME} is missing); run `tdn-data extract` "
             "into it, or again if it was interrupted.",
             path=storage.shown,
         )
-    return json.loads(storage.read_bytes(DATASET_NAME))
+    with damage(f"{storage.shown}: {DATASET_NAME}", f"is damaged; {REPAIR}"):
+        content = json.loads(storage.read_bytes(DATASET_NAME))
+        check_version(content, f"{storage.shown}: {DATASET_NAME}")
+        _check_dataset(content)
+    return content
+
+
+def _check_dataset(content: dict[str, object]) -> None:
+    """Raise ValueError or KeyError unless the content is whole; older files have no digest."""
+    sealed = "digest" in content or content.get("schema_version", 1) > 1
+    if sealed and content["digest"] != _own_digest(content):
+        raise ValueError("its checksum differs")
+    for key, kind in {"name": str, "class_names": list, "multi_label": bool, "parameters": dict}.items():
+        if not isinstance(content[key], kind):
+            raise ValueError(f"{key} is {content[key]!r}")
+    if not all(isinstance(name, str) for name in content["class_names"]):
+        raise ValueError("a class name is no text")
+    if not content["parameters"] or not content["parameters"].keys() <= SCHEMAS.keys():
+        raise ValueError(f"parameters are those of {list(content['parameters'])}")
+    if not all(isinstance(one, dict) and isinstance(one.get("codec"), str) for one in content["parameters"].values()):
+        raise ValueError("parameters name no codec")
+
+
+def read_index(storage: Storage, about: Mapping[str, object] | None = None) -> list[IndexRow]:
+    """Return the rows of index.parquet; `about` is dataset.json's content, read where it is not given.
+
+    Raises InputError when the folder has none, and ShardError when it is damaged.
+    """
+    about = read_dataset(storage) if about is None else about
+    with _damaged(storage, INDEX_NAME):
+        return [_index_row(row, len(about["class_names"])) for row in _read_table(storage, INDEX_NAME, about)]
+
+
+def read_ledger(storage: Storage, about: Mapping[str, object] | None = None) -> list[LedgerRow]:
+    """Return the rows of ledger.parquet, as `read_index` does."""
+    about = read_dataset(storage) if about is None else about
+    with _damaged(storage, LEDGER_NAME):
+        return [ledger_row(row) for row in _read_table(storage, LEDGER_NAME, about)]
+
+
+def read_list_splits(storage: Storage, about: Mapping[str, object] | None = None) -> dict[int, dict[str, str]]:
+    """Return list split -> video -> split; nothing where the data set has one train/test split only."""
+    about = read_dataset(storage) if about is None else about
+    found: dict[int, dict[str, str]] = {}
+    if SPLITS_NAME not in about.get("files", storage.names()):
+        return found
+    with _damaged(storage, SPLITS_NAME):
+        for row in _read_table(storage, SPLITS_NAME, about):
+            found.setdefault(row["list_split"], {})[row["video_id"]] = row["split"]
+    return dict(sorted(found.items()))
+
+
+def _index_row(row: dict[str, object], num_classes: int) -> IndexRow:
+    labels = checked_labels(row["labels"])
+    if any(label >= num_classes for label in labels):
+        raise ValueError(f"{row['video_id']} is of class {max(labels)}; there are {num_classes} classes")
+    return IndexRow(**(row | {"labels": labels}))
 
 
 def count_by_status(rows: Sequence[LedgerRow]) -> dict[str, int]:
@@ -118,27 +168,34 @@ def count_by_decoding(rows: Sequence[LedgerRow]) -> dict[str, int]:
     return {decoding: counts.get(decoding, 0) for decoding in ("sparse", "full")}
 
 
-def _publish_table(storage: Storage, name: str, rows: list[dict[str, object]], schema: pa.Schema) -> None:
+def _order(row: IndexRow | LedgerRow) -> tuple[str, str]:
+    return row.modality, row.video_id
+
+
+def _table(rows: list[dict[str, object]], schema: pa.Schema) -> bytes:
     columns = {column: [_plain(row[column]) for row in rows] for column in schema.names}
-    with storage.publish(name) as scratch:
-        _write(pa.table(columns, schema=schema), scratch)
-
-
-def _write(table: pa.Table, path: Path) -> None:
-    pq.write_table(table, path, compression="zstd", write_page_checksum=True)
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table(columns, schema=schema), sink, compression="zstd", write_page_checksum=True)
+    return sink.getvalue().to_pybytes()
 
 
 def _plain(value: object) -> object:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _read_table(storage: Storage, name: str) -> list[dict[str, object]]:
+def _damaged(storage: Storage, name: str):
+    return damage(f"{storage.shown}: {name}", f"is damaged; {REPAIR}")
+
+
+def _read_table(storage: Storage, name: str, about: Mapping[str, object]) -> list[dict[str, object]]:
+    """Return the rows of a table whose bytes are those that dataset.json names."""
     if name not in storage.names():
         raise InputError(
-            f"{storage.shown} holds no finished extraction ({name} is missing); run `tdn-data extract` into it.",
+            f"{storage.shown} holds no finished extraction ({name} is missing); run `tdn-data extract` into it, or "
+            "`tdn-data repair`.",
             path=storage.shown,
         )
-    try:
-        return pq.read_table(pa.BufferReader(storage.read_bytes(name))).to_pylist()
-    except pa.ArrowException as error:
-        raise StorageError(f"{storage.shown}: {name} cannot be read ({error}).", path=storage.shown) from error
+    content = storage.read_bytes(name)
+    if "files" in about and digest((content,)) != about["files"].get(name, {}).get("digest"):
+        raise ValueError("its checksum differs from that in dataset.json")
+    return pq.read_table(pa.BufferReader(content), page_checksum_verification=True).to_pylist()

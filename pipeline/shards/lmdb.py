@@ -1,34 +1,52 @@
 """Shards as LMDB files, for training's random access.
 
-    video_id/00000042      the encoded image; for flow the x plane's length (4 bytes, little endian), x plane, y plane
-    .about, .ledger        JSON, as in a Parquet shard's metadata
-    .videos/<video_id>     JSON: split, labels, size, frame_index, pts_seconds, ... of all rows
+    video_id/00000042   the encoded image; for flow the x plane's length (4 bytes, little endian), x plane, y plane
+    video_id/about      JSON: size, and of all rows frame_index, pts_seconds, ..., checksum
+    .about, .ledger     JSON, as in a Parquet shard's metadata
 
-One file per shard, without a lock file: it is written once by one process and then only read.
+JSON follows its CRC-32, 4 bytes, little endian. An identifier that is too long for LMDB's keys is replaced in them by
+a zero byte and its digest. Schema 1 has no CRC-32 and `.videos/<video_id>` in place of `video_id/about`.
+
+One file per shard, without a lock file: it is written once by one process and then only read. Its memory map is as
+large as the file; while it is written, it grows with it.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import resource
 import struct
 import threading
 import weakref
+import zlib
 from collections.abc import Sequence
-from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 
 import lmdb
 import numpy as np
 
-from pipeline.errors import InputError, ShardError
+from pipeline.errors import InputError, ShardError, StorageError
+from pipeline.limits import MAX_IDENTIFIER_BYTES
+from pipeline.shards.mounts import refuse_network_filesystem
+from pipeline.shards.pages import check_pages, seal_pages
 from pipeline.shards.parquet import StoredEntry
-from pipeline.shards.schema import LedgerRow, VideoRows
+from pipeline.shards.positions import check_positions
+from pipeline.shards.schema import PAYLOADS, LedgerRow, VideoRows
+from pipeline.shards.seal import (
+    check_rows,
+    damage,
+    digest,
+    dump_about,
+    dump_ledger,
+    load_about,
+    load_ledger,
+    row_checksums,
+)
 from pipeline.storage import Storage
 
-MAP_SIZE = 1 << 40  # an upper limit of the address space; the file grows with its content
-MAX_KEY_BYTES = 511
-NETWORK_FILESYSTEMS = ("nfs", "nfs4", "cifs", "smb3", "lustre", "gpfs", "fuse.sshfs", "fuse.s3fs", "ceph", "9p")
+FIRST_MAP_BYTES = 1 << 20
 
 
 class LmdbShardWriter:
@@ -36,38 +54,54 @@ class LmdbShardWriter:
 
     def __init__(self, path: Path, modality: str) -> None:
         refuse_network_filesystem(path.parent)
-        self._modality = modality
-        self._environment = lmdb.open(
-            str(path), map_size=MAP_SIZE, subdir=False, lock=False, sync=False, metasync=False, meminit=True
-        )
+        self._path, self._modality = path, modality
+        self._environment = _open_environment(path, map_size=FIRST_MAP_BYTES, sync=False, metasync=False, meminit=True)
 
     def add(self, rows: VideoRows, *, video_id: str, split: str, labels: tuple[int, ...]) -> None:
         """Append one video's rows; a video without rows leaves no trace here, only in the ledger."""
         if not len(rows):
             return
+        about = _with_crc(_video_entry(rows, video_id))
+        values = [_payload(rows, number) for number in range(len(rows))]
+        self._make_room(sum(map(len, values)) + len(about), len(values) + 1)
         with self._transaction(video_id) as transaction:
-            for number in range(len(rows)):
-                transaction.put(row_key(video_id, number), _payload(rows, number))
-            transaction.put(_video_key(video_id), _video_entry(rows, split, labels))
+            for number, value in enumerate(values):
+                transaction.put(row_key(video_id, number), value)
+            transaction.put(video_key(video_id), about)
 
     def close(self, about: dict[str, object], ledger: Sequence[LedgerRow]) -> None:
         """Write the metadata and end the file."""
+        values = {b".about": _with_crc(dump_about(about, self._path.name)), b".ledger": _with_crc(dump_ledger(ledger))}
+        self._make_room(sum(map(len, values.values())), len(values))
         with self._transaction("the ledger") as transaction:
-            transaction.put(b".about", json.dumps(about, sort_keys=True).encode())
-            transaction.put(b".ledger", json.dumps([asdict(row) for row in ledger]).encode())
+            for key, value in values.items():
+                transaction.put(key, value)
         self._environment.sync(True)
+        page_size = self._environment.stat()["psize"]
         self._environment.close()
+        seal_pages(self._path, page_size)
 
     def abort(self) -> None:
         """Let go of the file without completing it; the caller removes it."""
         self._environment.close()
+
+    def _make_room(self, num_bytes: int, num_values: int) -> None:
+        """Enlarge the map to the next power of two that surely holds what is to be added."""
+        info, page_size = self._environment.info(), self._environment.stat()["psize"]
+        needed = (info["last_pgno"] + 65) * page_size + 2 * (num_bytes + 2 * num_values * page_size)
+        if needed > info["map_size"]:
+            map_size = 1 << (needed - 1).bit_length()
+            try:
+                self._environment.set_mapsize(map_size)
+            except lmdb.Error as error:
+                raise _no_room(self._path, map_size, error) from error
 
     def _transaction(self, what: str) -> _Transaction:
         return _Transaction(self._environment, what)
 
 
 class _Transaction:
-    """An LMDB write transaction whose errors come out as the operating system's (a full disk) or as a ShardError."""
+    """An LMDB write transaction whose errors come out as the operating system's, such as a full disk."""
 
     def __init__(self, environment: lmdb.Environment, what: str) -> None:
         self._environment, self._what = environment, what
@@ -91,29 +125,31 @@ class _Transaction:
 class LmdbShard:
     """One shard, opened read-only."""
 
-    def __init__(self, storage: Storage, name: str, modality: str, *, verify_checksums: bool = False) -> None:
+    def __init__(self, storage: Storage, name: str, modality: str) -> None:
         if not storage.is_local:
             raise InputError(f"{storage.shown} is an object store; LMDB shards are read from a local disk only.")
         refuse_network_filesystem(storage.local_root)
         self.name = name
         self._modality = modality
         path = storage.local_root / name
-        try:
-            self._file = _open_once(path)
-        except (lmdb.Error, OSError) as error:
-            raise ShardError(f"{name} cannot be opened ({error}).", path=storage.shown, key=name) from error
-        self._refuse_truncated(path)
-        self._about, self._ledger = self._get(b".about"), self._get(b".ledger")
+        with damage(name, "cannot be opened"):
+            self._file = _open_once(path, name)
+            self._sealed = self._file.sealed
+            self._refuse_truncated(path)
+            self.about = self._load_about()
 
-    @property
-    def about(self) -> dict[str, object]:
-        """What the shard says of itself: versions, parameters, digests."""
-        return json.loads(self._about)
+    def _load_about(self) -> dict[str, object]:
+        about = load_about(self._get_json(b".about"), self.name)
+        if about["modality"] != self._modality:
+            raise ShardError(f"{self.name} holds {about['modality']}, not {self._modality}.", key=self.name)
+        if about["schema_version"] > 1 and not self._sealed:
+            raise ShardError(f"{self.name} has lost its checksums; it is damaged.", key=self.name)
+        return about
 
-    @property
+    @cached_property
     def ledger(self) -> list[LedgerRow]:
-        """The fate of every video that belongs into this shard."""
-        return [LedgerRow(**(row | {"labels": tuple(row["labels"])})) for row in json.loads(self._ledger)]
+        """What became of every video that belongs into this shard."""
+        return load_ledger(self._get_json(b".ledger"), self.name)
 
     def entries(self) -> list[StoredEntry]:
         """Return each stored video."""
@@ -122,21 +158,27 @@ class LmdbShard:
         ]
 
     def read(self, entry: StoredEntry, rows: Sequence[int] | None = None) -> VideoRows:
-        """Return the rows of one video, or those at the positions `rows`, in the order asked for."""
-        video = json.loads(self._get(_video_key(entry.video_id)))
-        positions = list(range(entry.num_rows)) if rows is None else [int(row) for row in rows]
-        values = [self._get(row_key(entry.video_id, position)) for position in positions]
-        flow = self._modality == "flow"
-        return VideoRows(
-            modality=self._modality,
-            frame_index=np.asarray(video["frame_index"], np.int64)[positions],
-            pts_seconds=np.asarray(video["pts_seconds"], np.float64)[positions],
-            height=video["height"],
-            width=video["width"],
-            payloads=_split_planes(values) if flow else {"image": values},
-            next_pts_seconds=np.asarray(video["next_pts_seconds"], np.float64)[positions] if flow else None,
-            bound=video["bound"],
-        )
+        """Return the rows of one video, or those at the positions `rows`, in the order asked for.
+
+        Raises InputError for positions that the video does not have, ShardError where the file is damaged.
+        """
+        positions = check_positions(rows, entry.video_id, entry.num_rows)
+        with damage(self.name, f"cannot be read at {entry.video_id}"):
+            key = video_key(entry.video_id) if self._sealed else _old_video_key(entry.video_id)
+            video = json.loads(self._get_json(key))
+            if len(video["frame_index"]) != entry.num_rows:
+                raise ShardError(
+                    f"{self.name}: {entry.video_id} has {len(video['frame_index'])} rows; expected {entry.num_rows}."
+                )
+            values = [self._get(row_key(entry.video_id, place)) for place in positions.tolist()]
+            found = _rows_of(video, positions, values, self._modality)
+            if self._sealed:
+                check_rows(found, entry.video_id, positions, np.asarray(video["checksum"])[positions], self.name)
+        return found
+
+    def stored_labels(self, entry: StoredEntry) -> set[tuple[str, tuple[int, ...]]]:
+        """Return the (split, labels) of one video, which stand in the ledger alone."""
+        return {(entry.split, entry.labels)}
 
     def close(self) -> None:
         """Release the file."""
@@ -149,80 +191,104 @@ class LmdbShard:
             self.close()
             raise ShardError(f"{self.name} has {path.stat().st_size} bytes; expected {needed}.", path=path)
 
+    def _get_json(self, key: bytes) -> bytes:
+        value = self._get(key)
+        if not self._sealed:
+            return value
+        if zlib.crc32(value[4:]) != int.from_bytes(value[:4], "little"):
+            raise ShardError(f"{self.name} has a damaged entry {_shown(key)}.", key=self.name)
+        return value[4:]
+
     def _get(self, key: bytes) -> bytes:
-        with self._file.environment.begin() as transaction:
-            value = transaction.get(key)
+        try:
+            with self._file.environment.begin() as transaction:
+                value = transaction.get(key)
+        except lmdb.Error as error:
+            raise ShardError(f"{self.name} cannot be read at {_shown(key)} ({error}).", key=self.name) from error
         if value is None:
-            raise ShardError(f"{self.name} has no entry {key.decode(errors='replace')!r}.", key=key.decode("utf-8"))
+            raise ShardError(f"{self.name} has no entry {_shown(key)}.", key=self.name)
         return value
 
 
-class _OpenFile:
-    """An environment, closed when the last shard lets go of it."""
+def _shown(key: bytes) -> str:
+    return repr(key.decode(errors="replace"))
 
-    def __init__(self, path: Path) -> None:
-        self.environment = lmdb.open(
-            str(path), map_size=MAP_SIZE, subdir=False, readonly=True, lock=False, readahead=False, create=False
-        )
+
+def _rows_of(video: dict, positions: np.ndarray, values: list[bytes], modality: str) -> VideoRows:
+    """Return the rows at `positions` from a video's entry and the values stored there."""
+    flow = modality == "flow"
+    return VideoRows(
+        modality=modality,
+        frame_index=np.asarray(video["frame_index"], np.int64)[positions],
+        pts_seconds=np.asarray(video["pts_seconds"], np.float64)[positions],
+        height=video["height"],
+        width=video["width"],
+        payloads=_split_planes(values) if flow else {PAYLOADS[modality][0]: values},
+        next_pts_seconds=np.asarray(video["next_pts_seconds"], np.float64)[positions] if flow else None,
+        bound=video["bound"],
+    )
+
+
+class _OpenFile:
+    """An environment, closed when the last shard lets go of it, and whether its structure was checked."""
+
+    def __init__(self, path: Path, name: str) -> None:
+        self.sealed = check_pages(path, name)
+        self.environment = _open_environment(path, map_size=path.stat().st_size, readonly=True, create=False)
+
+
+def _open_environment(path: Path, *, map_size: int, **options: bool) -> lmdb.Environment:
+    """Open one file as LMDB; raise StorageError where the process may not map so much, ShardError for other faults."""
+    try:
+        return lmdb.open(str(path), map_size=map_size, subdir=False, lock=False, readahead=False, **options)
+    except lmdb.MemoryError as error:
+        raise _no_room(path, map_size, error) from error
+    except lmdb.Error as error:
+        raise ShardError(f"{path.name} cannot be opened ({error}).", path=path, key=path.name) from error
+
+
+def _no_room(path: Path, map_size: int, error: lmdb.Error) -> StorageError:
+    """Return what to say where the system does not map a file: the address space is limited."""
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    allowed = "" if limit == resource.RLIM_INFINITY else f" of {limit >> 20:,} MiB (ulimit -v {limit >> 10})"
+    return StorageError(
+        f"{path.name}: {map_size / 2**20:,.0f} MiB cannot be mapped into the address space{allowed} ({error}); "
+        "raise the limit (ulimit -v unlimited), give fewer --videos-per-shard, or use --format parquet.",
+        path=path,
+        key=path.name,
+    )
 
 
 _open_files: weakref.WeakValueDictionary[tuple[int, int, int], _OpenFile] = weakref.WeakValueDictionary()
 _opening = threading.Lock()
 
 
-def _open_once(path: Path) -> _OpenFile:
+def _open_once(path: Path, name: str) -> _OpenFile:
     """Open a file for reading, or return it as it is open already: LMDB refuses a second time in one process."""
     status = path.stat()
     key = (os.getpid(), status.st_dev, status.st_ino)
     with _opening:
-        file = _open_files.get(key) or _OpenFile(path)
+        file = _open_files.get(key) or _OpenFile(path, name)
         return _open_files.setdefault(key, file)
 
 
 def row_key(video_id: str, number: int) -> bytes:
-    """Return the key of a video's row; raise InputError for an identifier that LMDB's keys cannot hold."""
-    return _checked_key(f"{video_id}/{number:08d}", video_id)
+    """Return the key of a video's row: at most 511 bytes for every identifier."""
+    return _key_of(video_id) + b"/%08d" % number
 
 
-def _video_key(video_id: str) -> bytes:
-    return _checked_key(f".videos/{video_id}", video_id)
+def video_key(video_id: str) -> bytes:
+    """Return the key of what is said of a video as a whole; no row has it, as theirs end in digits."""
+    return _key_of(video_id) + b"/about"
 
 
-def _checked_key(key: str, video_id: str) -> bytes:
-    encoded = key.encode()
-    if len(encoded) > MAX_KEY_BYTES:
-        raise InputError(
-            f"the path {video_id!r} makes an LMDB key of {len(encoded)} bytes, the limit is {MAX_KEY_BYTES}; "
-            "shorten it or use --format parquet.",
-            key=video_id,
-        )
-    return encoded
+def _old_video_key(video_id: str) -> bytes:
+    return f".videos/{video_id}".encode()
 
 
-def refuse_network_filesystem(folder: Path) -> None:
-    """Raise InputError when `folder` lies on a network filesystem, where LMDB's memory map is not safe."""
-    kind = filesystem_kind(folder)
-    if kind in NETWORK_FILESYSTEMS:
-        raise InputError(
-            f"{folder} lies on a network filesystem ({kind}), where LMDB is not safe; "
-            "use a local disk or --format parquet.",
-            path=folder,
-        )
-
-
-def filesystem_kind(folder: Path, *, mounts: Path = Path("/proc/mounts")) -> str | None:
-    """Return the type of the filesystem that holds `folder`, None where the system does not tell."""
-    try:
-        lines = mounts.read_text().splitlines()
-    except OSError:
-        return None
-    place, best, kind = str(folder.resolve()), "", None
-    for fields in (line.split() for line in lines):
-        point = fields[1]
-        inside = place == point or place.startswith(point.rstrip("/") + "/")
-        if inside and len(point) >= len(best):
-            best, kind = point, fields[2]
-    return kind
+def _key_of(video_id: str) -> bytes:
+    encoded = video_id.encode()
+    return encoded if len(encoded) <= MAX_IDENTIFIER_BYTES else b"\0" + digest((encoded,)).encode()
 
 
 def _payload(rows: VideoRows, number: int) -> bytes:
@@ -240,15 +306,18 @@ def _split_planes(values: list[bytes]) -> dict[str, list[bytes]]:
     }
 
 
-def _video_entry(rows: VideoRows, split: str, labels: tuple[int, ...]) -> bytes:
+def _video_entry(rows: VideoRows, video_id: str) -> bytes:
     entry = {
-        "split": split,
-        "labels": list(labels),
         "height": rows.height,
         "width": rows.width,
         "bound": rows.bound,
         "frame_index": rows.frame_index.tolist(),
         "pts_seconds": rows.pts_seconds.tolist(),
         "next_pts_seconds": None if rows.next_pts_seconds is None else rows.next_pts_seconds.tolist(),
+        "checksum": row_checksums(rows, video_id).tolist(),
     }
     return json.dumps(entry).encode()
+
+
+def _with_crc(content: bytes) -> bytes:
+    return zlib.crc32(content).to_bytes(4, "little") + content

@@ -1,10 +1,12 @@
-"""Shards as Parquet files: one row per frame or flow pair, row groups that never span two videos."""
+"""Shards as Parquet files: one row per frame or flow pair, row groups of one video each and of a limited size."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +14,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import ShardError
-from pipeline.shards.schema import PAYLOADS, SCHEMAS, LedgerRow, VideoRows, rows_from_table, rows_table
+from pipeline.shards.footer import EMPTY_SEAL, SEAL_KEY, read_footer, seal_footer
+from pipeline.shards.positions import check_positions
+from pipeline.shards.schema import PAYLOADS, SCHEMAS, LedgerRow, VideoRows, rows_table
+from pipeline.shards.seal import check_rows, damage, dump_about, dump_ledger, load_about, load_ledger, row_checksums
 from pipeline.storage import Storage
 
 ROWS_PER_GROUP = 128  # a training sample reads one group, so a long video has several
+GROUP_BYTES = 16 << 20  # of payload in one row group, if it has more than one row; large pictures share it among few
+BATCH_BYTES = 64 << 20  # of payload held while rows are picked from groups of an older schema, which may be larger
 
 ABOUT_KEY = b"tdn_data"
 LEDGER_KEY = b"tdn_ledger"
@@ -36,7 +43,7 @@ class ParquetShardWriter:
     """Writes one shard to a local path, video after video; memory holds one video at a time."""
 
     def __init__(self, path: Path, modality: str) -> None:
-        self._modality = modality
+        self._path = path
         payloads = PAYLOADS[modality]
         others = [name for name in SCHEMAS[modality].names if name not in payloads]
         self._writer = pq.ParquetWriter(
@@ -44,84 +51,180 @@ class ParquetShardWriter:
             SCHEMAS[modality],
             compression={name: "none" if name in payloads else "zstd" for name in SCHEMAS[modality].names},
             use_dictionary=[name for name in ("video_id", "split") if name in others],
-            write_statistics=[name for name in others if name != "labels"],
+            write_statistics=[name for name in others if name not in ("labels", "checksum")],
             write_page_checksum=True,
         )
 
     def add(self, rows: VideoRows, *, video_id: str, split: str, labels: tuple[int, ...]) -> None:
         """Append one video's rows; a video without rows leaves no trace here, only in the ledger."""
-        if len(rows):
-            table = rows_table(rows, video_id=video_id, split=split, labels=labels)
-            self._writer.write_table(table, row_group_size=ROWS_PER_GROUP)
+        for start, end in group_bounds(rows):
+            group = rows.between(start, end)
+            sums = row_checksums(group, video_id, range(start, end))
+            self._writer.write_table(rows_table(group, video_id=video_id, split=split, labels=labels, checksums=sums))
 
     def close(self, about: dict[str, object], ledger: Sequence[LedgerRow]) -> None:
         """Write the metadata and end the file."""
-        self._writer.add_key_value_metadata({ABOUT_KEY: json.dumps(about, sort_keys=True), LEDGER_KEY: _dump(ledger)})
+        metadata = {ABOUT_KEY: dump_about(about, self._path.name), LEDGER_KEY: dump_ledger(ledger)}
+        self._writer.add_key_value_metadata(metadata | {SEAL_KEY: EMPTY_SEAL})
         self._writer.close()
+        seal_footer(self._path)
 
     def abort(self) -> None:
         """Let go of the file without completing it; the caller removes it."""
         self._writer.close()
 
 
+def group_bounds(rows: VideoRows) -> Iterator[tuple[int, int]]:
+    """Yield (start, end) of a video's row groups: at most `ROWS_PER_GROUP` rows and, from two on, `GROUP_BYTES`."""
+    sizes = np.sum([[len(data) for data in column] for column in rows.payloads.values()], axis=0, dtype=np.int64)
+    start, num_bytes = 0, 0
+    for number, size in enumerate(sizes.tolist()):
+        if number > start and (number - start == ROWS_PER_GROUP or num_bytes + size > GROUP_BYTES):
+            yield start, number
+            start, num_bytes = number, 0
+        num_bytes += size
+    if start < len(rows):
+        yield start, len(rows)
+
+
 class ParquetShard:
     """One shard, opened for reading."""
 
-    def __init__(self, storage: Storage, name: str, modality: str, *, verify_checksums: bool = False) -> None:
+    def __init__(self, storage: Storage, name: str, modality: str) -> None:
         self.name = name
         self._modality = modality
-        try:
+        with damage(name, "cannot be opened"), contextlib.ExitStack() as on_failure:
             source = storage.filesystem.open_input_file(storage.path(name))
-            self._file = pq.ParquetFile(source, page_checksum_verification=verify_checksums)
-        except (OSError, pa.ArrowException) as error:
-            raise ShardError(f"{name} cannot be opened ({error}).", path=storage.shown, key=name) from error
-        self._metadata = self._file.metadata.metadata or {}
-        if ABOUT_KEY not in self._metadata:
-            raise ShardError(f"{name} is no shard of this program.", path=storage.shown, key=name)
+            on_failure.callback(source.close)
+            footer, sealed = read_footer(source, name)
+            self._file = pq.ParquetFile(
+                source, metadata=pq.read_metadata(pa.BufferReader(footer)), page_checksum_verification=True
+            )
+            self._metadata = self._file.metadata.metadata or {}
+            self.about = self._load_about(sealed)
+            on_failure.pop_all()
 
-    @property
-    def about(self) -> dict[str, object]:
-        """What the shard says of itself: versions, parameters, digests."""
-        return json.loads(self._metadata[ABOUT_KEY])
+    def _load_about(self, sealed: bool) -> dict[str, object]:
+        if ABOUT_KEY not in self._metadata or LEDGER_KEY not in self._metadata:
+            raise ShardError(f"{self.name} is no shard of this program.", key=self.name)
+        about = load_about(self._metadata[ABOUT_KEY], self.name)
+        if about["modality"] != self._modality:
+            raise ShardError(f"{self.name} holds {about['modality']}, not {self._modality}.", key=self.name)
+        if about["schema_version"] > 1 and not (sealed and "checksum" in self._file.schema_arrow.names):
+            raise ShardError(f"{self.name} has lost its checksums; it is damaged.", key=self.name)
+        return about
 
-    @property
+    @cached_property
     def ledger(self) -> list[LedgerRow]:
-        """The fate of every video that belongs into this shard."""
-        return _load(self._metadata[LEDGER_KEY])
+        """What became of every video that belongs into this shard."""
+        return load_ledger(self._metadata[LEDGER_KEY], self.name)
+
+    @cached_property
+    def _group_ends(self) -> np.ndarray:
+        """The number of rows up to the end of each row group, int64 (G,)."""
+        metadata = self._file.metadata
+        counts = [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
+        return np.fromiter(accumulate(counts), np.int64, len(counts))
 
     def entries(self) -> list[StoredEntry]:
         """Return where each stored video lies, from the file's footer alone."""
-        entries, row_group = [], 0
-        stored = [row for row in self.ledger if row.num_stored]
-        for row in stored:
-            entries.append(StoredEntry(row.video_id, row.split, row.labels, row_group, row.num_stored))
-            row_group += -(-row.num_stored // ROWS_PER_GROUP)
-        if row_group != self._file.metadata.num_row_groups:
-            raise ShardError(f"{self.name} has {self._file.metadata.num_row_groups} row groups; expected {row_group}.")
+        entries, group, end = [], 0, 0
+        with damage(self.name):
+            for row in (one for one in self.ledger if one.num_stored):
+                entries.append(StoredEntry(row.video_id, row.split, row.labels, group, row.num_stored))
+                end += row.num_stored
+                group = int(np.searchsorted(self._group_ends, end)) + 1
+                if group > len(self._group_ends) or self._group_ends[group - 1] != end:
+                    raise ShardError(f"{self.name}: no row group ends with {row.video_id}; it is damaged.")
+        if group != len(self._group_ends):
+            raise ShardError(f"{self.name} has {len(self._group_ends)} row groups; expected {group}.", key=self.name)
         return entries
 
     def read(self, entry: StoredEntry, rows: Sequence[int] | None = None) -> VideoRows:
-        """Return the rows of one video, or those at the positions `rows`, in the order asked for."""
-        positions = np.arange(entry.num_rows) if rows is None else np.asarray(rows, dtype=np.int64)
-        groups = np.unique(positions // ROWS_PER_GROUP)
-        try:
-            table = self._file.read_row_groups([entry.row_group + int(group) for group in groups], use_threads=False)
-        except (OSError, pa.ArrowException) as error:
-            raise ShardError(f"{self.name}: {entry.video_id}: {error}", key=entry.video_id) from error
-        found = table["video_id"].unique().to_pylist()
-        if found != [entry.video_id]:
-            raise ShardError(f"{self.name} holds {found} where {entry.video_id!r} is expected.", key=entry.video_id)
-        local = np.searchsorted(groups, positions // ROWS_PER_GROUP) * ROWS_PER_GROUP + positions % ROWS_PER_GROUP
-        return rows_from_table(table.take(local) if rows is not None else table, self._modality)
+        """Return the rows of one video, or those at the positions `rows`, in the order asked for.
+
+        Raises InputError for positions that the video does not have, ShardError where the file is damaged.
+        """
+        positions = check_positions(rows, entry.video_id, entry.num_rows)
+        with damage(self.name, f"cannot be read at {entry.video_id}"):
+            found = self._pick(entry, np.unique(positions))
+            if not found:
+                return self._nothing(entry)
+            return self._rows(entry, positions, [found[place] for place in positions.tolist()])
+
+    def stored_labels(self, entry: StoredEntry) -> set[tuple[str, tuple[int, ...]]]:
+        """Return the (split, labels) that the rows of one video say, which `read` takes from the ledger."""
+        first = self._group_ends[entry.row_group - 1] if entry.row_group else 0
+        last = int(np.searchsorted(self._group_ends, first + entry.num_rows))
+        groups = list(range(entry.row_group, last + 1))
+        with damage(self.name, f"cannot be read at {entry.video_id}"):
+            table = self._file.read_row_groups(groups, columns=["split", "labels"], use_threads=False)
+            rows = zip(table["split"].to_pylist(), table["labels"].to_pylist(), strict=True)
+            return {(split, tuple(labels)) for split, labels in rows}
+
+    def _pick(self, entry: StoredEntry, wanted: np.ndarray) -> dict[int, dict[str, object]]:
+        """Return position -> row for the `wanted` positions (sorted), from the row groups they lie in alone."""
+        first_row = self._group_ends[entry.row_group - 1] if entry.row_group else 0
+        ends = self._group_ends[entry.row_group :] - first_row  # of this video's groups, in its own rows
+        groups = np.unique(np.searchsorted(ends, wanted, side="right"))
+        found: dict[int, dict[str, object]] = {}
+        for group in groups.tolist():
+            start = int(ends[group - 1]) if group else 0
+            inside = wanted[(wanted >= start) & (wanted < ends[group])] - start
+            for place, row in self._pick_from_group(entry, entry.row_group + group, inside):
+                found[start + place] = row
+        return found
+
+    def _pick_from_group(
+        self, entry: StoredEntry, group: int, wanted: np.ndarray
+    ) -> Iterator[tuple[int, dict[str, object]]]:
+        """Yield (row of the group, its columns) for the `wanted` rows (sorted), a batch of limited size at a time."""
+        metadata, start = self._file.metadata.row_group(group), 0
+        per_row = max(metadata.total_byte_size // max(metadata.num_rows, 1), 1)
+        at_once = max(min(BATCH_BYTES // per_row, metadata.num_rows), 1)
+        for batch in self._file.iter_batches(
+            batch_size=at_once, row_groups=[group], columns=self._columns, use_threads=False
+        ):
+            inside = wanted[(wanted >= start) & (wanted < start + len(batch))]
+            for place in inside.tolist():
+                row = {name: batch.column(name)[place - start].as_py() for name in self._columns}
+                if row["video_id"] != entry.video_id:
+                    raise ShardError(f"{self.name} holds {row['video_id']!r} where {entry.video_id!r} is expected.")
+                yield place, row
+            start += len(batch)
+            if start > wanted[-1]:
+                return
+
+    @cached_property
+    def _columns(self) -> list[str]:
+        """The columns that are read: those that the ledger does not already give."""
+        return [name for name in self._file.schema_arrow.names if name not in ("split", "labels")]
+
+    def _rows(self, entry: StoredEntry, positions: np.ndarray, found: list[dict[str, object]]) -> VideoRows:
+        """Return rows that were picked, in order of `positions`, after comparing their checksums."""
+        flow = self._modality == "flow"
+        sizes = {(row["height"], row["width"], row["bound"] if flow else None) for row in found}
+        if len(sizes) != 1:
+            raise ShardError(f"{self.name}: {entry.video_id} has rows of {len(sizes)} sizes.", key=self.name)
+        ((height, width, bound),) = sizes
+        rows = VideoRows(
+            modality=self._modality,
+            frame_index=np.asarray([row["frame_index"] for row in found], np.int64),
+            pts_seconds=np.asarray([row["pts_seconds"] for row in found], np.float64),
+            height=height,
+            width=width,
+            payloads={name: [row[name] for row in found] for name in PAYLOADS[self._modality]},
+            next_pts_seconds=np.asarray([row["next_pts_seconds"] for row in found], np.float64) if flow else None,
+            bound=bound,
+        )
+        if "checksum" in self._columns:
+            check_rows(rows, entry.video_id, positions, [row["checksum"] for row in found], self.name)
+        return rows
+
+    def _nothing(self, entry: StoredEntry) -> VideoRows:
+        """Return no rows, of the size of the video's first one."""
+        return self.read(entry, [0]).between(0, 0)
 
     def close(self) -> None:
         """Release the file."""
         self._file.close(force=True)
-
-
-def _dump(ledger: Sequence[LedgerRow]) -> str:
-    return json.dumps([asdict(row) for row in ledger])
-
-
-def _load(text: bytes) -> list[LedgerRow]:
-    return [LedgerRow(**(row | {"labels": tuple(row["labels"])})) for row in json.loads(text)]

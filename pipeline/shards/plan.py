@@ -14,12 +14,15 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from pipeline.manifest import Manifest, VideoRecord
 from pipeline.parameters import ExtractParameters
-from pipeline.shards.schema import SCHEMA_VERSION, shard_name
+from pipeline.shards.schema import SCHEMA_VERSION, Labelling, LedgerRow, shard_name
 
+ROWS_VERSION = 1  # of the rows' content; a shard of another schema holds the same rows and they are copied
 MIN_SHARDS = 8  # a small data set, too, keeps several workers busy
 
 
@@ -34,6 +37,7 @@ class ShardPlan:
     extension: str
     parameters_digest: str
     digest: str
+    labelling: Labelling
 
     @property
     def name(self) -> str:
@@ -58,7 +62,7 @@ def shard_number(video_id: str, count: int) -> int:
 def modality_digest(parameters: ExtractParameters, modality: str) -> str:
     """Return a digest of all that decides the bytes of one modality's rows."""
     section = parameters.frames if modality == "rgb" else parameters.flow
-    content = {"section": section.model_dump(), "format": parameters.format, "schema": SCHEMA_VERSION}
+    content = {"section": section.model_dump(), "format": parameters.format, "schema": ROWS_VERSION}
     return _digest(content)
 
 
@@ -69,16 +73,33 @@ def plan_shards(manifest: Manifest, parameters: ExtractParameters, modality: str
     for record in manifest:
         groups[shard_number(record.video_id, count)].append(record)
     digest = modality_digest(parameters, modality)
-    return [_plan_one(modality, number, count, group, parameters.format, digest) for number, group in enumerate(groups)]
+    labelling = Labelling(manifest.dataset, manifest.class_names, manifest.multi_label)
+    plans = []
+    for number, group in enumerate(groups):
+        records = tuple(sorted(group, key=lambda record: record.video_id))
+        whole = plan_digest(records, count=count, parameters_digest=digest, labelling=labelling)
+        plans.append(ShardPlan(modality, number, count, records, parameters.format, digest, whole, labelling))
+    return plans
 
 
-def _plan_one(
-    modality: str, number: int, count: int, group: list[VideoRecord], extension: str, parameters_digest: str
-) -> ShardPlan:
-    records = tuple(sorted(group, key=lambda record: record.video_id))
-    content = [(record.video_id, record.path, record.split, record.labels, record.fingerprint) for record in records]
-    digest = _digest({"parameters": parameters_digest, "count": count, "videos": content})
-    return ShardPlan(modality, number, count, records, extension, parameters_digest, digest)
+def plan_digest(
+    records: Iterable[VideoRecord | LedgerRow], *, count: int, parameters_digest: str, labelling: Labelling
+) -> str:
+    """Return a digest of all that decides a shard's bytes: its videos as listed, what labels mean, the parameters."""
+    videos = [(row.video_id, row.path, row.split, row.labels, row.fingerprint, row.list_splits) for row in records]
+    content = {
+        "schema": SCHEMA_VERSION,
+        "parameters": parameters_digest,
+        "count": count,
+        "labelling": _labelling_digest(labelling),
+        "videos": videos,
+    }
+    return _digest(content)
+
+
+@lru_cache(maxsize=8)
+def _labelling_digest(labelling: Labelling) -> str:
+    return _digest(labelling)
 
 
 def source_numbers(number: int, count: int, old_count: int) -> list[int]:

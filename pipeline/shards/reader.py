@@ -10,16 +10,17 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pipeline.errors import InputError
+from pipeline.errors import InputError, ShardError
 from pipeline.images import decode_image
 from pipeline.manifest import UNUSED
 from pipeline.shards.formats import Shard, open_shard
-from pipeline.shards.ledger import IndexRow, read_dataset, read_index, read_ledger, read_list_splits
-from pipeline.shards.schema import LedgerRow, VideoRows
+from pipeline.shards.labels import labelling_of, renumbered
+from pipeline.shards.ledger import REPAIR, IndexRow, read_dataset, read_index, read_ledger, read_list_splits
+from pipeline.shards.schema import Labelling, LedgerRow, VideoRows
 from pipeline.storage import Storage
 
 OPEN_SHARDS = 32  # files kept open per process; the one unused for longest is closed first
@@ -57,6 +58,7 @@ class StoredFrames:
 class ShardReader:
     """A finished extraction, one modality. Picklable; shards are opened lazily in each process.
 
+    Raises InputError where there is no finished extraction of the modality, and ShardError where a file is damaged.
     `list_split` is one of the train/test splits of a data set that has several (HMDB51, UCF101: 1 to 3): a video's
     `split` is then that one's, or `unused` where it has none there. None takes the split the shards were made with.
     """
@@ -74,11 +76,13 @@ class ShardReader:
         self.info = DatasetInfo(
             about["name"], tuple(about["class_names"]), about["multi_label"], about["parameters"][modality]
         )
-        self._rows = {row.video_id: row for row in read_index(self._storage) if row.modality == modality}
+        self._about = about
+        self._rows = {row.video_id: row for row in read_index(self._storage, about) if row.modality == modality}
         self._splits = None if list_split is None else self._list_split(list_split)
         self.videos = tuple(
             StoredVideo(row.video_id, self._split_of(row), row.labels, row.num_rows) for row in self._rows.values()
         )
+        self._by_shard: dict[str, list[str]] | None = None
         self._open: OrderedDict[str, Shard] = OrderedDict()
         self._process = os.getpid()
 
@@ -87,12 +91,12 @@ class ShardReader:
 
     def missing(self, split: str) -> tuple[str, ...]:
         """Return the videos of a split that the ledger lists and that have nothing to read, as `self.videos` sorted."""
-        listed = (row for row in read_ledger(self._storage) if row.modality == self.modality)
+        listed = (row for row in read_ledger(self._storage, self._about) if row.modality == self.modality)
         return tuple(row.video_id for row in listed if row.video_id not in self._rows and self._split_of(row) == split)
 
     def _list_split(self, number: int) -> dict[str, str]:
         """Return video -> split of one list split; raise InputError where the shards do not know it."""
-        splits = read_list_splits(self._storage)
+        splits = read_list_splits(self._storage, self._about)
         if number not in splits:
             known = f"its shards know {', '.join(map(str, splits))}" if splits else "its data set has one split only"
             raise InputError(f"{self._storage.shown} has no list split {number}; {known}.", key="list_split")
@@ -102,7 +106,10 @@ class ShardReader:
         return row.split if self._splits is None else self._splits.get(row.video_id, UNUSED)
 
     def read(self, video_id: str, rows: Sequence[int] | None = None) -> StoredFrames:
-        """Return the decoded rows of one video, or those at the positions `rows`; raise InputError if it is unknown."""
+        """Return the decoded rows of one video, or those at the positions `rows` (0 to its number of rows - 1).
+
+        Raises InputError for a video or a position that is not there, and ShardError where the shard is damaged.
+        """
         return decode_rows(self.read_encoded(video_id, rows), str(self.info.parameters["codec"]))
 
     def read_encoded(self, video_id: str, rows: Sequence[int] | None = None) -> VideoRows:
@@ -116,11 +123,30 @@ class ShardReader:
         if self._process != os.getpid():  # after a fork: file handles are not shared with the parent
             self._open, self._process = OrderedDict(), os.getpid()
         if row.shard not in self._open:
-            self._open[row.shard] = open_shard(self._storage, row.shard)
+            self._open[row.shard] = self._checked(open_shard(self._storage, row.shard))
         self._open.move_to_end(row.shard)
         while len(self._open) > OPEN_SHARDS:
             self._open.popitem(last=False)[1].close()
         return self._open[row.shard]
+
+    def _videos_of(self, shard: str) -> list[str]:
+        """Return the videos that the index finds in a shard."""
+        if self._by_shard is None:
+            self._by_shard = {}
+            for row in self._rows.values():
+                self._by_shard.setdefault(row.shard, []).append(row.video_id)
+        return self._by_shard[shard]
+
+    def _checked(self, shard: Shard) -> Shard:
+        """Return a shard that holds what the index says of it; raise ShardError for one that was replaced."""
+        indexed = {self._rows[video_id].entry for video_id in self._videos_of(shard.name)}
+        own, common = labelling_of(shard), Labelling(self.info.name, self.info.class_names, self.info.multi_label)
+        stored = {replace(one, labels=renumbered(one.labels, own or common, common)) for one in shard.entries()}
+        if indexed != stored:
+            raise ShardError(
+                f"{shard.name} holds other videos, labels or splits than index.parquet says; {REPAIR}.", key=shard.name
+            )
+        return shard
 
 
 def decode_rows(rows: VideoRows, codec: str) -> StoredFrames:

@@ -7,20 +7,23 @@
     dataset.json                    classes, parameters, versions, counts
     splits.parquet                  only where the data set has several train/test splits: each video's in each of them
 
-A shard carries the ledger rows of its own videos in its metadata, so that a folder of shards is complete in itself:
-index and ledger are gathered from there, and an interrupted run continues from what it finds.
+A shard carries its class names and the ledger rows of its own videos in its metadata, so that the shards alone say
+everything: the four small files are gathered from there, and an interrupted run continues from what it finds.
+
+Schema 2 (schema 1 is still read; `repair` upgrades it): the class names, a checksum of each row and of the metadata,
+the splits of each video in every list, and row groups of a limited size.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 
 import numpy as np
 import pyarrow as pa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # the newest; all versions from 1 on are read
 PRODUCER = "tdn-data"
 LIBRARIES = ("av", "numpy", "opencv-contrib-python-headless", "pyarrow", "numba")
 
@@ -32,8 +35,9 @@ _COMMON = [
     ("pts_seconds", pa.float64()),
 ]
 _SIZE = [("height", pa.int32()), ("width", pa.int32())]
+_CHECKSUM = ("checksum", pa.uint32())  # of the row's place, times, size and payload; see `seal.row_checksums`
 
-FRAMES_SCHEMA = pa.schema([*_COMMON, *_SIZE, ("image", pa.binary())])
+FRAMES_SCHEMA = pa.schema([*_COMMON, *_SIZE, ("image", pa.binary()), _CHECKSUM])
 FLOW_SCHEMA = pa.schema(
     [
         *_COMMON,
@@ -42,6 +46,7 @@ FLOW_SCHEMA = pa.schema(
         ("flow_x", pa.binary()),
         ("flow_y", pa.binary()),
         ("bound", pa.float32()),
+        _CHECKSUM,
     ]
 )
 SCHEMAS = {"rgb": FRAMES_SCHEMA, "flow": FLOW_SCHEMA}
@@ -78,6 +83,7 @@ LEDGER_SCHEMA = pa.schema(
         ("clipped_share", pa.float64()),
         ("mean_magnitude", pa.float64()),
         ("shard", pa.string()),
+        ("list_splits", pa.list_(pa.string())),
         ("decoding", pa.string()),  # sparse or full; null for failed videos and in older shards
     ]
 )
@@ -88,10 +94,20 @@ STATUSES = ("ok", "partial", "failed")
 
 
 @dataclass(frozen=True)
-class LedgerRow:
-    """One video's fate in one modality. `status` is ok, partial or failed; `reason` one of VideoError.REASONS.
+class Labelling:
+    """What labels mean: the data set's name, its classes in order of number, and whether a video may have several."""
 
-    The `message` of a row that is ok tells what of its file is not read at all.
+    dataset: str
+    class_names: tuple[str, ...]
+    multi_label: bool
+
+
+@dataclass(frozen=True)
+class LedgerRow:
+    """What became of one video in one modality. `status` is ok, partial or failed; `reason` one of VideoError.REASONS.
+
+    The `message` of a row that is ok tells what of its file is not read at all. `list_splits`: where the data set has
+    several train/test splits, the video's split in each, None where it has none.
     """
 
     video_id: str
@@ -110,6 +126,7 @@ class LedgerRow:
     clipped_share: float | None = None
     mean_magnitude: float | None = None
     shard: str | None = None
+    list_splits: tuple[str | None, ...] = ()
     decoding: str | None = None  # "full" where nothing less proved which pictures are on screen
 
 
@@ -133,6 +150,17 @@ class VideoRows:
 
     def __len__(self) -> int:
         return len(self.frame_index)
+
+    def between(self, start: int, end: int) -> VideoRows:
+        """Return the rows from `start` up to, not including, `end`."""
+        following = self.next_pts_seconds
+        return replace(
+            self,
+            frame_index=self.frame_index[start:end],
+            pts_seconds=self.pts_seconds[start:end],
+            payloads={name: column[start:end] for name, column in self.payloads.items()},
+            next_pts_seconds=None if following is None else following[start:end],
+        )
 
     def num_bytes(self) -> int:
         """Return the bytes of all payloads."""
@@ -167,7 +195,9 @@ def library_versions() -> dict[str, str]:
     return found
 
 
-def rows_table(rows: VideoRows, *, video_id: str, split: str, labels: tuple[int, ...]) -> pa.Table:
+def rows_table(
+    rows: VideoRows, *, video_id: str, split: str, labels: tuple[int, ...], checksums: np.ndarray
+) -> pa.Table:
     """Return one video's rows as a table of the modality's schema."""
     count = len(rows)
     columns: dict[str, object] = {
@@ -180,21 +210,8 @@ def rows_table(rows: VideoRows, *, video_id: str, split: str, labels: tuple[int,
         "height": [rows.height] * count,
         "width": [rows.width] * count,
         "bound": [rows.bound] * count,
+        "checksum": checksums,
         **rows.payloads,
     }
     schema = SCHEMAS[rows.modality]
     return pa.table({name: columns[name] for name in schema.names}, schema=schema)
-
-
-def rows_from_table(table: pa.Table, modality: str) -> VideoRows:
-    """Return the rows of one video's table; the inverse of `rows_table`."""
-    return VideoRows(
-        modality=modality,
-        frame_index=table["frame_index"].to_numpy(),
-        pts_seconds=table["pts_seconds"].to_numpy(),
-        height=table["height"][0].as_py(),
-        width=table["width"][0].as_py(),
-        payloads={name: table[name].to_pylist() for name in PAYLOADS[modality]},
-        next_pts_seconds=table["next_pts_seconds"].to_numpy() if modality == "flow" else None,
-        bound=table["bound"][0].as_py() if modality == "flow" else None,
-    )

@@ -1,20 +1,21 @@
-"""Is everything there, and is it what it says? Re-reads a folder of shards; also tells how far an unfinished one is."""
+"""Is everything there, and is it what it says? Re-reads a folder of shards, pictures and all."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pipeline.errors import ShardError
+from pipeline.errors import InputError, PipelineError, ShardError
+from pipeline.shards.folder import ShardContents, shard_contents, shard_names
 from pipeline.shards.formats import Shard, open_shard
+from pipeline.shards.labels import labelling_of, renumbered
 from pipeline.shards.ledger import (
     DATASET_NAME,
     SPLITS_NAME,
-    count_by_reason,
-    count_by_status,
+    IndexRow,
     read_dataset,
     read_index,
     read_ledger,
@@ -22,17 +23,11 @@ from pipeline.shards.ledger import (
 )
 from pipeline.shards.parquet import StoredEntry
 from pipeline.shards.reader import decode_rows
-from pipeline.shards.schema import PAYLOADS, SCHEMAS, LedgerRow, parse_shard_name
+from pipeline.shards.schema import PAYLOADS, Labelling, LedgerRow, parse_shard_name
+from pipeline.shards.status import Finding, folder_findings
 from pipeline.storage import Storage
 
-
-@dataclass(frozen=True)
-class Finding:
-    """Something wrong: in which shard, with which video (None for the shard as a whole), and what."""
-
-    shard: str
-    video_id: str | None
-    what: str
+BYTES_AT_ONCE = 64 << 20  # of one channel of decoded pictures
 
 
 @dataclass(frozen=True)
@@ -47,130 +42,179 @@ class Verification:
 
 
 @dataclass(frozen=True)
-class ModalityStatus:
-    """How far one modality is: shards there and to come, and the fates of the videos in those that are there."""
+class _Folder:
+    """What the small files say, as far as they can be read: None for one that cannot."""
 
-    modality: str
-    num_shards: int
-    num_shards_total: int
-    num_videos: int
-    num_rows: int
-    status: dict[str, int]
-    reasons: dict[str, int]
+    about: dict[str, object] | None
+    index: list[IndexRow] | None
+    ledger: list[LedgerRow] | None
 
-
-@dataclass(frozen=True)
-class Status:
-    """Whether an extraction is finished, and how far each modality is."""
-
-    location: str
-    finished: bool
-    modalities: tuple[ModalityStatus, ...]
-
-
-def extraction_status(path: str | os.PathLike[str]) -> Status:
-    """Return how far an extraction is, finished or not, from the shards' own metadata."""
-    storage = Storage(path)
-    names = storage.names()
-    modalities = []
-    for modality in SCHEMAS:
-        shards = [name for name in names if (parse_shard_name(name) or ("",))[0] == modality]
-        if shards:
-            modalities.append(_modality_status(storage, modality, shards))
-    return Status(storage.shown, DATASET_NAME in names, tuple(modalities))
-
-
-def _modality_status(storage: Storage, modality: str, names: list[str]) -> ModalityStatus:
-    rows: list[LedgerRow] = []
-    for name in names:
-        shard = open_shard(storage, name)
-        rows.extend(shard.ledger)
-        shard.close()
-    return ModalityStatus(
-        modality=modality,
-        num_shards=len(names),
-        num_shards_total=max(parse_shard_name(name)[2] for name in names),
-        num_videos=len(rows),
-        num_rows=sum(row.num_stored for row in rows),
-        status=count_by_status(rows),
-        reasons=count_by_reason(rows),
-    )
+    @property
+    def labelling(self) -> Labelling | None:
+        """What the folder's labels mean."""
+        if self.about is None:
+            return None
+        return Labelling(self.about["name"], tuple(self.about["class_names"]), self.about["multi_label"])
 
 
 def verify_shards(path: str | os.PathLike[str], *, on_shard: Callable[[int, int], None] | None = None) -> Verification:
     """Read every shard of a finished extraction again and return all that is wrong with it.
 
-    Checked: checksums (Parquet pages), that every image decodes to its size, that times do not fall, that index,
-    ledger, splits and shards agree on every video and count, and that no shard is missing or left over. `on_shard` is
-    called with the number of shards done and their total. Raises InputError when the folder holds no finished
-    extraction.
+    Checked: all checksums, that every image decodes to its size, that times do not fall, that index, ledger, splits,
+    dataset.json and shards agree on every video, label and count, that the modalities agree, and that no shard is
+    missing or left over. `on_shard` is called with the number of shards done and their total. Raises InputError when
+    the folder holds no finished extraction.
     """
     storage = Storage(path)
-    about = read_dataset(storage)
-    ledger, index = read_ledger(storage), read_index(storage)
-    names = [name for name in storage.names() if parse_shard_name(name)]
-    findings = [*_listing_findings(about, names, ledger, index), *_split_findings(storage, ledger)]
-    num_images = 0
+    if DATASET_NAME not in storage.names():
+        read_dataset(storage)
+    findings, folder = folder_findings(storage), _read_folder(storage)
+    names = shard_names(storage)
+    if folder.about is None:
+        findings += _number_findings(names)
+    rows_of = _by_shard(folder.ledger), _by_shard(folder.index)
+    num_images, seen = 0, {}
     for number, name in enumerate(names, start=1):
-        rows = [row for row in ledger if row.shard == name]
-        shard_findings, count = _verify_shard(storage, name, rows)
-        findings.extend(shard_findings)
+        shard_findings, contents, count = _verify_shard(storage, name, folder, *rows_of)
+        findings += shard_findings
         num_images += count
+        for row in contents.ledger if contents is not None else ():
+            findings += _disagreement(seen, row, contents)
         if on_shard is not None:
             on_shard(number, len(names))
-    return Verification(storage.shown, len(names), len(ledger), num_images, tuple(findings))
+    findings += _split_findings(storage, folder)
+    num_videos = len(folder.ledger) if folder.ledger is not None else len(seen)
+    return Verification(storage.shown, len(names), num_videos, num_images, tuple(dict.fromkeys(findings)))
 
 
-def _listing_findings(about: dict, names: list[str], ledger: list[LedgerRow], index: list) -> Iterator[Finding]:
-    """Yield what does not fit between dataset.json, the files, the ledger and the index."""
-    listed = set(about["shard_bytes"])
-    for name in sorted(listed - set(names)):
-        yield Finding(name, None, "is missing")
-    for name in sorted(set(names) - listed):
-        yield Finding(name, None, "is not listed in dataset.json")
-    stored = {(row.modality, row.video_id): (row.shard, row.num_stored) for row in ledger if row.num_stored}
-    indexed = {(row.modality, row.video_id): (row.shard, row.num_rows) for row in index}
-    for key in sorted(stored.keys() ^ indexed.keys()):
-        yield Finding(stored.get(key, indexed.get(key))[0], key[1], "is in only one of index and ledger")
-    for key in sorted(stored.keys() & indexed.keys()):
-        if stored[key] != indexed[key]:
-            yield Finding(stored[key][0], key[1], f"index says {indexed[key]}, ledger says {stored[key]}")
+def _read_folder(storage: Storage) -> _Folder:
+    """Read the small files as far as they can be read; what is wrong with them is found by `folder_findings`."""
 
-
-def _split_findings(storage: Storage, ledger: list[LedgerRow]) -> Iterator[Finding]:
-    """Yield the videos that splits.parquet puts into a train/test split and that no ledger knows."""
-    listed = {row.video_id for row in ledger}
-    for number, splits in read_list_splits(storage).items():
-        for video_id in sorted(splits.keys() - listed):
-            yield Finding(SPLITS_NAME, video_id, f"is in list split {number} and not in the ledger")
-
-
-def _verify_shard(storage: Storage, name: str, rows: list[LedgerRow]) -> tuple[list[Finding], int]:
-    """Return what is wrong with one shard, and how many of its images decode."""
-    try:
-        shard = open_shard(storage, name, verify_checksums=True)
-        entries = shard.entries()
-        codec = str(shard.about["parameters"]["codec"])
-        same = {row.video_id: row for row in shard.ledger} == {row.video_id: row for row in rows}
-    except ShardError as error:
-        return [Finding(name, None, error.message)], 0
-    findings = [] if same else [Finding(name, None, "its own ledger differs from ledger.parquet")]
-    num_images = 0
-    for entry in entries:
+    def read(function: Callable, *arguments: object) -> object:
         try:
-            num_images += _verify_video(shard, entry, codec)
-        except ShardError as error:
-            findings.append(Finding(name, entry.video_id, error.message))
-    shard.close()
-    return findings, num_images
+            return function(storage, *arguments)
+        except (ShardError, InputError):
+            return None
+
+    about = read(read_dataset)
+    if about is None:
+        return _Folder(None, None, None)
+    return _Folder(about, read(read_index, about), read(read_ledger, about))
+
+
+def _by_shard(rows: list | None) -> dict[str, list] | None:
+    if rows is None:
+        return None
+    found: dict[str, list] = {}
+    for row in rows:
+        found.setdefault(row.shard, []).append(row)
+    return found
+
+
+def _number_findings(names: list[str]) -> Iterator[Finding]:
+    """Yield the modalities whose shards are of several numbers, or lack one of those that their names announce."""
+    groups: dict[str, dict[int, set[int]]] = {}
+    for name in names:
+        modality, number, count, _ = parse_shard_name(name)
+        groups.setdefault(modality, {}).setdefault(count, set()).add(number)
+    for modality, counts in groups.items():
+        for count, numbers in counts.items():
+            if len(numbers) != count and len(counts) == 1:
+                yield Finding(DATASET_NAME, None, f"{len(numbers)} of {count} {modality} shards are there")
+        if len(counts) > 1:
+            yield Finding(DATASET_NAME, None, f"{modality} shards are of several numbers: {sorted(counts)}")
+
+
+def _split_findings(storage: Storage, folder: _Folder) -> Iterator[Finding]:
+    """Yield the videos whose split in some list is not the one that the ledger says."""
+    if folder.about is None or folder.ledger is None:
+        return
+    try:
+        splits = read_list_splits(storage, folder.about)
+    except (ShardError, InputError):
+        return
+    listed = {row.video_id for row in folder.ledger}
+    for number, split in splits.items():
+        for video_id in sorted(split.keys() - listed):
+            yield Finding(SPLITS_NAME, video_id, f"is in list split {number} and not in the ledger")
+    for row in folder.ledger:
+        found = tuple(splits.get(number, {}).get(row.video_id) for number in range(1, len(row.list_splits) + 1))
+        if row.list_splits and found != row.list_splits:
+            yield Finding(SPLITS_NAME, row.video_id, f"says {found}, its shard says {row.list_splits}")
+
+
+def _disagreement(seen: dict[str, tuple], row: LedgerRow, contents: ShardContents) -> Iterator[Finding]:
+    """Yield a finding where a video's classes or split are not those of the same video in another modality."""
+    labelling = labelling_of(contents)
+    if labelling is None or any(label >= len(labelling.class_names) for label in row.labels):
+        return
+    said = row.split, tuple(labelling.class_names[label] for label in row.labels)
+    first = seen.setdefault(row.video_id, said)
+    if first != said:
+        what = f"is {said[1]} of {said[0]!r} here and {first[1]} of {first[0]!r} in the other modality"
+        yield Finding(contents.name, row.video_id, what)
+
+
+def _verify_shard(
+    storage: Storage, name: str, folder: _Folder, ledger: dict[str, list] | None, index: dict[str, list] | None
+) -> tuple[list[Finding], ShardContents | None, int]:
+    """Return what is wrong with one shard, what it says, and how many of its images decode."""
+    findings, num_images = [], 0
+    try:
+        shard = open_shard(storage, name)
+    except PipelineError as error:
+        return [Finding(name, None, error.message)], None, 0
+    try:
+        contents, codec = shard_contents(shard), str(shard.about["parameters"]["codec"])
+        findings += _content_findings(contents, folder, ledger, index)
+        for entry in shard.entries():
+            try:
+                num_images += _verify_video(shard, entry, codec)
+            except ShardError as error:
+                findings.append(Finding(name, entry.video_id, error.message))
+    except ShardError as error:
+        return [*findings, Finding(name, None, error.message)], None, num_images
+    finally:
+        shard.close()
+    return findings, contents, num_images
+
+
+def _content_findings(
+    contents: ShardContents, folder: _Folder, ledger: dict[str, list] | None, index: dict[str, list] | None
+) -> Iterator[Finding]:
+    """Yield where a shard's own words differ from the folder's ledger, index and parameters."""
+    common = folder.labelling
+    if common is None:
+        return
+    own = labelling_of(contents) or common
+    for name, stored, said in (("ledger", contents.ledger, ledger), ("index", contents.index, index)):
+        if said is None:
+            continue
+        inside = {row.video_id: replace(row, labels=renumbered(row.labels, own, common)) for row in stored}
+        outside = {row.video_id: row for row in said.get(contents.name, ())}
+        wrong = [key for key in {**inside, **outside} if inside.get(key) != outside.get(key)]
+        for video_id in sorted(wrong):
+            yield Finding(contents.name, video_id, f"its own {name} differs from {name}.parquet")
+    if folder.about["parameters"].get(contents.about["modality"]) != contents.about["parameters"]:
+        yield Finding(contents.name, None, "its parameters differ from those in dataset.json")
+    if (own.dataset, own.multi_label) != (common.dataset, common.multi_label):
+        yield Finding(contents.name, None, "its data set or kind of labels differs from dataset.json")
 
 
 def _verify_video(shard: Shard, entry: StoredEntry, codec: str) -> int:
-    """Decode all images of one video and return their number; raise ShardError for what is wrong."""
-    rows = shard.read(entry)
-    if len(rows) != entry.num_rows:
-        raise ShardError(f"has {len(rows)} rows; expected {entry.num_rows}.")
-    if (np.diff(rows.pts_seconds) < 0).any() or (np.diff(rows.frame_index) < 0).any():
-        raise ShardError("has times that fall.")
-    decode_rows(rows, codec)
-    return len(rows) * len(PAYLOADS[rows.modality])
+    """Decode all images of one video, a few at a time, and return their number; raise ShardError for what is wrong."""
+    said = shard.stored_labels(entry)
+    if said != {(entry.split, entry.labels)}:
+        raise ShardError(f"has rows of {sorted(said)}; its ledger says {entry.split, entry.labels}.")
+    first = shard.read(entry, [0])
+    at_once = max(BYTES_AT_ONCE // max(first.height * first.width, 1), 1)
+    last_pts, last_index, num_images = -np.inf, -1, 0
+    for start in range(0, entry.num_rows, at_once):
+        rows = shard.read(entry, range(start, min(start + at_once, entry.num_rows)))
+        pts, index = np.append(last_pts, rows.pts_seconds), np.append(last_index, rows.frame_index)
+        if not np.isfinite(rows.pts_seconds).all() or (np.diff(pts) < 0).any() or (np.diff(index) < 0).any():
+            raise ShardError("has times that fall.")
+        decode_rows(rows, codec)
+        last_pts, last_index = pts[-1], index[-1]
+        num_images += len(rows) * len(PAYLOADS[rows.modality])
+    return num_images

@@ -85,21 +85,41 @@ def status(path: str, as_json: bool) -> None:
     \b
     Example: tdn-data status shards
     """
-    from pipeline.shards.verify import extraction_status
+    from pipeline.shards.status import extraction_status
 
     with edge.messages():
         state = extraction_status(path)
-        if not state.modalities:
+        if not state.modalities and not state.findings:
             raise InputError(f"{path} holds no shard; run `tdn-data extract` into it.", path=path)
     if as_json:
         edge.print_json(state)
-        return
+    else:
+        _print_status(state)
+    if state.findings:
+        raise SystemExit(edge.EXIT_FAILED)
+
+
+def _print_status(state) -> None:
+    """Print whether an extraction is finished, a line for each modality, and what is wrong."""
     words = "finished" if state.finished else "unfinished: run the same `tdn-data extract` again to continue"
-    edge.out.print(f"{state.location}: {words}", soft_wrap=True, highlight=False)
+    if state.findings:
+        words = "damaged: `tdn-data repair` makes the small files again, the same `tdn-data extract` the shards"
+    edge.out.print(f"{escape(state.location)}: {words}", soft_wrap=True, highlight=False)
     for one in state.modalities:
         fates = ", ".join(f"{count} {name}" for name, count in (one.status | one.reasons).items())
         shards = f"{one.num_shards} of {one.num_shards_total} shards"
-        edge.out.print(f"{one.modality}: {shards}, {one.num_videos} videos ({fates}), {one.num_rows} rows")
+        if one.num_shards_earlier:
+            shards += f" ({one.num_shards_earlier} of an earlier number beside them)"
+        words = f"{one.modality}: {shards}, {one.num_videos} videos ({fates}), {one.num_rows} rows"
+        edge.out.print(words, soft_wrap=True, highlight=False)
+    _print_findings(state.findings)
+
+
+def _print_findings(findings) -> None:
+    """Print what is wrong, a line each."""
+    for finding in findings:
+        where = " ".join(part for part in (finding.shard, finding.video_id) if part)
+        edge.out.print(f"[bold]{escape(where)}[/]: {escape(finding.what)}", soft_wrap=True, highlight=False)
 
 
 @click.command()
@@ -118,13 +138,38 @@ def verify(path: str, as_json: bool) -> None:
     if as_json:
         edge.print_json(verification)
     else:
-        for finding in verification.findings:
-            where = " ".join(part for part in (finding.shard, finding.video_id) if part)
-            edge.out.print(f"[bold]{escape(where)}[/]: {escape(finding.what)}", soft_wrap=True, highlight=False)
+        _print_findings(verification.findings)
         seen = f"{verification.num_shards} shards, {verification.num_videos} fates, {verification.num_images} images"
         edge.out.print(f"{seen} read; {len(verification.findings) or 'nothing'} wrong", highlight=False)
     if verification.findings:
         raise SystemExit(edge.EXIT_FAILED)
 
 
-COMMANDS = (inspect, status, verify)
+@click.command()
+@click.argument("path")
+@json_option
+def repair(path: str, as_json: bool) -> None:
+    """Write the index, ledger, splits and dataset.json of a folder again from its shards; nothing is decoded.
+
+    Shards of an older schema are upgraded. A damaged shard is named: the same `extract` recreates it.
+
+    \b
+    Example: tdn-data repair shards
+    """
+    from pipeline.shards.repair import repair_folder
+
+    with edge.messages(), edge.progress("upgrading") as update:
+        repair = repair_folder(path, on_shard=update)
+    if as_json:
+        edge.print_json(repair)
+    else:
+        _print_findings(repair.findings)
+        made = [f"{len(repair.upgraded)} shards upgraded"] if repair.upgraded else []
+        made += [f"{', '.join(repair.written)} written"] if repair.written else []
+        if not repair.findings:
+            edge.out.print(f"{repair.location}: {', '.join(made) or 'nothing to repair'}", soft_wrap=True)
+    if repair.findings:
+        raise SystemExit(edge.EXIT_FAILED)
+
+
+COMMANDS = (inspect, status, verify, repair)

@@ -11,10 +11,10 @@ import pytest
 
 from models.threads import torch_threads
 from pipeline.images import encode_image
-from pipeline.shards.formats import open_shard, shard_writer
-from pipeline.shards.ledger import IndexRow, write_dataset, write_index, write_ledger
+from pipeline.shards.folder import gather, write_folder
+from pipeline.shards.formats import shard_writer
 from pipeline.shards.reader import ShardReader
-from pipeline.shards.schema import LedgerRow, VideoRows, shard_name
+from pipeline.shards.schema import SCHEMA_VERSION, LedgerRow, VideoRows, shard_name
 from pipeline.storage import Storage
 
 # video_id, split, labels, and frames uint8 (N, H, W, 3) or flow (N, H, W, 2); None for a video that failed
@@ -53,15 +53,10 @@ def make_shards(tmp_path: Path) -> MakeShards:
                 rows = _rows(data, modality, frames_per_second, bound)
                 writer.add(rows, video_id=video_id, split=split, labels=labels)
         ledger = [_ledger_row(video, modality, shard) for video in videos]
-        writer.close({"modality": modality}, ledger)
-        entries = open_shard(storage, shard).entries()
-        write_index(
-            storage,
-            [IndexRow(e.video_id, modality, e.split, e.labels, shard, e.row_group, e.num_rows) for e in entries],
-        )
-        write_ledger(storage, ledger)
-        about = {"name": name, "class_names": list(class_names), "multi_label": multi_label}
-        write_dataset(storage, about | {"parameters": {modality: {"codec": "png", **(parameters or {})}}})
+        about = {"schema_version": SCHEMA_VERSION, "dataset": name, "class_names": list(class_names)}
+        about |= {"multi_label": multi_label, "modality": modality, "parameters_digest": "", "plan_digest": ""}
+        writer.close(about | {"parameters": {"codec": "png", **(parameters or {})}}, ledger)
+        write_folder(storage, gather(storage, [shard]))
         return ShardReader(folder, modality=modality)
 
     return make

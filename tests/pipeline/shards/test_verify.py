@@ -1,6 +1,7 @@
 """Damage of every kind is found and named."""
 
 import json
+from dataclasses import replace
 
 import pyarrow.parquet as pq
 import pytest
@@ -10,9 +11,11 @@ from pipeline.errors import InputError
 from pipeline.extract import ShardJob, extract_shard
 from pipeline.index import index_dataset
 from pipeline.parameters import ExtractParameters, FrameParameters
+from pipeline.shards.folder import gather, shard_names, write_folder
 from pipeline.shards.ledger import DATASET_NAME
 from pipeline.shards.plan import plan_shards
-from pipeline.shards.verify import extraction_status, verify_shards
+from pipeline.shards.status import extraction_status
+from pipeline.shards.verify import verify_shards
 from pipeline.storage import Storage
 
 PARAMETERS = ExtractParameters(frames=FrameParameters(fps=5, height=48, width=64))
@@ -50,21 +53,33 @@ def test_a_flipped_byte_a_cut_and_a_missing_shard_are_named(shards):
     findings = verify_shards(shards).findings
     assert {finding.shard for finding in findings} == {flipped.name}
     flipped.write_bytes(content[:-10])
-    (finding,) = verify_shards(shards).findings
-    assert finding.shard == flipped.name and "cannot be opened" in finding.what
+    findings = verify_shards(shards).findings
+    assert {finding.shard for finding in findings} == {flipped.name}
+    assert any("no end of a Parquet file" in finding.what for finding in findings)
     flipped.unlink()
     assert [(finding.shard, finding.what) for finding in verify_shards(shards).findings] == [
         (flipped.name, "is missing")
     ]
 
 
-def test_a_ledger_that_disagrees_is_found(shards):
+def test_a_small_file_that_was_changed_is_found_by_its_checksum(shards):
     table = pq.read_table(shards / "ledger.parquet")
     pq.write_table(
         table.filter([row != "videos/clip 03" for row in table["video_id"].to_pylist()]), shards / "ledger.parquet"
     )
-    what = {finding.what for finding in verify_shards(shards).findings}
-    assert what == {"is in only one of index and ledger", "its own ledger differs from ledger.parquet"}
+    (finding,) = verify_shards(shards).findings
+    assert finding.shard == "ledger.parquet" and "its checksum differs" in finding.what
+
+
+@pytest.mark.parametrize("part", ["ledger", "index"])
+def test_small_files_that_say_something_else_than_the_shards_are_found(shards, part):
+    storage = Storage(shards)
+    contents = gather(storage, shard_names(storage))
+    rows = [replace(row, labels=(0,)) if row.video_id == "videos/clip 04" else row for row in getattr(contents, part)]
+    write_folder(storage, replace(contents, **{part: tuple(rows)}))
+    (finding,) = verify_shards(shards).findings
+    assert (finding.shard, finding.video_id) == (shard_of(shards, "videos/clip 04").name, "videos/clip 04")
+    assert finding.what == f"its own {part} differs from {part}.parquet"
 
 
 def test_an_unfinished_extraction_has_a_status_but_is_not_verified(shards):

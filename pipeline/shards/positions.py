@@ -1,0 +1,24 @@
+"""Which rows of a video are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from pipeline.errors import InputError
+
+
+def check_positions(rows: Sequence[int] | np.ndarray | None, video_id: str, num_rows: int) -> np.ndarray:
+    """Return the positions asked for, int64 (N,), all of them for None; raise InputError for one that is not there."""
+    if rows is None:
+        return np.arange(num_rows)
+    positions = np.asarray(rows)
+    if positions.ndim != 1 or (positions.size and positions.dtype.kind not in "iu"):
+        raise InputError(f"rows of {video_id!r} are {rows!r}; give a list of whole numbers.", key=video_id)
+    wrong = positions[(positions < 0) | (positions >= num_rows)]
+    if len(wrong):
+        raise InputError(
+            f"row {wrong[0]} of {video_id!r} is asked for; it has {num_rows} rows, 0 to {num_rows - 1}.", key=video_id
+        )
+    return positions.astype(np.int64)

@@ -1,0 +1,125 @@
+"""Making the small files of a folder again from its shards, and shards of an older schema new: nothing is decoded."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from pipeline.errors import InputError, PipelineError, ShardError
+from pipeline.shards.folder import gather, shard_contents, shard_names, write_folder
+from pipeline.shards.formats import Shard, open_shard, shard_writer
+from pipeline.shards.ledger import read_dataset, read_list_splits
+from pipeline.shards.plan import plan_digest
+from pipeline.shards.schema import SCHEMA_VERSION, Labelling, LedgerRow, parse_shard_name
+from pipeline.shards.status import Finding
+from pipeline.storage import Storage
+
+
+@dataclass(frozen=True)
+class Repair:
+    """What was made again: shards of an older schema, and small files; and the shards that must be extracted again."""
+
+    location: str
+    upgraded: tuple[str, ...]
+    written: tuple[str, ...]
+    findings: tuple[Finding, ...]
+
+
+def repair_folder(path: str | os.PathLike[str], *, on_shard: Callable[[int, int], None] | None = None) -> Repair:
+    """Upgrade shards of older schemas and write index, ledger, splits and dataset.json again from the shards.
+
+    Where a shard is damaged or missing, nothing is changed and the findings name it: the same `tdn-data extract`
+    recreates it alone. Raises InputError where there is no shard and where an older folder does not say its classes.
+    """
+    storage = Storage(path)
+    names = shard_names(storage)
+    if not names:
+        raise InputError(f"{storage.shown} holds no shard; run `tdn-data extract` into it.", path=storage.shown)
+    findings, old = _unreadable(storage, names)
+    findings += _missing(names)
+    if findings:
+        return Repair(storage.shown, (), (), tuple(findings))
+    labelling, splits = _said_by_folder(storage) if old else (None, {})
+    for number, name in enumerate(old, start=1):
+        _upgrade(storage, name, labelling, splits)
+        if on_shard is not None:
+            on_shard(number, len(old))
+    written = write_folder(storage, gather(storage, names))
+    return Repair(storage.shown, tuple(old), tuple(written), ())
+
+
+def _unreadable(storage: Storage, names: list[str]) -> tuple[list[Finding], list[str]]:
+    """Return the shards that cannot be opened, and those of an older schema."""
+    findings, old = [], []
+    for name in names:
+        try:
+            with contextlib.closing(open_shard(storage, name)) as shard:
+                shard_contents(shard)
+                if shard.about["schema_version"] < SCHEMA_VERSION:
+                    old.append(name)
+        except PipelineError as error:
+            findings.append(Finding(name, None, error.message))
+    return findings, old
+
+
+def _missing(names: list[str]) -> list[Finding]:
+    """Return the modalities that have not exactly the shards which their names announce."""
+    counts: dict[str, set[int]] = {}
+    for name in names:
+        modality, _, count, _ = parse_shard_name(name)
+        counts.setdefault(modality, set()).add(count)
+    findings = []
+    for modality, announced in counts.items():
+        there = [name for name in names if parse_shard_name(name)[0] == modality]
+        if len(announced) > 1 or len(there) != max(announced):
+            words = f"{modality}: {len(there)} shards are there; their names announce {sorted(announced)}"
+            findings.append(Finding(there[0], None, words))
+    return findings
+
+
+def _said_by_folder(storage: Storage) -> tuple[Labelling, dict[str, tuple[str | None, ...]]]:
+    """Return what an older folder says of its classes, and each video's split in every list: its shards do not."""
+    try:
+        about = read_dataset(storage)
+        splits = read_list_splits(storage, about)
+    except ShardError as error:
+        raise InputError(
+            f"{error.message} Shards of schema 1 do not say their classes; run the same `tdn-data extract` again, "
+            "which takes the classes from the list and decodes nothing.",
+            path=storage.shown,
+        ) from error
+    videos = {video_id for split in splits.values() for video_id in split}
+    numbers = range(1, max(splits, default=0) + 1)
+    listed = {video_id: tuple(splits.get(number, {}).get(video_id) for number in numbers) for video_id in videos}
+    return Labelling(about["name"], tuple(about["class_names"]), about["multi_label"]), listed
+
+
+def _upgrade(storage: Storage, name: str, labelling: Labelling, splits: Mapping[str, tuple[str | None, ...]]) -> None:
+    """Write one shard of an older schema again as one of this schema, its rows and versions as they are."""
+    with contextlib.closing(open_shard(storage, name)) as shard, storage.publish(name) as scratch:
+        modality, _, _, extension = parse_shard_name(name)
+        writer = shard_writer(scratch, modality=modality, extension=extension)
+        try:
+            for entry in shard.entries():
+                writer.add(shard.read(entry), video_id=entry.video_id, split=entry.split, labels=entry.labels)
+        except BaseException:
+            writer.abort()
+            raise
+        ledger = [replace(row, list_splits=splits.get(row.video_id, ())) for row in shard.ledger]
+        writer.close(_upgraded_about(shard, name, ledger, labelling), ledger)
+
+
+def _upgraded_about(shard: Shard, name: str, ledger: list[LedgerRow], labelling: Labelling) -> dict[str, object]:
+    """Return what an upgraded shard says of itself: that it is of this schema, and what its labels mean."""
+    _, _, count, _ = parse_shard_name(name)
+    digest = str(shard.about["parameters_digest"])
+    return {
+        **shard.about,
+        "schema_version": SCHEMA_VERSION,
+        "dataset": labelling.dataset,
+        "class_names": list(labelling.class_names),
+        "multi_label": labelling.multi_label,
+        "plan_digest": plan_digest(ledger, count=count, parameters_digest=digest, labelling=labelling),
+    }
