@@ -41,11 +41,11 @@ def weights(path: Path) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("name", ["tsn", "tdn"])
 def test_a_plain_task_is_learned(coloured: ShardReader, tmp_path: Path, name: str) -> None:
     reports = []
-    config = replace(CONFIG, epochs=12, lr_steps=(), fixed_share=0.25)
+    config = replace(CONFIG, epochs=12, batch_size=8, lr_steps=(), fixed_share=0.25)
     out = train(coloured, name, config=config, out=tmp_path / "c.pt", on_epoch=reports.append)
     assert [report.epoch for report in reports] == list(range(1, 13))
-    assert reports[-1].loss < 0.75 * reports[0].loss
-    assert reports[-1].accuracy >= 0.875  # seven of eight clips, chance is four
+    assert reports[-1].loss < 0.25 * reports[0].loss  # 0.001 to 0.04, whatever the seed
+    assert reports[-1].accuracy == 1.0
     checkpoint = read_checkpoint(out)
     assert (checkpoint.model, checkpoint.num_classes, checkpoint.clip_size) == (name, 2, 32)
     assert checkpoint.options["num_segments"] == 2
@@ -169,11 +169,12 @@ def test_several_labels_are_learned_independently(make_shards, tmp_path: Path) -
     for number in range(12):
         labels = tuple(label for label in range(2) if number >> label & 1)
         frames = generator.integers(0, 100, (4, 32, 32, 3), dtype=np.uint8)
-        frames[..., list(labels)] += 120
+        frames[..., list(labels)] += 150
         videos.append((f"v{number}", "train", labels, frames))
     reader, reports = make_shards(videos, class_names=("red", "green"), multi_label=True), []
-    train(reader, "tsn", config=replace(CONFIG, epochs=16, lr_steps=()), out=tmp_path / "c.pt", on_epoch=reports.append)
-    assert reports[-1].loss < 0.5 * reports[0].loss
+    config = replace(CONFIG, epochs=30, batch_size=12, lr_steps=(), fixed_share=0.0)
+    train(reader, "tsn", config=config, out=tmp_path / "c.pt", on_epoch=reports.append)
+    assert reports[-1].loss < 0.1 * reports[0].loss  # 0.002 to 0.003, whatever the seed
 
 
 def test_flow_is_stacked_by_five(make_shards, tmp_path: Path) -> None:
