@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -49,11 +48,6 @@ def open_video(
         except av.FFmpegError as error:
             reason = "too_large" if isinstance(error, MemoryError) else "corrupt"
             raise VideoError(reason, f"{path} cannot be decoded ({error.strerror})", path=path) from error
-
-
-def pixel_aspect(stream: VideoStream) -> Fraction:
-    """Width of a coded pixel over its height; 1 where the stream does not say."""
-    return stream.sample_aspect_ratio or Fraction(1)
 
 
 def check_pixels(num_pixels: int, *, max_pixels: int, path: object) -> None:

@@ -1,4 +1,4 @@
-"""Decoded pictures to arrays: colour, size, pixel shape and rotation in one place.
+"""Decoded pictures to arrays: colour, crop, size and orientation in one place.
 
 At the coded size with square pixels, swscale's plain conversion is used: the same numbers that PyAV's `to_ndarray`,
 torchcodec and ffmpeg give. When the size changes, swscale averages areas (and interpolates linearly when enlarging)
@@ -9,8 +9,6 @@ unmarked frames count as BT.601 limited. Interlaced pictures stay as they are st
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from fractions import Fraction
 from typing import Literal
 
 import av
@@ -18,44 +16,12 @@ import av.filter
 import numpy as np
 from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 
+from pipeline.video.geometry import Geometry, source
+
 PixelFormat = Literal["rgb24", "gray"]
 PIXEL_FORMATS = ("rgb24", "gray")
 _SAME_SIZE = Interpolation.BILINEAR
 _RESIZE = Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """How one video's coded pictures become shown ones: scale to (height, width), then turn clockwise."""
-
-    height: int  # of the scaled picture, before it is turned
-    width: int
-    rotation: int  # degrees clockwise: 0, 90, 180, 270
-
-    @property
-    def shown_size(self) -> tuple[int, int]:
-        """(height, width) after turning."""
-        return (self.width, self.height) if self.rotation in (90, 270) else (self.height, self.width)
-
-
-def shown_geometry(
-    frame: av.VideoFrame, *, pixel_aspect: Fraction, size: tuple[int, int] | int | None = None
-) -> Geometry:
-    """Geometry for pictures like `frame`: `size` = (height, width), or square pixels by stretching the short side.
-
-    An integer `size` is the length of the shorter side, with square pixels; the longer is rounded to whole pixels.
-    """
-    rotation = round(-frame.rotation / 90) % 4 * 90
-    if size is not None and not isinstance(size, int):
-        height, width = size if rotation in (0, 180) else (size[1], size[0])
-        return Geometry(height, width, rotation)
-    height, width = Fraction(frame.height), Fraction(frame.width)
-    if pixel_aspect > 1:
-        width *= pixel_aspect
-    elif pixel_aspect < 1:
-        height /= pixel_aspect
-    scale = 1 if size is None else size / min(height, width)
-    return Geometry(round(height * scale), round(width * scale), rotation)
 
 
 class Converter:
@@ -72,9 +38,11 @@ class Converter:
         self._reformatter = VideoReformatter()
         self._graph: av.filter.Graph | None = None
         self._graph_input: tuple | None = None
+        self._coded_size: tuple[int, int] | None = None
 
     def __call__(self, frame: av.VideoFrame) -> np.ndarray:
         """The picture as shown: uint8 (H, W, 3) RGB or (H, W) grey, contiguous."""
+        frame = self._cropped(frame)
         same_size = (frame.height, frame.width) == (self.geometry.height, self.geometry.width)
         if same_size and self.pixel_format == "rgb24" and _is_plain(frame):
             array = self._through_graph(frame)
@@ -82,7 +50,22 @@ class Converter:
             array = self._reformatted(frame, _SAME_SIZE if same_size else _RESIZE).copy()
         if self.geometry.rotation:
             array = np.rot90(array, k=-self.geometry.rotation // 90)
+        if self.geometry.mirrored:
+            array = array[:, ::-1]
         return np.ascontiguousarray(array)
+
+    def _cropped(self, frame: av.VideoFrame) -> av.VideoFrame:
+        """The picture without what the container cuts off; pictures of another size than the first stay whole."""
+        self._coded_size = self._coded_size or (frame.height, frame.width)
+        crop = self.geometry.crop
+        if not crop or (frame.height, frame.width) != self._coded_size:
+            return frame
+        height, width = crop.size(frame.height, frame.width)
+        graph = av.filter.Graph()
+        cut = graph.add("crop", f"{width}:{height}:{crop.left}:{crop.top}:exact=1")
+        graph.link_nodes(source(graph, frame), cut, graph.add("buffersink")).configure()
+        graph.vpush(frame)
+        return graph.vpull()
 
     def _reformatted(self, frame: av.VideoFrame, interpolation: Interpolation) -> np.ndarray:
         height, width = self.geometry.height, self.geometry.width
@@ -107,15 +90,6 @@ def _is_plain(frame: av.VideoFrame) -> bool:
 def _rgb_graph(frame: av.VideoFrame) -> av.filter.Graph:
     graph = av.filter.Graph()
     graph.threads = 1
-    graph.link_nodes(
-        graph.add_buffer(
-            width=frame.width,
-            height=frame.height,
-            format=frame.format.name,
-            time_base=frame.time_base or Fraction(1, 1000),
-        ),
-        graph.add("scale", "flags=bilinear"),
-        graph.add("format", "rgb24"),
-        graph.add("buffersink"),
-    ).configure()
+    scale = graph.add("scale", "flags=bilinear")
+    graph.link_nodes(source(graph, frame), scale, graph.add("format", "rgb24"), graph.add("buffersink")).configure()
     return graph

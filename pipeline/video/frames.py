@@ -17,9 +17,10 @@ from av.container import InputContainer
 
 from pipeline.errors import VideoError
 from pipeline.sampling import FLOAT_NOISE_SECONDS, frames_at, grid_count, grid_times, grid_tolerance
-from pipeline.video.container import DEFAULT_MAX_PIXELS, check_pixels, open_video, pixel_aspect, read_packets
-from pipeline.video.convert import PIXEL_FORMATS, Converter, PixelFormat, shown_geometry
+from pipeline.video.container import DEFAULT_MAX_PIXELS, check_pixels, open_video, read_packets
+from pipeline.video.convert import PIXEL_FORMATS, Converter, PixelFormat
 from pipeline.video.decoder import TimelineMismatchError, decode_all, decode_runs, decode_timeline
+from pipeline.video.geometry import shown_geometry
 from pipeline.video.joined import part_left_out
 from pipeline.video.timeline import PacketRows, Timeline, packet_timeline, read_rows
 
@@ -226,7 +227,7 @@ class Extraction:
                 raise TimelineMismatchError("the packets' timestamps are not to be believed")
             selected = self._select(timeline)
             with _packets_again(self.path, rows.packets) as packets:
-                pictures = decode_runs(stream.codec_context, packets, timeline, np.unique(selected))
+                pictures = decode_runs(stream.codec_context, packets, timeline, _with_first(selected))
                 yield from self._deliver(pictures, selected, stream)
 
     def from_full_decode(self) -> Iterator[Frame]:
@@ -235,7 +236,7 @@ class Extraction:
         selected = self._select(decode_timeline(self.path, self._known_rows(), max_pixels=limit))
         with open_video(self.path, max_pixels=limit) as (container, stream):
             sound = (picture for picture in decode_all(container, stream) if picture is not None)
-            wanted = set(selected.tolist())
+            wanted = set(_with_first(selected).tolist())
             pictures = ((index, picture) for index, picture in enumerate(sound) if index in wanted)
             yield from self._deliver(pictures, selected, stream)
 
@@ -270,14 +271,19 @@ class Extraction:
     def _deliver(
         self, pictures: Iterator[tuple[int, av.VideoFrame]], selected: np.ndarray, stream: av.VideoStream
     ) -> Iterator[Frame]:
-        """One Frame per entry of `selected`; `pictures` holds each distinct one, in the same order."""
+        """One Frame per entry of `selected`; `pictures` holds each distinct one, in the same order.
+
+        Before them comes the video's first picture, which decides the geometry.
+        """
         pts_seconds = self.timeline.pts_seconds
         convert, position, indices = None, 0, selected.tolist()
         for index, picture in pictures:
-            if index != indices[position]:
-                raise TimelineMismatchError(f"frame {index} came where frame {indices[position]} was due")
             if convert is None:
                 convert = self._converter(picture, stream)
+                if index not in indices[:1]:
+                    continue
+            if index != indices[position]:
+                raise TimelineMismatchError(f"frame {index} came where frame {indices[position]} was due")
             frame = Frame(convert(picture), float(pts_seconds[index]), index)
             while position < len(indices) and indices[position] == index:
                 yield frame
@@ -285,9 +291,14 @@ class Extraction:
 
     def _converter(self, picture: av.VideoFrame, stream: av.VideoStream) -> Converter:
         request = self.request
-        geometry = shown_geometry(picture, pixel_aspect=pixel_aspect(stream), size=request.size)
+        geometry = shown_geometry(picture, stream, self.path, size=request.size)
         check_pixels(geometry.height * geometry.width, max_pixels=request.max_pixels, path=self.path)
         return Converter(geometry, request.pixel_format)
+
+
+def _with_first(selected: np.ndarray) -> np.ndarray:
+    """The distinct frames of `selected` and before them frame 0, if there are any."""
+    return np.unique(np.append(0, selected)) if len(selected) else selected
 
 
 def _iterate(extraction: Extraction) -> Iterator[Frame]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from itertools import chain
 
 import av
 from av.container import InputContainer
@@ -15,11 +14,9 @@ from pipeline.video.container import (
     DEFAULT_MAX_PIXELS,
     nothing_decodes,
     open_video,
-    pixel_aspect,
-    read_packets,
 )
-from pipeline.video.convert import shown_geometry
-from pipeline.video.decoder import read_timeline
+from pipeline.video.decoder import decode_all, read_timeline
+from pipeline.video.geometry import pixel_aspect, shown_geometry
 
 _ESTIMATING = {"mpegvideo", "h264", "hevc", "m4v", "obu", "mjpeg", "cavsvideo", "vc1", "dirac"}  # bare streams
 
@@ -35,11 +32,12 @@ class VideoInfo:
     container: str  # demuxer's name, such as "mov,mp4,m4a,3gp,3g2,mj2"
     codec: str
     pixel_format: str
-    width: int  # as shown: square pixels, turned upright
+    width: int  # as shown: cropped, square pixels, turned upright
     height: int
     coded_width: int
     coded_height: int
     rotation: int  # degrees clockwise already applied in width and height: 0, 90, 180, 270
+    mirrored: bool  # left to right, after turning
     pixel_aspect: float  # width of a coded pixel over its height
     fps: float  # mean frame rate
     duration_seconds: float
@@ -51,7 +49,7 @@ def probe(path: str | os.PathLike, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> V
     """Read the header and decode the first picture. Raises VideoError where no picture comes out."""
     with open_video(path, max_pixels=max_pixels) as (container, stream):
         frame = _first_frame(container, stream, path)
-        geometry = shown_geometry(frame, pixel_aspect=pixel_aspect(stream))
+        geometry = shown_geometry(frame, stream, path)
         height, width = geometry.shown_size
         fps, duration_seconds, num_frames = _extent(path, container, stream, max_pixels=max_pixels)
         return VideoInfo(
@@ -64,6 +62,7 @@ def probe(path: str | os.PathLike, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> V
             coded_width=frame.width,
             coded_height=frame.height,
             rotation=geometry.rotation,
+            mirrored=geometry.mirrored,
             pixel_aspect=float(pixel_aspect(stream)),
             fps=fps,
             duration_seconds=duration_seconds,
@@ -86,16 +85,9 @@ def _extent(
 
 def _first_frame(container: InputContainer, stream: VideoStream, path: str | os.PathLike) -> av.VideoFrame:
     failed = False
-    try:
-        for packet in chain(read_packets(container, stream), [None]):  # None asks for what the decoder holds back
-            try:
-                frames = stream.codec_context.decode(packet)
-            except av.FFmpegError:
-                failed = True
-                continue
-            if frames:
-                return frames[0]
-    except av.FFmpegError:
+    for picture in decode_all(container, stream):
+        if picture is not None:
+            return picture
         failed = True
     cut_off = is_cut_off(path, container, stream, num_packets=0, span_seconds=0.0, frame_seconds=0.04)
     raise nothing_decodes(path, failed=failed, cut_off=cut_off)

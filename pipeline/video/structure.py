@@ -11,7 +11,7 @@ from typing import BinaryIO, NamedTuple
 _HEAD_BYTES = 1 << 16
 _MAX_PARTS = 1_000_000  # of one file, looked at from the outside
 _MAX_INDEX_BYTES = 16 << 20
-_EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
+_EBML, SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 _ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _ISO_FIRST_BOXES = (b"ftyp", b"styp", b"moov", b"moof", b"sidx", b"mdat", b"wide", b"free", b"skip", b"pnot")
 
@@ -101,16 +101,16 @@ def _index_end(file: BinaryIO, box: Box) -> int:
 
 def _segment_end(head: bytes) -> int:
     """Where a Matroska file's segment is to end by its header; 0 where that is left open."""
-    length, position = _ebml_size(head, len(_EBML))
+    length, position = ebml_size(head, len(_EBML))
     position += length or 0
-    if head[position : position + 4] != _SEGMENT:
+    if head[position : position + 4] != SEGMENT:
         return 0
-    length, position = _ebml_size(head, position + 4)
+    length, position = ebml_size(head, position + 4)
     return 0 if length is None else position + length
 
 
-def _ebml_size(data: bytes, position: int) -> tuple[int | None, int]:
-    """An EBML element's size (RFC 8794, section 6.2), None for unknown, and where its content begins."""
+def ebml_size(data: bytes, position: int) -> tuple[int | None, int]:
+    """Return an EBML element's size (RFC 8794, section 6.2), None for unknown, and where its content begins."""
     first = data[position] if position < len(data) else 0
     length = 9 - first.bit_length()
     unknown = (1 << 7 * length) - 1

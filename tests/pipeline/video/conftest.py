@@ -39,6 +39,7 @@ def make_clip(tmp_path: Path) -> MakeClip:
         container_format: str | None = None,
         pixel_aspect: Fraction | None = None,
         max_b_frames: int | None = None,
+        matrix: tuple[int, int, int, int] | None = None,  # a, b, c, d of a display matrix
     ) -> Path:
         path = tmp_path / name
         pictures = moving_pictures(num_frames, height=size[0], width=size[1])
@@ -52,6 +53,9 @@ def make_clip(tmp_path: Path) -> MakeClip:
                 stream.codec_context.sample_aspect_ratio = pixel_aspect
             if max_b_frames is not None:
                 stream.codec_context.max_b_frames = max_b_frames
+            if matrix is not None:
+                a, b, c, d = (value << 16 for value in matrix)
+                stream.set_display_matrix([a, b, 0, c, d, 0, 0, 0, 1 << 30])
             for picture, stamp in zip(pictures, stamps, strict=True):
                 frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
                 frame.pts, frame.time_base = stamp, Fraction(1, fps)
