@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -94,7 +95,10 @@ class ClipDataset(Dataset):
 
 
 class CachedRows:
-    """A reader's decoded rows, whole videos of which are kept up to `room_bytes` in each process."""
+    """A reader's decoded rows; whole videos are kept as long as all kept ones have at most `room_bytes`.
+
+    A video that does not fit into what is left of it is never decoded as a whole: only the rows asked for are.
+    """
 
     def __init__(self, reader: ShardReader, room_bytes: int) -> None:
         self._reader, self._room_bytes = reader, room_bytes
@@ -103,13 +107,24 @@ class CachedRows:
     def read(self, video_id: str, rows: np.ndarray) -> StoredFrames:
         """Return the video's rows (S, K): data uint8 (S, K, H, W, C), pts_seconds (S, K)."""
         stored = self._kept.get(video_id)
-        if stored is None and self._room_bytes > 0:
+        if stored is None and self._room_bytes > 0 and self._fits(video_id):
             stored = self._kept[video_id] = self._reader.read(video_id)
             self._room_bytes -= stored.data.nbytes
         if stored is None:
-            unique, places = np.unique(rows, return_inverse=True)
-            stored, rows = self._reader.read(video_id, unique.tolist()), places.reshape(rows.shape)
+            return read_rows(self._reader, video_id, rows)
         return StoredFrames(stored.data[rows], stored.pts_seconds[rows], stored.bound)
+
+    def _fits(self, video_id: str) -> bool:
+        """Return whether a whole video, decoded, has room; all its rows are of one size."""
+        one_row = self._reader.read(video_id, [0]).data.nbytes
+        return one_row * self._reader.num_rows(video_id) <= self._room_bytes
+
+
+def read_rows(reader: ShardReader, video_id: str, rows: np.ndarray) -> StoredFrames:
+    """Return a video's rows (S, K), each decoded once: data uint8 (S, K, H, W, C), pts_seconds (S, K)."""
+    unique, places = np.unique(rows, return_inverse=True)
+    stored, places = reader.read(video_id, unique.tolist()), places.reshape(rows.shape)
+    return StoredFrames(stored.data[places], stored.pts_seconds[places], stored.bound)
 
 
 def split_videos(reader: ShardReader, split: str) -> tuple[StoredVideo, ...]:
@@ -163,12 +178,23 @@ def video_views(
     and the video's name. `num_crops` is 1 (centre), 3 (along the longer side) or 10 (four corners, centre, and their
     reflections). A video of fewer than `repeat_to` rows is repeated from its start up to there.
     """
-    frames, length = reader.read(video.video_id).data, max(video.num_rows, repeat_to or 0)
-    views = []
-    for starts in _test_starts(video.video_id, length, shape, num_clips, seed):
-        clip = frames[snippet_rows(starts, shape.snippet_length, length) % video.num_rows]
+    length, views = max(video.num_rows, repeat_to or 0), []
+    starts = _test_starts(video.video_id, length, shape, num_clips, seed)
+    rows = [snippet_rows(one, shape.snippet_length, length) % video.num_rows for one in starts]  # of each clip, (S, K)
+    for clip in _clips_of(reader, video.video_id, rows):
         views.extend(normalize(crop) for crop in crops_of(clip, shape.size, num_crops))
     return torch.stack(views)
+
+
+def _clips_of(reader: ShardReader, video_id: str, rows: list[np.ndarray]) -> Iterator[np.ndarray]:
+    """Yield each clip's pictures (S, K, H, W, C), decoding rows that clips share once where all have room at once."""
+    one_row = reader.read(video_id, [int(rows[0].flat[0])]).data.nbytes
+    if one_row * len(np.unique(rows)) > CACHE_BYTES:
+        yield from (read_rows(reader, video_id, one).data for one in rows)
+        return
+    unique, places = np.unique(rows, return_inverse=True)
+    data = reader.read(video_id, unique.tolist()).data
+    yield from (data[one] for one in places.reshape(len(rows), *rows[0].shape))
 
 
 def _test_starts(video_id: str, length: int, shape: ClipShape, num_clips: int, seed: int) -> list[np.ndarray]:

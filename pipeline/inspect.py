@@ -141,7 +141,7 @@ def _strip(
         return None, times
     rows = np.unique(np.linspace(0, stored.num_rows - 1, min(num_columns, stored.num_rows)).round().astype(int))
     if times is None:
-        times = reader.read_encoded(video.video_id, rows.tolist()).pts_seconds
+        times = reader.times(video.video_id)[rows]
     images, starts = pictures_at(reader, video.video_id, times)
     thumbnails = [
         labelled_thumbnail(image, thumbnail, f"{seconds:.2f} s") for image, seconds in zip(images, starts, strict=True)
@@ -154,7 +154,7 @@ def pictures_at(reader: ShardReader, video_id: str, times: np.ndarray) -> tuple[
 
     Flow comes in the colour-wheel coding, all of the video's pictures on one scale.
     """
-    starts = reader.read_encoded(video_id).pts_seconds
+    starts = reader.times(video_id)
     rows = np.abs(starts[None, :] - np.asarray(times)[:, None]).argmin(axis=1)
     stored = reader.read(video_id, rows.tolist())
     if reader.modality == "rgb":

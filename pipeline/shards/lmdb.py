@@ -176,6 +176,20 @@ class LmdbShard:
                 check_rows(found, entry.video_id, positions, np.asarray(video["checksum"])[positions], self.name)
         return found
 
+    def times(self, entry: StoredEntry) -> np.ndarray:
+        """Return when each row of one video is shown, float64 (N,) seconds, without reading its pictures."""
+        with damage(self.name, f"cannot be read at {entry.video_id}"):
+            return np.asarray(self._video(entry)["pts_seconds"], np.float64)
+
+    def _video(self, entry: StoredEntry) -> dict[str, object]:
+        """Return what is stored of a video as a whole."""
+        key = video_key(entry.video_id) if self._sealed else _old_video_key(entry.video_id)
+        video = json.loads(self._get_json(key))
+        count = len(video["frame_index"])
+        if count != entry.num_rows:
+            raise ShardError(f"{self.name}: {entry.video_id} has {count} rows; expected {entry.num_rows}.")
+        return video
+
     def stored_labels(self, entry: StoredEntry) -> set[tuple[str, tuple[int, ...]]]:
         """Return the (split, labels) of one video, which stand in the ledger alone."""
         return {(entry.split, entry.labels)}

@@ -154,13 +154,21 @@ class ParquetShard:
 
     def stored_labels(self, entry: StoredEntry) -> set[tuple[str, tuple[int, ...]]]:
         """Return the (split, labels) that the rows of one video say, which `read` takes from the ledger."""
+        with damage(self.name, f"cannot be read at {entry.video_id}"):
+            table = self._columns_of(entry, ["split", "labels"])
+            rows = zip(table["split"].to_pylist(), table["labels"].to_pylist(), strict=True)
+            return {(split, tuple(labels)) for split, labels in rows}
+
+    def times(self, entry: StoredEntry) -> np.ndarray:
+        """Return when each row of one video is shown, float64 (N,) seconds, without reading its pictures."""
+        with damage(self.name, f"cannot be read at {entry.video_id}"):
+            return self._columns_of(entry, ["pts_seconds"])["pts_seconds"].to_numpy()
+
+    def _columns_of(self, entry: StoredEntry, columns: list[str]) -> pa.Table:
         first = self._group_ends[entry.row_group - 1] if entry.row_group else 0
         last = int(np.searchsorted(self._group_ends, first + entry.num_rows))
         groups = list(range(entry.row_group, last + 1))
-        with damage(self.name, f"cannot be read at {entry.video_id}"):
-            table = self._file.read_row_groups(groups, columns=["split", "labels"], use_threads=False)
-            rows = zip(table["split"].to_pylist(), table["labels"].to_pylist(), strict=True)
-            return {(split, tuple(labels)) for split, labels in rows}
+        return self._file.read_row_groups(groups, columns=columns, use_threads=False)
 
     def _pick(self, entry: StoredEntry, wanted: np.ndarray) -> dict[int, dict[str, object]]:
         """Return position -> row for the `wanted` positions (sorted), from the row groups they lie in alone."""

@@ -105,6 +105,15 @@ class ShardReader:
     def _split_of(self, row: IndexRow | LedgerRow) -> str:
         return row.split if self._splits is None else self._splits.get(row.video_id, UNUSED)
 
+    def num_rows(self, video_id: str) -> int:
+        """Return how many rows of a video are stored; raise InputError if it is unknown."""
+        return self._row(video_id).num_rows
+
+    def _row(self, video_id: str) -> IndexRow:
+        if video_id not in self._rows:
+            raise InputError(f"{video_id!r} is not stored in {self._storage.shown}; see its ledger.", key=video_id)
+        return self._rows[video_id]
+
     def read(self, video_id: str, rows: Sequence[int] | None = None) -> StoredFrames:
         """Return the decoded rows of one video, or those at the positions `rows` (0 to its number of rows - 1).
 
@@ -114,10 +123,13 @@ class ShardReader:
 
     def read_encoded(self, video_id: str, rows: Sequence[int] | None = None) -> VideoRows:
         """Return the rows as stored, images undecoded."""
-        if video_id not in self._rows:
-            raise InputError(f"{video_id!r} is not stored in {self._storage.shown}; see its ledger.", key=video_id)
-        row = self._rows[video_id]
+        row = self._row(video_id)
         return self._shard(row).read(row.entry, rows)
+
+    def times(self, video_id: str) -> np.ndarray:
+        """Return when each row of a video is shown, float64 (N,) seconds, without reading its pictures."""
+        row = self._row(video_id)
+        return self._shard(row).times(row.entry)
 
     def _shard(self, row: IndexRow) -> Shard:
         if self._process != os.getpid():  # after a fork: file handles are not shared with the parent

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,16 @@ from torch.utils.data import DataLoader
 
 from models.augment import Augment
 from models.backbones.base import IMAGENET_MEAN, IMAGENET_STD
-from models.clips import ClipDataset, ClipShape, normalize, snippet_rows, split_videos, target_of, video_views
+from models.clips import (
+    CachedRows,
+    ClipDataset,
+    ClipShape,
+    normalize,
+    snippet_rows,
+    split_videos,
+    target_of,
+    video_views,
+)
 from pipeline.errors import InputError
 from pipeline.shards.reader import ShardReader
 
@@ -175,3 +185,39 @@ def test_wrong_arguments_are_named(coloured: ShardReader) -> None:
         split_videos(coloured, "val")
     with pytest.raises(ValueError, match="num_crops is 4; it must be 1, 3 or 10"):
         video_views(coloured, coloured.videos[0], SHAPE, num_clips=1, num_crops=4)
+
+
+def counting(reader: ShardReader, monkeypatch) -> list[int]:
+    """Return a list that grows by the number of rows which `reader` decodes at each call."""
+    counts, read = [], ShardReader.read
+
+    def counted(self, video_id, rows=None):
+        stored = read(self, video_id, rows)
+        counts.append(len(stored.data))
+        return stored
+
+    monkeypatch.setattr(ShardReader, "read", counted)
+    return counts
+
+
+@pytest.mark.parametrize(("num_clips", "most"), [(1, 1 + 2), (5, 1 + 10)])
+def test_a_test_view_decodes_the_rows_of_its_clips_alone(make_shards, monkeypatch, num_clips, most) -> None:
+    reader = numbered(make_shards, num_frames=200)
+    counts, shape = counting(reader, monkeypatch), replace(SHAPE, num_segments=2, snippet_length=1)
+    expected = video_views(reader, reader.videos[0], shape, num_clips=num_clips, num_crops=1)
+    assert sum(counts) <= most
+    monkeypatch.setattr("models.clips.CACHE_BYTES", 0)  # as where not all rows have room at once
+    assert torch.equal(video_views(reader, reader.videos[0], shape, num_clips=num_clips, num_crops=1), expected)
+
+
+def test_the_cache_keeps_no_more_than_it_may(make_shards, monkeypatch) -> None:
+    reader = numbered(make_shards, num_frames=100)
+    video, rows = reader.videos[0].video_id, np.array([[3], [99]])
+    one_row = reader.read(video, [0]).data.nbytes
+    counts = counting(reader, monkeypatch)
+    small, large = CachedRows(reader, 100 * one_row - 1), CachedRows(reader, 100 * one_row)
+    first = small.read(video, rows)
+    assert max(counts) == 2  # never the whole video
+    assert (large.read(video, rows).data == first.data).all() and max(counts) == 100
+    counts.clear()
+    assert (large.read(video, rows).data == first.data).all() and counts == []  # kept
