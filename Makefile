@@ -1,5 +1,6 @@
 # make repro   install, run the whole pipeline on the built-in data set, print the results
 # make test    install, run the test-suite
+# make test-avx2   the tests that a processor can change, as one without AVX-512 computes them
 # make fuzz    1,000 damaged videos through extraction (needs ../shared/data)
 # make exact   5,000 made videos of numbered pictures, each returned picture compared with the one that is due
 # make kills   20 kills each of driver, worker and node, each continued and compared
@@ -12,7 +13,7 @@ export PATH := $(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: install repro test fuzz exact kills lint clean
+.PHONY: install repro test test-avx2 fuzz exact kills lint clean
 
 install: $(STAMP)
 
@@ -28,6 +29,9 @@ repro: install
 
 test: install
 	python -m pytest
+
+test-avx2: install
+	env $$(cat tests/avx2.env) python -m pytest tests/models tests/pipeline/flow tests/pipeline/test_payloads.py tests/test_processor.py
 
 fuzz: install
 	TDN_DATA_MUTATIONS=1000 python -m pytest tests/pipeline/test_fuzz.py

@@ -8,6 +8,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from payloads import differences
+
 PROJECT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
 FCVID_MINI = PROJECT.parent / "shared/data/fcvid_mini"
@@ -39,6 +41,8 @@ def main() -> None:
     claim("<svg" in report and not loaded, f"the report is self-contained ({loaded[:3]})")
     claim("Data and pipelines are up to date" in run("dvc", "repro"), "a second dvc repro does nothing")
     claim("top1" in run("dvc", "metrics", "show"), "dvc metrics show lists top-1")
+    wrong = differences(PROJECT / "data/shards")
+    claim(not wrong, f"the built-in set's payloads are the bytes that other processors give ({wrong})")
     if FCVID_MINI.is_dir():
         with tempfile.TemporaryDirectory() as folder:
             out = f"{folder}/shards"

@@ -37,6 +37,13 @@ def shared_reference() -> Path:
     return _folder("reference")
 
 
+@pytest.fixture(scope="session")
+def avx2_variables() -> dict[str, str]:
+    """The environment in which every library computes as on a processor without AVX-512 (`make test-avx2`)."""
+    lines = Path(__file__).with_name("avx2.env").read_text().splitlines()
+    return dict(line.split("=", 1) for line in lines)
+
+
 def write_clip(
     path: Path, *, num_frames: int = 12, fps: int = 10, height: int = 48, width: int = 64, seed: int = 0
 ) -> None:

@@ -103,17 +103,18 @@ def test_the_shards_flow_is_the_motion_and_reaches_the_network_as_pixels(frames,
 
 @pytest.mark.parametrize(("name", "config"), [("actionflownet", CONFIG), ("actionflownet_2f", TWO_FRAMES)])
 def test_flow_is_learned_first_and_then_classes_with_it(frames, flow, tmp_path: Path, name, config) -> None:
+    config = replace(config, epochs=32)
     torch.manual_seed(config.seed)
     untrained = build_model(name, num_classes=2, **config.model_options(name, "rgb"))
     before = mean_error(frames, flow, untrained)
-    out, reports = run(frames, name, replace(config, flow_share=1.0, epochs=8), tmp_path / "flow.pt", flow)
+    out, reports = run(frames, name, replace(config, flow_share=1.0, epochs=16), tmp_path / "flow.pt", flow)
     assert mean_error(frames, flow, restore_model(read_checkpoint(out))) < 0.6 * before
     assert [report.loss for report in reports] == [report.flow_loss for report in reports]
     assert all(report.class_loss is None and report.accuracy is None for report in reports)
 
     _, reports = run(frames, name, config, tmp_path / "joint.pt", flow)
-    flow_alone, joint = reports[:8], reports[8:]
-    assert [report.class_loss is None for report in reports] == [True] * 8 + [False] * 8
+    flow_alone, joint = reports[:16], reports[16:]
+    assert [report.class_loss is None for report in reports] == [True] * 16 + [False] * 16
     assert flow_alone[-1].flow_loss < 0.6 * flow_alone[0].flow_loss
     assert joint[-1].flow_loss < joint[0].flow_loss and joint[-1].class_loss < joint[0].class_loss
     for report in joint:
