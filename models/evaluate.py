@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -198,11 +198,13 @@ def read_scores(path: Path) -> VideoScores:
     )
 
 
-def check_same_videos(first: VideoScores, second: VideoScores) -> None:
-    """Raise InputError that names a video which only one of two streams has scored."""
-    difference = set(first.video_ids).symmetric_difference(second.video_ids)
-    if difference:
+def in_order_of(video_ids: Sequence[str], result: VideoScores) -> VideoScores:
+    """Return the scores of the same videos in another order; raise InputError that names a video only one side has."""
+    place = {video_id: number for number, video_id in enumerate(result.video_ids)}
+    if difference := set(video_ids).symmetric_difference(place):
         raise InputError(
             f"{len(difference)} videos are scored in only one of the two streams, e.g. {sorted(difference)[0]!r}; "
             "extract and evaluate both on the same videos."
         )
+    order = [place[video_id] for video_id in video_ids]
+    return VideoScores(tuple(video_ids), tuple(result.labels[number] for number in order), result.scores[order])

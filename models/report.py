@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -14,11 +14,24 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
+from pipeline.files import write_text
 from pipeline.images import encode_image
 from pipeline.inspect import pictures_at
 from pipeline.shards.reader import ShardReader
 
-COLORS = ("#1f6feb", "#d1480f", "#2da44e", "#8250df", "#bf8700", "#57606a")
+COLORS = (  # one for each network, told apart by colour-blind readers, too, as far as so many can be
+    "#1f6feb", "#d1480f", "#2da44e", "#8250df", "#bf8700", "#57606a", "#d63384",
+    "#0a9396", "#7f4f24", "#000000", "#94d82d", "#f4a261", "#a2d2ff",
+)  # fmt: skip
+LINES = {"rgb": "-", "flow": "--", "fused": ":"}  # how a curve is drawn, by modality
+CURVES = {  # what DVCLive logged -> what a reader is told
+    "loss": "loss on the training clips",
+    "class_loss": "loss of the classes on the training clips",
+    "flow_loss": "loss of the flow on the training clips",
+    "accuracy": "accuracy on the training clips (not a test)",
+    "learning_rate": "learning rate",
+}
+GAP = 3  # white pixels between the pictures of a strip
 
 # Ng & Davis, Table 1: HMDB51, mean accuracy over three splits, in percent
 PAPER_TABLE = (
@@ -41,6 +54,8 @@ class RunResult:
     per_class_ap: np.ndarray
     confusion: np.ndarray | None = None
     curves: Mapping[str, Sequence[float]] | None = None
+    made: Mapping[str, str] = field(default_factory=dict)  # `trained`, `tested` -> when, where and how, in words
+    parameters: Mapping[str, object] = field(default_factory=dict)  # of the test, or the weights of a fusion
 
     @property
     def title(self) -> str:
@@ -66,11 +81,12 @@ def write_report(
     split: str,
     samples: Sequence[Sample],
     facts: Mapping[str, str],
+    left_out: Sequence[str] = (),
 ) -> None:
     """Write the page to `out`; it needs no other file and no network.
 
     `metric_names`: which of the runs' metrics the table of results shows -> how it heads them. `split` is the one that
-    was tested. `facts` are listed at the page's end.
+    was tested. `facts` are listed at the page's end, and `left_out` says which runs are not shown, and why.
     """
     matplotlib.rcParams["svg.hashsalt"] = "tdn-data"  # the same results give the same bytes
     template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
@@ -83,20 +99,21 @@ def write_report(
         metric_names=metric_names,
         split=split,
         headline=_headline(runs),
-        curves=[(name, _curve_plot(runs, name)) for name in _curve_names(runs)],
+        curves=[(CURVES.get(name, name), _curve_plot(runs, name)) for name in _curve_names(runs)],
         confusions=[
             (run.title, _confusion_plot(run.confusion, class_names)) for run in runs if run.confusion is not None
         ],
         ap_runs=[run.title for run in runs],
         ap_rows=_ap_rows(runs, class_names),
         samples=[(sample.caption, _png(sample.image)) for sample in samples],
-        paper_table=PAPER_TABLE,
+        paper_table=PAPER_TABLE if dataset == "hmdb51" else (),
+        fusion=_fusion_words(runs),
+        made=[(run.title, run.made) for run in runs if run.made],
+        left_out=left_out,
         facts=facts,
     )
     out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_suffix(".tmp")
-    temporary.write_text(page, encoding="utf-8")
-    temporary.replace(out)
+    write_text(out, page)
 
 
 def _results_table(runs: Sequence[RunResult]) -> list[dict[str, object]]:
@@ -113,10 +130,24 @@ def _headline(runs: Sequence[RunResult]) -> str | None:
     top1 = {run.model: run.metrics["top1"] for run in runs if run.modality == "rgb" and "top1" in run.metrics}
     if not {"tsn", "tdn"} <= set(top1):
         return None
+    tdn, tsn = (f"{top1[name]:.1%}" for name in ("tdn", "tsn"))
+    if tdn == tsn:
+        return f"On RGB alone both networks reach {tdn} top-1, the Temporal Difference Network and TSN."
+    more = "more" if top1["tdn"] > top1["tsn"] else "less"
     return (
-        f"On RGB alone the Temporal Difference Network reaches {top1['tdn']:.1%} top-1 where averaging frame scores "
-        f"(TSN) reaches {top1['tsn']:.1%}."
+        f"On RGB alone the Temporal Difference Network reaches {tdn} top-1, {more} than TSN, which averages the scores "
+        f"of single frames: {tsn}."
     )
+
+
+def _fusion_words(runs: Sequence[RunResult]) -> str | None:
+    """Return how the fused scores came about, by their own records; None where there are none."""
+    ways = dict.fromkeys(
+        f"{run.parameters['rgb']:g} : {run.parameters['flow']:g}"
+        for run in runs
+        if run.modality == "fused" and {"rgb", "flow"} <= set(run.parameters)
+    )
+    return " or ".join(ways) or None
 
 
 def _curve_names(runs: Sequence[RunResult]) -> list[str]:
@@ -136,12 +167,12 @@ def _curve_plot(runs: Sequence[RunResult], name: str) -> str:
     """Return an SVG of one quantity over the epochs, a line per run."""
     figure = Figure(figsize=(6.4, 3.4), layout="constrained")
     axes = figure.subplots()
-    for color, run in zip(COLORS * 3, runs, strict=False):
-        if run.curves and name in run.curves:
-            values = run.curves[name]
-            axes.plot(range(1, len(values) + 1), values, color=color, label=run.title, linewidth=1.8)
+    colors = dict(zip(dict.fromkeys(run.model for run in runs), COLORS * 2, strict=False))
+    for run in (run for run in runs if run.curves and name in run.curves):
+        style = {"color": colors[run.model], "linestyle": LINES[run.modality], "linewidth": 1.8}
+        axes.plot(range(1, len(run.curves[name]) + 1), run.curves[name], label=run.title, **style)
     axes.set_xlabel("epoch")
-    axes.set_ylabel(name)
+    axes.set_ylabel(name.replace("_", " "))
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=8)
@@ -201,16 +232,23 @@ def _stacked(strips: Sequence[np.ndarray]) -> np.ndarray:
     """Return strips under each other, the narrower with a margin: frames and flow may differ in shape."""
     width = max(strip.shape[1] for strip in strips)
     margins = [((0, 0), (0, width - strip.shape[1]), (0, 0)) for strip in strips]
-    return np.concatenate([np.pad(strip, m, constant_values=255) for strip, m in zip(strips, margins, strict=True)])
+    rows = [np.pad(strip, m, constant_values=255) for strip, m in zip(strips, margins, strict=True)]
+    return _joined(rows, axis=0)
 
 
 def _strip(images: Sequence[np.ndarray], height: int) -> np.ndarray:
     """Return images side by side at one height."""
     widths = [max(1, round(image.shape[1] * height / image.shape[0])) for image in images]
-    return np.concatenate(
-        [
-            cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-            for image, width in zip(images, widths, strict=True)
-        ],
-        axis=1,
-    )
+    sized = [
+        cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+        for image, width in zip(images, widths, strict=True)
+    ]
+    return _joined(sized, axis=1)
+
+
+def _joined(images: Sequence[np.ndarray], *, axis: int) -> np.ndarray:
+    """Return images in a row along an axis, with white gaps between them."""
+    shape = list(images[0].shape)
+    shape[axis] = GAP
+    gap = np.full(shape, 255, np.uint8)
+    return np.concatenate([part for image in images for part in (gap, image)][1:], axis=axis)

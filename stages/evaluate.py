@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from datetime import UTC, datetime
+
 from models.evaluate import evaluate
 from models.memory import keep_freed_memory
+from models.run_record import EVALUATION, describe_run, write_record
+from pipeline.files import check_output_file
 from stages import edge
 from stages.params import load_params, run_folder
 from stages.results import metric_words, write_results
@@ -16,10 +21,14 @@ def main(model: str, modality: str) -> None:
         params = load_params()
         folder = run_folder(model, modality)
         reader = params.open_shards(modality)
+        check_output_file(folder / "scores.parquet")
+        started = datetime.now(UTC)
         with edge.progress(f"{model} {modality}", unit="videos") as update:
             scores = evaluate(reader, folder / "checkpoint.pt", config=params.evaluate, network=model, on_video=update)
         metrics = write_results(folder, scores, reader.info, list_split=params.dataset.list_split)
-    split = params.evaluate.split_of(reader.info.name)
+        split = params.evaluate.split_of(reader.info.name)
+        facts = params.run_facts(reader, model, split, asdict(params.evaluate))
+        write_record(folder / EVALUATION, describe_run(started, **facts))
     words = metric_words(metrics.as_dict(), reader.info.name)
     edge.out.print(f"{model} {modality}: {words} on {metrics.num_videos} {split} videos", highlight=False)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
-from models.evaluate import check_same_videos, read_scores
+from models.evaluate import in_order_of, read_scores
 from models.metrics import fuse
+from models.run_record import EVALUATION, check_same_test, describe_run, read_record, write_record
 from stages import edge
 from stages.params import FUSED, load_params, run_folder
 from stages.results import write_results
@@ -15,14 +17,16 @@ def main(model: str) -> None:
     """Run the stage."""
     with edge.messages(), edge.wrong_arguments():
         params = load_params()
-        weights = params.fuse
-        rgb, flow = (read_scores(run_folder(model, one) / "scores.parquet") for one in ("rgb", "flow"))
-        check_same_videos(rgb, flow)
+        weights, reader, started = params.fuse, params.open_shards("rgb"), datetime.now(UTC)
+        records = {one: read_record(run_folder(model, one) / EVALUATION) for one in ("rgb", "flow")}
+        rgb, flow = (read_scores(run_folder(model, one) / "scores.parquet") for one in records)
+        check_same_test(records["rgb"], records["flow"])
+        flow = in_order_of(rgb.video_ids, flow)
         fused = replace(rgb, scores=fuse(rgb.scores, flow.scores, weights=(weights.rgb, weights.flow)))
         folder = run_folder(model, FUSED)
-        folder.mkdir(parents=True, exist_ok=True)
-        info = params.open_shards("rgb").info
-        write_results(folder, fused, info, list_split=params.dataset.list_split)
+        write_results(folder, fused, reader.info, list_split=params.dataset.list_split)
+        facts = params.run_facts(reader, model, records["rgb"].split, weights.model_dump(), modality=FUSED)
+        write_record(folder / EVALUATION, describe_run(started, **facts))
 
 
 if __name__ == "__main__":

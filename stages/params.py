@@ -119,6 +119,21 @@ class Params(TrainSection):
             **self.extract.model_dump(include={"format", "videos_per_shard", "limits"}),
         )
 
+    def run_facts(
+        self,
+        reader: ShardReader,
+        network: str,
+        split: str,
+        parameters: dict[str, object],
+        *,
+        modality: str | None = None,
+    ) -> dict[str, object]:
+        """Return what the record of a run on `reader` says of its data; `modality` where it is not the reader's."""
+        info = reader.info
+        facts = {"dataset": info.name, "class_names": tuple(info.class_names), "multi_label": info.multi_label}
+        run = {"network": network, "modality": modality or reader.modality, "parameters": parameters}
+        return facts | run | {"split": split, "list_split": self.dataset.list_split}
+
     def open_shards(self, modality: str) -> ShardReader:
         """Open the pipeline's own shards of one modality, with the train/test split that is trained and tested on."""
         check_word("modality", modality, SHARDS)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+
 from models.report import sample_videos, write_report
+from pipeline.shards.reader import ShardReader
 from pipeline.shards.schema import library_versions
 from stages import edge
 from stages.params import RUNS, load_params
 from stages.results import REPORT, read_results, result_columns
+
+logger = logging.getLogger(__name__)
 
 
 def main() -> None:
@@ -14,7 +19,10 @@ def main() -> None:
     with edge.messages():
         params = load_params()
         frames, flow = params.open_shards("rgb"), params.open_shards("flow")
-        split, runs = params.evaluate.split_of(frames.info.name), read_results(RUNS, frames.info)
+        split = params.evaluate.split_of(frames.info.name)
+        runs, left_out = read_results(RUNS, frames)
+        for sentence in left_out:
+            logger.warning(sentence)
         write_report(
             RUNS / REPORT,
             dataset=frames.info.name,
@@ -23,17 +31,15 @@ def main() -> None:
             metric_names=result_columns(frames.info.name, [run.metrics for run in runs]),
             split=split,
             samples=sample_videos(frames, flow, split=split),
-            facts=_facts(params),
+            facts=_facts(frames, flow),
+            left_out=left_out,
         )
 
 
-def _facts(params) -> dict[str, str]:
-    """Return the parameters and library versions as lines for the page."""
-    sections = params.model_dump()
-    sections |= {"frames": params.extract_parameters("rgb").frames.model_dump()}
-    sections |= {"flow": params.extract_parameters("flow").flow.model_dump()}
-    facts = {name: _words(sections[name]) for name in ("dataset", "frames", "flow", "train", "evaluate")}
-    return facts | {"libraries": _words(library_versions())}
+def _facts(frames: ShardReader, flow: ShardReader) -> dict[str, str]:
+    """Return what the shards say of themselves and what draws the page, as lines for it."""
+    made_of = {"frames": _words(frames.info.parameters), "flow": _words(flow.info.parameters)}
+    return {"data set": frames.info.name} | made_of | {"page": _words(library_versions())}
 
 
 def _words(section: dict[str, object]) -> str:

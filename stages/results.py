@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from rich.measure import Measurement
 from rich.table import Column, Table
 
 from models.evaluate import VideoScores, read_scores, write_scores
 from models.metrics import Metrics, compute_metrics, mean_metrics
 from models.report import RunResult
+from models.run_record import EVALUATION, TRAINING, read_record
 from pipeline.datasets import dataset_spec
 from pipeline.datasets.base import METRIC_NAMES
 from pipeline.errors import InputError
-from pipeline.shards.reader import DatasetInfo
+from pipeline.files import read_json, write_text
+from pipeline.shards.reader import DatasetInfo, ShardReader
 from stages import edge
 from stages.params import RUNS, load_params
 
@@ -32,9 +36,10 @@ def write_results(folder: Path, scores: VideoScores, info: DatasetInfo, *, list_
     metrics.json also says which train/test split it was, where the data set has several.
     """
     metrics = compute_metrics(scores.scores, scores.labels, multi_label=info.multi_label)
+    folder.mkdir(parents=True, exist_ok=True)
     write_scores(folder / "scores.parquet", scores)
     which = {} if list_split is None else {"list_split": list_split}
-    (folder / "metrics.json").write_text(json.dumps(metrics.as_dict() | which, indent=2) + "\n")
+    write_text(folder / "metrics.json", json.dumps(metrics.as_dict() | which, indent=2) + "\n")
     values = zip(info.class_names, metrics.per_class_ap.tolist(), strict=True)
     _write_csv(folder / "average_precision.csv", ("class", "average_precision"), list(values))
     predicted = scores.scores.argmax(1)
@@ -47,18 +52,51 @@ def write_results(folder: Path, scores: VideoScores, info: DatasetInfo, *, list_
     return metrics
 
 
-def read_results(runs: Path, info: DatasetInfo) -> list[RunResult]:
-    """Return every evaluated run, by model and then RGB, flow, fused, recomputed from its scores."""
-    found = []
-    names = {path.parent.name.rpartition("-") for path in runs.glob("*/scores.parquet")}
-    for model, _, modality in sorted(names, key=lambda name: (name[0] != "tsn", name[0], MODALITIES.index(name[2]))):
-        folder = runs / f"{model}-{modality}"
-        scores = read_scores(folder / "scores.parquet")
-        metrics = compute_metrics(scores.scores, scores.labels, multi_label=info.multi_label)
-        found.append(
-            RunResult(model, modality, metrics.as_dict(), metrics.per_class_ap, metrics.confusion, _curves(folder))
-        )
-    return found
+def read_results(runs: Path, reader: ShardReader) -> tuple[list[RunResult], list[str]]:
+    """Return the evaluated runs on a data set's shards, by network and then RGB, flow, fused, and what was left out.
+
+    Metrics are computed again from the scores. A folder whose record is missing, or tells of another run, other
+    classes or other videos than the shards', is left out with a sentence that says so.
+    """
+    found, left_out = [], []
+    for folder in sorted(path.parent for path in runs.glob("*/scores.parquet")):
+        try:
+            found.append(_read_run(folder, reader))
+        except InputError as error:
+            left_out.append(f"{folder.name} is left out: {error.message}")
+    found.sort(key=lambda run: (run.model != "tsn", run.model, MODALITIES.index(run.modality)))
+    return found, left_out
+
+
+def _read_run(folder: Path, reader: ShardReader) -> RunResult:
+    """Return one run; raise InputError where it is not one of its name on these shards."""
+    record, info = read_record(folder / EVALUATION), reader.info
+    if record.name != folder.name or record.modality not in MODALITIES:
+        raise InputError(f"its record is of the run {record.name}.", path=folder)
+    for name in ("dataset", "class_names", "multi_label"):
+        expected = {"dataset": info.name, "class_names": tuple(info.class_names), "multi_label": info.multi_label}[name]
+        if getattr(record, name) != expected:
+            raise InputError(f"it was tested on shards with another {name.replace('_', ' ')}.", path=folder)
+    scores = read_scores(folder / "scores.parquet")
+    labels = {video.video_id: video.labels for video in reader.videos}
+    if scores.scores.shape[1:] != (len(info.class_names),) or any(
+        labels.get(video_id) != own for video_id, own in zip(scores.video_ids, scores.labels, strict=True)
+    ):
+        raise InputError("its videos or their labels are not those of the shards; evaluate it again.", path=folder)
+    metrics = compute_metrics(scores.scores, scores.labels, multi_label=info.multi_label)
+    made = {"tested": record.words()}
+    if (folder / TRAINING).exists():
+        made = {"trained": read_record(folder / TRAINING).words()} | made
+    return RunResult(
+        record.network,
+        record.modality,
+        metrics.as_dict(),
+        metrics.per_class_ap,
+        metrics.confusion,
+        _curves(folder),
+        made,
+        record.parameters,
+    )
 
 
 def _curves(folder: Path) -> dict[str, list[float]] | None:
@@ -72,10 +110,11 @@ def _curves(folder: Path) -> dict[str, list[float]] | None:
 
 
 def _write_csv(path: Path, header: tuple[str, ...], rows: list[tuple]) -> None:
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
+    content = io.StringIO()
+    writer = csv.writer(content, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    write_text(path, content.getvalue())
 
 
 def result_columns(dataset: str, runs: Iterable[Mapping[str, float]]) -> dict[str, str]:
@@ -96,10 +135,24 @@ def metric_words(metrics: Mapping[str, float], dataset: str) -> str:
 
 def read_metrics(folder: Path) -> Runs:
     """Return the content of every run's metrics.json in a folder, e.g. of `tdn-rgb`; InputError where there is none."""
-    found = {path.parent.name: json.loads(path.read_text()) for path in sorted(folder.glob("*-*/metrics.json"))}
+    found = {path.parent.name: _numbers(path) for path in sorted(folder.glob("*-*/metrics.json"))}
     if not found:
         raise InputError(f"{folder} holds no evaluated network (<network>-<modality>/metrics.json).", path=folder)
     return found
+
+
+def _numbers(path: Path) -> dict[str, float]:
+    content = read_json(path, what="file of metrics")
+    if not isinstance(content, dict) or not all(isinstance(value, int | float) for value in content.values()):
+        raise InputError(f"{path} is damaged; evaluate the run again.", path=path)
+    return content
+
+
+def _dataset_of(folders: Iterable[Path]) -> str:
+    """Return the data set that runs were tested on by their records, else that of params.yaml."""
+    for path in (path for folder in folders for path in sorted(folder.glob(f"*/{EVALUATION}"))):
+        return read_record(path).dataset
+    return load_params().dataset.name
 
 
 def mean_over(folders: Mapping[str, Runs]) -> Runs:
@@ -119,7 +172,8 @@ def results_table(folders: Mapping[str, Runs], dataset: str) -> Table:
     """Return one row for each network and folder, one column for each modality and metric."""
     columns = result_columns(dataset, [run for runs in folders.values() for run in runs.values()])
     heads = [f"{modality} {words}" for modality in MODALITIES for words in columns.values()]
-    table = Table(Column("network", no_wrap=True), *(["runs"] if len(folders) > 1 else []), *heads)
+    numbers = [Column(head, justify="right", min_width=5) for head in heads]
+    table = Table(Column("network", no_wrap=True), *(["runs"] if len(folders) > 1 else []), *numbers)
     models = {name.rpartition("-")[0] for runs in folders.values() for name in runs}
     for model in sorted(models, key=lambda model: (model != "tsn", model)):
         for folder, runs in folders.items():
@@ -129,9 +183,16 @@ def results_table(folders: Mapping[str, Runs], dataset: str) -> Table:
     return table
 
 
+def result_lines(folders: Mapping[str, Runs], dataset: str) -> Iterator[str]:
+    """Yield a line for each run, for screens that are too narrow for the table."""
+    for folder, runs in folders.items():
+        for name, metrics in runs.items():
+            yield f"{f'{folder}, ' if len(folders) > 1 else ''}{name}: {metric_words(metrics, dataset)}"
+
+
 def print_results(folders: Sequence[Path] = (), *, as_json: bool = False) -> None:
     """Print the metrics of all runs in `folders` (default: the pipeline's own); of several folders also the mean."""
-    params = load_params()
+    dataset = _dataset_of(folders or (RUNS,))
     found = {str(folder): read_metrics(folder) for folder in folders or (RUNS,)}
     if len(found) > 1:
         over_splits = all("list_split" in run for runs in found.values() for run in runs.values())
@@ -139,7 +200,13 @@ def print_results(folders: Sequence[Path] = (), *, as_json: bool = False) -> Non
     if as_json:
         edge.print_json(found)
         return
-    edge.out.print(results_table(found, params.dataset.name))
+    table = results_table(found, dataset)
+    unbounded = edge.out.options.update(max_width=10_000)
+    if Measurement.get(edge.out, unbounded, table).minimum <= edge.out.width:
+        edge.out.print(table)
+    else:
+        for line in result_lines(found, dataset):
+            edge.out.print(line, highlight=False, soft_wrap=True)
     if not folders:
         edge.out.print(f"report: {RUNS / REPORT}", highlight=False)
 

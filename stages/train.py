@@ -6,12 +6,17 @@ params.yaml (`with_flow`) goes before `train`: `python -m stages.train actionflo
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from datetime import UTC, datetime
+
 from dvclive import Live
 
 from models import build_model
 from models.memory import keep_freed_memory
 from models.published import IMAGENET, published_file
+from models.run_record import TRAINING, describe_run, write_record
 from models.train import EpochReport, train
+from pipeline.datasets import dataset_spec
 from stages import edge
 from stages.params import load_params, run_folder
 
@@ -43,7 +48,11 @@ def main(model: str, modality: str) -> None:
                 note = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in known.items())
                 update(report.epoch, note=note, say=True)
 
+            started = datetime.now(UTC)
             train(reader, model, config=config, out=folder / "checkpoint.pt", flow=flow, on_epoch=on_epoch)
+        split = config.split or dataset_spec(reader.info.name).train_split
+        facts = params.run_facts(reader, model, split, asdict(config))
+        write_record(folder / TRAINING, describe_run(started, **facts))
 
 
 if __name__ == "__main__":

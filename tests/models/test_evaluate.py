@@ -16,8 +16,8 @@ from models.clips import ClipShape, video_views
 from models.evaluate import (
     EvaluateConfig,
     VideoScores,
-    check_same_videos,
     evaluate,
+    in_order_of,
     read_scores,
     restore_model,
     write_scores,
@@ -225,8 +225,14 @@ def test_missing_or_damaged_scores_are_named(tmp_path: Path, content: bytes | No
 def test_streams_of_other_videos_are_not_fused() -> None:
     one, other = (VideoScores(ids, ((0,), (0,)), np.zeros((2, 2))) for ids in (("a", "b"), ("a", "c")))
     with pytest.raises(InputError, match="2 videos are scored in only one of the two streams, e.g. 'b'"):
-        check_same_videos(one, other)
-    check_same_videos(one, one)
+        in_order_of(one.video_ids, other)
+
+
+def test_streams_are_joined_by_the_videos_names_not_by_their_places() -> None:
+    scores = VideoScores(("a", "b", "c"), ((0,), (1,), (2,)), np.arange(6.0).reshape(3, 2))
+    turned = in_order_of(("c", "a", "b"), scores)
+    assert turned.video_ids == ("c", "a", "b") and turned.labels == ((2,), (0,), (1,))
+    assert turned.scores.tolist() == [[4, 5], [0, 1], [2, 3]]
 
 
 @pytest.mark.parametrize(
