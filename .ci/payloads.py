@@ -15,7 +15,7 @@ EXPECTED = {
 def payload_digest(shards: Path, columns: list[str]) -> tuple[int, str]:
     """Return the number of rows of a folder of shards and the digest of their payloads."""
     keys = ["video_id", "frame_index"]
-    files = [path for path in sorted(shards.glob("*-of-*.parquet"))]
+    files = sorted(shards.glob("*-of-*.parquet"))
     rows = [row for path in files for row in pq.read_table(path, columns=keys + columns).to_pylist()]
     rows.sort(key=lambda row: (row["video_id"], row["frame_index"]))
     sums = hashlib.sha256()

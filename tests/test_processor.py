@@ -22,7 +22,7 @@ def total(values):
 
 total(np.ones(64))
 torch.set_num_threads(1)
-torch.nn.functional.conv2d(torch.randn(1, 16, 8, 8), torch.randn(16, 16, 3, 3))
+torch.nn.functional.conv2d(torch.randn(8, 16, 28, 28), torch.randn(16, 16, 3, 3))  # large enough for oneDNN
 print("torch", torch.backends.cpu.get_cpu_capability())
 print("numba zmm", any("zmm" in code for code in total.inspect_asm().values()))
 # 13 and 256: CPU_AVX_512F and CPU_AVX512_SKX of opencv2/core/cvdef.h
