@@ -70,8 +70,9 @@ def _explained(error: BaseException) -> tuple[str, int] | None:
         words = os.strerror(error.errno).lower()
         if error.filename is None and _output_is_broken():
             return f"standard output cannot be written ({words}).", EXIT_FAILED
-        name = "the output" if error.filename is None else shown_path(str(error.filename))
-        return f"{name}: {words}; what is written stays.", EXIT_FAILED
+        if error.filename is None:
+            return f"the output cannot be written ({words}); what is written stays.", EXIT_FAILED
+        return f"{shown_path(str(error.filename))}: {words}; what is written stays.", EXIT_FAILED
     return None
 
 
@@ -102,9 +103,10 @@ def program() -> Iterator[None]:
 
 def _use_utf8() -> None:
     """Start the program again in Python's UTF-8 mode where the system's encoding has no name for most files."""
-    if sys.getfilesystemencoding() == "utf-8" or "__main__" not in sys.modules or os.environ.get("PYTHONUTF8") == "1":
+    if sys.getfilesystemencoding() == "utf-8" or os.environ.get("PYTHONUTF8") == "1":
         return
-    if Path(sys.argv[0]).name in ("tdn-data", "__main__.py") or getattr(sys.modules["__main__"], "__spec__", None):
+    module = getattr(sys.modules["__main__"], "__spec__", None)
+    if Path(sys.argv[0]).name in ("tdn-data", "-c") or (module is not None and module.name.startswith("stages.")):
         os.environ["PYTHONUTF8"] = "1"
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 

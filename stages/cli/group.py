@@ -7,8 +7,6 @@ import sys
 
 import click
 
-from stages import edge
-
 
 class Commands(click.Group):
     """Commands by name, each in its module: what the others import is not waited for, nor can it be broken off."""
@@ -32,6 +30,10 @@ class Commands(click.Group):
         """Run the command line; leave with an exit code, and with one sentence on stderr where it is not 0."""
         if not standalone_mode:
             return super().main(*args, standalone_mode=False, **extra)
+        try:
+            from stages import edge  # not above: who stops the program in its first moment is answered, too
+        except KeyboardInterrupt:
+            sys.exit("error: stopped before anything was done.")
         with edge.program():
             code = _run(lambda: super(Commands, self).main(*args, standalone_mode=False, **extra))
         sys.exit(code)
@@ -47,6 +49,8 @@ def _run(invoke) -> int:
     except click.Abort as error:
         raise KeyboardInterrupt from error
     except click.ClickException as error:
+        from stages import edge
+
         context = getattr(error, "ctx", None)
         hint = f" See '{context.command_path} -h'." if context is not None else ""
         return edge.fail(f"{error.format_message().strip().rstrip('.')}.{hint}", error.exit_code)

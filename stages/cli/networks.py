@@ -57,10 +57,13 @@ def models(
 
 def _record(name: str, num_classes: int, size: int, options: dict[str, object]) -> dict[str, object]:
     """Return one network's facts; the paper is what the network's own file opens with."""
+    import torch
+
     from models import MODELS, build_model
     from models.cost import default_clip_shape, model_cost
 
-    model = build_model(name, num_classes=num_classes, **options)
+    with torch.device("meta"):  # shapes without values: a million classes would take gigabytes
+        model = build_model(name, num_classes=num_classes, **options)
     shape = default_clip_shape(model, size=size)
     cost = model_cost(model, shape)
     opening = inspect.getmodule(MODELS[name]).__doc__.split("\n\n")[0]

@@ -198,3 +198,53 @@ def test_a_manifest_is_planned_and_extracted_like_the_lists_it_was_made_of(clip_
 def test_what_is_to_be_extracted_must_be_said_once(options, words, tmp_path):
     code, _, stderr = call("extract", "--out", tmp_path / "out", *options)
     assert code == 2 and words in " ".join(stderr.split())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--modality", "rgb", "--bound", "7"), "--bound has no effect with --modality rgb, which computes no flow"),
+        (("--method", "dis"), "--method has no effect with --modality rgb"),
+        (("--modality", "flow", "--fps", "3"), "--fps has no effect with --modality flow (its rate is --flow-fps)"),
+        (("--codec", "png", "--quality", "90"), "--quality has no effect with --codec png, which loses nothing"),
+    ],
+)
+def test_an_option_that_would_change_nothing_is_refused(clip_folder, tmp_path, options, message):
+    source = ("--dataset", "folder", "--root", clip_folder, "--out", tmp_path / "out")
+    code, _, stderr = call("extract", *source, *options)
+    assert code == 2 and message in " ".join(stderr.split()) and not (tmp_path / "out").exists()
+
+
+def test_options_of_a_sheet_need_a_sheet(clip_folder):
+    code, _, stderr = call("inspect", clip_folder, "--videos", 3)
+    assert code == 2 and "--videos has no effect without --sheet; leave it out" in " ".join(stderr.split())
+
+
+def test_the_cost_of_a_million_classes_is_told_without_their_weights():
+    code, stdout, stderr = call("models", "tsn", "--classes", 1_000_000, "--json")
+    assert code == 0, stderr
+    assert json.loads(stdout)[0]["parameters"] > 2_000_000_000
+
+
+def test_a_manifest_never_replaces_what_it_is_made_of(clip_folder_copy):
+    lists = clip_folder_copy / "videos.csv", clip_folder_copy / "classes.txt", clip_folder_copy / "videos/clip 01.mp4"
+    for path in lists:
+        before = path.read_bytes()
+        code, _, stderr = call("index", "--dataset", "folder", "--root", clip_folder_copy, "--out", path)
+        assert code == 2 and "is also read; give another name to write to" in " ".join(stderr.split())
+        assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("content", ["path,split,labels\nv/a.mp4,train,run\n", "anything"])
+def test_rendering_never_replaces_lists_of_ones_own(tmp_path, content):
+    (tmp_path / "videos.csv").write_text(content)
+    code, _, stderr = call("demo", "--out", tmp_path, "--train-per-class", 1, "--test-per-class", 1)
+    assert code == 2 and "videos.csv is a list of your own" in " ".join(stderr.split())
+    assert (tmp_path / "videos.csv").read_text() == content and len(list(tmp_path.iterdir())) == 1
+
+
+def test_the_built_in_set_can_be_rendered_again_in_its_place(tmp_path):
+    for count in (1, 2):
+        options = ("--train-per-class", count, "--test-per-class", 1)
+        code, stdout, stderr = call("demo", "--out", tmp_path, *options)
+        assert code == 0 and f"{8 * (count + 1)} clips in" in stdout, stderr

@@ -1,0 +1,40 @@
+"""The program as the system sees it: its output, its encoding, its exit code."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[2]
+PROGRAM = [sys.executable, "-c", "from stages.cli import main; main(prog_name='tdn-data')"]
+
+
+def run(*words, stdout=subprocess.PIPE, **environment):
+    """Run the program in a process of its own; return its exit code, stdout and stderr."""
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT), **environment}
+    ended = subprocess.run(
+        [*PROGRAM, *map(str, words)], stdout=stdout, stderr=subprocess.PIPE, env=environment, timeout=120
+    )
+    return ended.returncode, (ended.stdout or b"").decode(), ended.stderr.decode()
+
+
+@pytest.mark.parametrize("words", [["datasets"], ["datasets", "--json"], ["--help"]], ids=" ".join)
+def test_output_that_cannot_be_written_is_one_sentence(words):
+    with open("/dev/full", "wb") as full:
+        code, _, stderr = run(*words, stdout=full, PYTHONUNBUFFERED="")
+    assert code == 1 and stderr.startswith("error: ") and stderr.count("\n") == 1, stderr
+    assert "cannot be written (no space left on device)" in stderr
+
+
+def test_names_in_any_script_are_read_and_printed_where_the_system_has_no_encoding_for_them(clip_folder, tmp_path):
+    root = tmp_path / "ü"
+    (root / "v").mkdir(parents=True)
+    shutil.copy(clip_folder / "videos/clip 00.mp4", root / "v/ä ö.mp4")
+    (root / "videos.csv").write_text("path,split,labels\nv/ä ö.mp4,train,é\nv/ß.mp4,train,é\n", encoding="utf-8")
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    code, stdout, stderr = run("index", "--dataset", "folder", "--root", root, "--out", tmp_path / "m.parquet", **plain)
+    assert code == 0 and "Traceback" not in stderr, stderr
+    assert "'v/ß.mp4' is not there" in stdout and "2 videos (2 train); problems: 1 missing" in " ".join(stdout.split())
