@@ -38,12 +38,13 @@ def files_by_stem(root: Path, *, suffixes: Collection[str] = VIDEO_SUFFIXES) -> 
     """Return file name without extension -> path relative to `root`; the first in sorted order where two share it."""
     found: dict[str, str] = {}
     for path in walk_files(root, suffixes=suffixes):
-        if _is_utf8(path):  # no list or shard can hold another name
+        if is_utf8(path):  # no list or shard can hold another name
             found.setdefault(PurePosixPath(path).stem, path)
     return found
 
 
-def _is_utf8(path: str) -> bool:
+def is_utf8(path: str) -> bool:
+    """Return whether a file's name is UTF-8, as every name in a list or shard must be."""
     try:
         path.encode("utf-8")
     except UnicodeEncodeError:

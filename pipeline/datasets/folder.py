@@ -18,17 +18,21 @@ from pathlib import Path
 from pipeline.datasets.base import DatasetSpec, read_class_names, require_folder, split_of
 from pipeline.datasets.listing import ListedVideo, Listing, known_and_unknown
 from pipeline.datasets.tables import read_csv
+from pipeline.errors import InputError
 from pipeline.manifest import video_id_of
 
 VIDEO_LIST = "videos.csv"
 CLASS_LIST = "classes.txt"
+COLUMNS = ("path", "split", "labels")
 
 
 def read(root: Path, *, dataset: str = "folder") -> Listing:
     """Read `videos.csv` and, where it is there, `classes.txt` under `root`."""
     require_folder(root)
     source = root / VIDEO_LIST
-    rows = read_csv(source, ("path", "split", "labels"), may_be_blank=("labels",))
+    if not os.path.lexists(source):
+        raise InputError(missing_list_words(root), path=source)
+    rows = read_csv(source, COLUMNS, may_be_blank=("labels",))
     named = [_label_names(row["labels"]) for _, row in rows]
     class_names = class_names_of(root / CLASS_LIST, {name for names in named for name in names})
     number_of = {name: number for number, name in enumerate(class_names)}
@@ -47,6 +51,16 @@ def read(root: Path, *, dataset: str = "folder") -> Listing:
     )
     multi_label = any(len(set(names)) > 1 for names in named)
     return Listing(dataset, root, class_names, multi_label, videos, str(root / CLASS_LIST))
+
+
+def missing_list_words(root: Path) -> str:
+    """Return what is to be said where `root` has no list: what a list needs, and how one is made of class folders."""
+    return (
+        f"{root / VIDEO_LIST} is missing. It is a CSV file whose first line is `{','.join(COLUMNS)}`: a video's path "
+        f"under the folder, train, val or test, and its class (several with ; between); {CLASS_LIST} is optional. "
+        "Where every video lies in a folder of its class, this makes one: "
+        f"tdn-data index --dataset folder --root {root} --from-folders --val 0.1 --test 0.2 --out manifest.parquet"
+    )
 
 
 def _label_names(labels: str) -> list[str]:

@@ -10,10 +10,11 @@ from rich.table import Column, Table
 
 from pipeline.datasets import DATASETS, DatasetSpec, dataset_spec, read_videos
 from pipeline.datasets.base import METRIC_NAMES
+from pipeline.datasets.from_folders import write_list
 from pipeline.limits import MAX_SEED
 from stages import edge
-from stages.cli.options import json_option, list_split_option
-from stages.cli.types import DatasetName, InputFolder, OutputFile, OutputFolder, Whole
+from stages.cli.options import json_option, list_split_option, refuse_idle
+from stages.cli.types import DatasetName, InputFolder, OutputFile, OutputFolder, Real, Whole
 
 
 @click.command()
@@ -92,20 +93,35 @@ def _sampling_words(spec: DatasetSpec) -> str:
 @click.option("--out", type=OutputFile(), required=True, help="Manifest to write, e.g. manifest.parquet.")
 @list_split_option
 @click.option("--limit", type=Whole(1), help="Only the first N videos of the list.")
+@click.option("--from-folders", is_flag=True, help="First make ROOT/videos.csv of ROOT/<class>/<video>, for `folder`.")
+@click.option("--val", default=0.0, type=Real(0, 0.99), help="With --from-folders: share of each class to validate on.")
+@click.option("--test", default=0.2, type=Real(0, 0.99), show_default=True, help="... and share of it to test on.")
 @json_option
-def index(dataset: str, root: Path, out: Path, list_split: int | None, limit: int | None, as_json: bool) -> None:
+def index(dataset: str, root: Path, out: Path, list_split: int | None, limit: int | None, from_folders: bool,
+          val: float, test: float, as_json: bool) -> None:  # fmt: skip
     """Read a data set's own lists, compare them with the files, probe every file and write the manifest.
 
     Reports missing and unlisted files, duplicates, labels out of range and unexpected counts, with line numbers. Rows
     that contradict each other or the class list stop it (exit code 2), and no manifest is written.
 
+    --from-folders never writes over a list that is there. A hash of its path decides each video's split: the same
+    folder gives the same list, and videos that are added leave the others where they are.
+
     \b
-    Example: tdn-data index --dataset fcvid --root /data/fcvid --out manifest.parquet
+    Examples:
+      tdn-data index --dataset fcvid --root /data/fcvid --out manifest.parquet
+      tdn-data index --dataset folder --root clips --from-folders --val 0.1 --test 0.2 --out manifest.parquet
     """
     from pipeline.audit import audit_listing, findings_by_kind
     from stages.index import print_findings, print_if_nothing_is_there, result_words, write_index
 
+    if not from_folders:
+        refuse_idle(("val", "test"), "without --from-folders")
+    elif dataset != "folder":
+        refuse_idle(("from_folders",), f"with --dataset {dataset}, which has lists of its own")
     with edge.messages():
+        if from_folders:
+            write_list(root, val=val, test=test)
         listing = read_videos(dataset, root, list_split=list_split)
         findings = audit_listing(listing, dataset_spec(dataset))
         num_fatal = sum(finding.fatal for finding in findings)

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 from click.testing import CliRunner
 
@@ -65,3 +66,20 @@ def test_datasets_lists_every_set_with_its_folder_and_where_to_get_it():
     for name, record in records.items():
         assert f"{name}: " in text
         assert record["source"] and "ROOT" in record["layout"] and record["used_by"]
+
+
+def test_a_folder_without_a_list_is_told_what_to_write_and_gets_one_of_its_class_folders(clip_folder, tmp_path):
+    root = tmp_path / "mine"
+    for name in ("left", "right"):
+        shutil.copytree(clip_folder / "videos", root / name, ignore=shutil.ignore_patterns("garbage*"))
+    arguments = ("index", "--dataset", "folder", "--root", root, "--out", tmp_path / "m.parquet")
+    said = " ".join(run(*arguments).stderr.split())
+    assert f"{root}/videos.csv is missing. It is a CSV file whose first line is `path,split,labels`" in said
+    offered = said[said.index("tdn-data index --dataset folder") :].split()[1:]
+    result = run(*offered[:-1], tmp_path / "m.parquet")
+    assert result.exit_code == 0, result.stderr
+    manifest = read_manifest(tmp_path / "m.parquet")
+    assert len(manifest) == 20 and manifest.class_names == ("left", "right")
+    assert set(manifest.splits()) == {"train", "val", "test"}
+    assert "is there already" in run(*arguments, "--from-folders").stderr
+    assert "--val has no effect without --from-folders" in run(*arguments, "--val", 0.1).stderr
