@@ -16,6 +16,7 @@ MODULES = {  # command -> the module that holds it
     "index": "data",
     "inspect": "look",
     "models": "networks",
+    "repair": "look",
     "results": "networks",
     "retrieve": "retrieve",
     "status": "look",

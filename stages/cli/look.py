@@ -146,7 +146,7 @@ def verify(path: str, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("path")
+@click.argument("path", type=ShardFolder())
 @json_option
 def repair(path: str, as_json: bool) -> None:
     """Write the index, ledger, splits and dataset.json of a folder again from its shards; nothing is decoded.

@@ -1,5 +1,6 @@
 """Every option and argument of every command, with values that nobody should give."""
 
+import importlib
 import os
 import socket
 from pathlib import Path
@@ -8,7 +9,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from stages.cli import main, types
+from stages.cli import MODULES, main, types
 
 WORDS = ("", " ", "\0", "nan\0", "x\ny", "\udcff")
 NUMBERS = ("", "nan", "-1", "abc", "1" + 20 * "0", "1e999", "inf", "-inf", "\0", "0x10", "\udcff", "9" * 5000)
@@ -114,3 +115,10 @@ def test_an_unknown_option_and_help_are_answered_by_every_command(words):
     result = CliRunner().invoke(main, [*words, "--no-such-option"])
     assert result.exit_code == 2 and result.stderr.startswith("error: No such option")
     assert CliRunner().invoke(main, [*words, "-h"]).exit_code == 0
+
+
+def test_every_command_that_is_written_is_in_the_table():
+    for path in sorted(Path(types.__file__).parent.glob("*.py")):
+        module = importlib.import_module(f"stages.cli.{path.stem}") if path.stem != "__init__" else main
+        for command in getattr(module, "COMMANDS", ()):
+            assert MODULES.get(command.name) == path.stem
