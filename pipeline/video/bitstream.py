@@ -16,10 +16,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from pipeline.video.h263_family import FAMILY_READERS
-from pipeline.video.packet_facts import KEY, PREDICTED, PacketFacts, PacketReader
+from pipeline.video.packet_facts import BROKEN, KEY, PREDICTED, PacketFacts, PacketReader
 
 _START_CODE = b"\0\0\1"
 _UNIT_HEADER = struct.Struct(">IBB")
+_VP8_START_CODE = b"\x9d\x01\x2a"
 _SMALLEST_CODED_VOP_BYTES = 11  # shorter MPEG-4 packets are placeholders: "nothing new", or the rest of a packed pair
 
 
@@ -78,10 +79,12 @@ def _start_code_units(packet: memoryview) -> Iterator[tuple[int, int]]:
 
 
 def _h264_facts(units: Iterator[tuple[int, int]]) -> PacketFacts:
-    slices = instantaneous = parameters = bidirectional = False
+    slices = instantaneous = parameters = bidirectional = restart = known = False
     reference = 0
     for first, second in units:
         kind = first & 31
+        known = known or (1 <= kind <= 23 and first < 128)
+        restart = restart or (kind == 6 and second == 6)  # supplemental information that begins with a recovery point
         if 1 <= kind <= 5:
             slices = True
             instantaneous = instantaneous or kind == 5
@@ -89,7 +92,8 @@ def _h264_facts(units: Iterator[tuple[int, int]]) -> PacketFacts:
             reference |= first >> 5 & 3
         parameters = parameters or kind in (7, 8)
     droppable = slices and not reference and not parameters
-    return PacketFacts(instantaneous, droppable, slices, parameters, bidirectional=bidirectional)
+    said = {"bidirectional": bidirectional, "restart": restart, "broken": not known}
+    return PacketFacts(instantaneous, droppable, slices, parameters, **said)
 
 
 def _begins_b_slices(header: int) -> bool:
@@ -101,10 +105,11 @@ def _begins_b_slices(header: int) -> bool:
 
 
 def _hevc_facts(units: Iterator[tuple[int, int]]) -> PacketFacts:
-    slices = random_access = parameters = False
+    slices = random_access = parameters = known = False
     droppable, layer = True, 0
     for first, second in units:
         kind = first >> 1 & 63
+        known = known or (kind <= 40 and first < 128 and second & 7 > 0)
         if kind < 32 and not first & 1 and second >> 3 == 0:  # a slice of the base layer
             slices = True
             random_access = random_access or 16 <= kind <= 21
@@ -112,7 +117,8 @@ def _hevc_facts(units: Iterator[tuple[int, int]]) -> PacketFacts:
             layer = (second & 7) - 1
         parameters = parameters or kind in (32, 33, 34)
     droppable = droppable and slices and not parameters
-    return PacketFacts(random_access, droppable, shown=slices, parameters=parameters, layer=layer)
+    said = {"parameters": parameters, "layer": layer, "broken": not known}
+    return PacketFacts(random_access, droppable, shown=slices, **said)
 
 
 def _mpeg12_facts(packet: memoryview) -> PacketFacts:
@@ -126,6 +132,7 @@ def _mpeg12_facts(packet: memoryview) -> PacketFacts:
         parameters=sequence_header,
         suspect=_has_field_pictures(data),
         bidirectional=set(kinds) == {3},
+        broken=_START_CODE not in data,
     )
 
 
@@ -139,16 +146,21 @@ def _mpeg4_facts(packet: memoryview) -> PacketFacts:
     data = bytes(packet)
     kinds = [data[i + 4] >> 6 for i in _find_all(data, b"\0\0\1\xb6") if i + 4 < len(data)]
     suspect = len(kinds) != 1 or len(data) < _SMALLEST_CODED_VOP_BYTES
-    return PacketFacts(kinds == [0], kinds == [2], suspect=suspect, bidirectional=kinds == [2])
+    broken = len(data) >= _SMALLEST_CODED_VOP_BYTES and _START_CODE not in data
+    return PacketFacts(kinds == [0], kinds == [2], suspect=suspect, bidirectional=kinds == [2], broken=broken)
 
 
 def _vp8_facts(packet: memoryview) -> PacketFacts:
+    if not packet[0] & 1 and packet[3:6] != _VP8_START_CODE:
+        return BROKEN
     return PacketFacts(start=not packet[0] & 1, shown=bool(packet[0] & 0x10))
 
 
 def _vp9_facts(packet: memoryview) -> PacketFacts:
     """A superframe holds hidden frames and the shown one together; its first frame decides whether it is a start."""
     first = packet[0]
+    if first >> 6 != 0b10:
+        return BROKEN
     profile = (first >> 5 & 1) | (first >> 3 & 2)  # the low bit comes first
     bits = first << 1 if profile == 3 else first  # profile 3 has one reserved bit more
     show_existing, inter, show = bits >> 3 & 1, bits >> 2 & 1, bits >> 1 & 1
@@ -162,6 +174,8 @@ def _av1_facts(packet: memoryview) -> PacketFacts:
     while position < len(packet):
         header = packet[position]
         kind, extension, has_size = header >> 3 & 15, header >> 2 & 1, header >> 1 & 1
+        if header >> 7 or kind == 0:
+            return BROKEN
         position += 1 + extension
         length, position = _leb128(packet, position) if has_size else (len(packet) - position, position)
         if kind in (3, 6) and position < len(packet):  # OBU_FRAME_HEADER, OBU_FRAME

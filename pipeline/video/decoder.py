@@ -20,6 +20,7 @@ from pipeline.video.container import (
     read_packets,
 )
 from pipeline.video.plan import needed_packets, plan_runs
+from pipeline.video.proof import Output, are_proven
 from pipeline.video.stamps import MAX_REORDER, are_single_pictures, is_nearly_rising, unseen_after
 from pipeline.video.timeline import (
     FALLBACK_FRAME_SECONDS,
@@ -49,42 +50,51 @@ def decode_timeline(path: str | os.PathLike, rows: PacketRows, *, max_pixels: in
     Times are the pictures' own stamps, put in order, or if these do not nearly rise those of their packets, or else
     follow the mean frame rate. Raises VideoError where not one picture decodes.
     """
-    stamps: list[tuple[int | None, int | None]] = []
-    gaps: set[int] = set()
     with open_video(path, max_pixels=max_pixels) as (container, stream):
-        for frame in decode_all(container, stream):
-            if frame is None:
-                gaps.add(len(stamps) - 1)
+        outputs = [_output(frame) for frame in decode_all(container, stream, rows)]
+        proven = are_proven(outputs, rows)
+        stamps, gaps = [], set()
+        for output, sound in zip(outputs, proven.tolist(), strict=True):
+            if sound:
+                stamps.append((output.pts, output.dts))
             else:
-                stamps.append((frame.pts, frame.dts))
+                gaps.add(len(stamps) - 1)
         if not stamps:
             raise nothing_decodes(path, failed=bool(gaps), cut_off=rows.cut_off)
-        gap_before = -1 in gaps and stream.start_time is not None and announces_duration(container)
+        told = stream.start_time is not None and announces_duration(container)
+        gap_before = -1 in gaps and told and not rows.begins_in_the_middle
         ticks, tick = _rising_ticks(stamps, stream, rows, zero=stream.start_time if gap_before else None)
         lost = np.isin(np.arange(len(stamps)), list(gaps)).astype(np.int64)
         if are_single_pictures(stream.codec_context, rows.facts):
             lost = np.maximum(lost, unseen_after([pts for pts, _ in stamps], rows.shown_pts))
-        breaks_off = gap_before or bool(lost.any())
-        return make_timeline(ticks, container, stream, rows, tick=tick, known_lost=lost, breaks_off=breaks_off)
+        places = np.flatnonzero(proven[[output is not None for output in outputs]])
+        told = {"known_lost": lost, "breaks_off": gap_before or bool(lost.any()), "outputs": places}
+        return make_timeline(ticks, container, stream, rows, tick=tick, **told)
 
 
-def decode_all(container: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame | None]:
-    """Every picture as shown, None where others may be missing; after damage it goes on at the next keyframe."""
-    context, waiting, flags = stream.codec_context, False, flags_incomplete_packets(container)
+def _output(frame: av.VideoFrame | None) -> Output | None:
+    return None if frame is None else Output(frame.pts, frame.dts, frame.is_corrupt)
+
+
+def decode_all(container: InputContainer, stream: VideoStream, rows: PacketRows) -> Iterator[av.VideoFrame | None]:
+    """Every picture that comes out of a stream's packets, damaged ones too; None where others may be missing.
+
+    After damage the decoder is reset and goes on at the next packet that needs nothing from before.
+    """
+    context, flags = stream.codec_context, flags_incomplete_packets(container)
+    resumes, waiting = rows.resumes.tolist(), rows.begins_in_the_middle
     try:
-        for packet in read_packets(container, stream):
-            if waiting and not packet.is_keyframe:
+        for packet, fact, resume in zip(read_packets(container, stream), rows.facts, resumes, strict=False):
+            broken = fact.broken or (packet.is_corrupt and flags)
+            if waiting and (broken or not resume):
                 continue
-            frames, waiting = _decode_or_reset(context, packet, incomplete=packet.is_corrupt and flags)
-            for frame in frames:
-                if waiting:
-                    yield None
-                yield None if frame.is_corrupt else frame
+            frames, waiting = _decode_or_reset(context, packet, incomplete=broken)
+            yield from frames
             if waiting:
                 yield None
     except av.FFmpegError:
         yield None
-    yield from (None if frame.is_corrupt else frame for frame in _drain(context))
+    yield from _drain(context)
 
 
 def decode_runs(
@@ -136,13 +146,16 @@ def _sound(frames: list[av.VideoFrame]) -> list[av.VideoFrame]:
 def _decode_or_reset(
     context: av.VideoCodecContext, packet: av.Packet, *, incomplete: bool
 ) -> tuple[list[av.VideoFrame], bool]:
-    """Pictures that came out, and whether the packet failed; then those held back come too and the decoder is reset."""
+    """Pictures that came out, and whether there was damage; then those held back come too and the decoder is reset."""
+    frames: list[av.VideoFrame] = []
     if not incomplete:
         try:
-            return context.decode(packet), False
+            frames = context.decode(packet)
+            if not any(frame.is_corrupt for frame in frames):
+                return frames, False
         except av.FFmpegError:
             pass  # told to the caller by the flag
-    frames = _drain(context)
+    frames += _drain(context)
     context.flush_buffers()
     return frames, True
 

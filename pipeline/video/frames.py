@@ -233,11 +233,13 @@ class Extraction:
     def from_full_decode(self) -> Iterator[Frame]:
         """The frames, decoding everything twice: once for the timeline, once for the pictures."""
         self.decoding, limit = "full", self.request.max_pixels
-        selected = self._select(decode_timeline(self.path, self._known_rows(), max_pixels=limit))
+        rows = self._known_rows()
+        timeline = decode_timeline(self.path, rows, max_pixels=limit)
+        selected = self._select(timeline)
         with open_video(self.path, max_pixels=limit) as (container, stream):
-            sound = (picture for picture in decode_all(container, stream) if picture is not None)
-            wanted = set(_with_first(selected).tolist())
-            pictures = ((index, picture) for index, picture in enumerate(sound) if index in wanted)
+            outputs = (picture for picture in decode_all(container, stream, rows) if picture is not None)
+            frame_of = {int(timeline.outputs[index]): index for index in _with_first(selected).tolist()}
+            pictures = ((frame_of[place], picture) for place, picture in enumerate(outputs) if place in frame_of)
             yield from self._deliver(pictures, selected, stream)
 
     def problem(self, num_frames: int) -> VideoError | None:

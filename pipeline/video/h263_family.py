@@ -8,7 +8,7 @@ FFmpeg's decoders read. Not one of them looks back past an intra picture, and no
 from __future__ import annotations
 
 from pipeline.video.bits import Bits
-from pipeline.video.packet_facts import KEY, PREDICTED, PacketFacts
+from pipeline.video.packet_facts import BROKEN, KEY, PREDICTED, PacketFacts
 
 _HEADER_BYTES = 16  # more than any of these headers has up to the picture type
 _PLUS = 7  # source format that says: the type is in the extended header
@@ -18,7 +18,7 @@ def h263_facts(packet: memoryview) -> PacketFacts:
     """H.263 and H.263+: 22 bits of start code, 8 of time, then PTYPE or, behind format 7, PLUSPTYPE."""
     bits = Bits(packet[:_HEADER_BYTES])
     if bits.read(22) != 0b100000:
-        return PREDICTED
+        return BROKEN
     bits.read(8 + 2 + 3)
     if bits.read(3) != _PLUS:
         return PREDICTED if bits.read(1) else KEY
@@ -31,7 +31,7 @@ def flv1_facts(packet: memoryview) -> PacketFacts:
     """Sorenson H.263: 17 bits of start code, version, time, size, then the type."""
     bits = Bits(packet[:_HEADER_BYTES])
     if bits.read(17) != 1:
-        return PREDICTED
+        return BROKEN
     bits.read(5 + 8)
     sizes = {0: 16, 1: 32}  # bits of a size that is not one of the usual ones
     bits.read(sizes.get(bits.read(3), 0))
@@ -42,7 +42,7 @@ def msmpeg4v1_facts(packet: memoryview) -> PacketFacts:
     """Version 1: 32 bits of start code and a frame number of 5 before the type."""
     bits = Bits(packet[:_HEADER_BYTES])
     if bits.read(32) != 0x100:
-        return PREDICTED
+        return BROKEN
     bits.read(5)
     return PREDICTED if bits.read(2) else KEY
 

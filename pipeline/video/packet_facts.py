@@ -16,9 +16,13 @@ class PacketFacts(NamedTuple):
     suspect: bool = False  # pictures and packets do not correspond one to one
     layer: int = 0  # H.265 temporal sub-layer
     bidirectional: bool = False  # a B picture: it is shown before one that is decoded earlier
+    restart: bool = False  # after a reset the decoder itself holds back what it cannot show from here on
+    broken: bool = False  # nothing that its codec knows
+    number: int | None = None  # H.264 frame_num
 
 
 PacketReader = Callable[[memoryview], PacketFacts]
 
 PREDICTED = PacketFacts()
+BROKEN = PacketFacts(broken=True)
 KEY = PacketFacts(start=True)

@@ -20,12 +20,13 @@ from av.video.stream import VideoStream
 from pipeline.video.bitstream import packet_reader
 from pipeline.video.completeness import announced_seconds, announces_duration, is_cut_off
 from pipeline.video.container import flags_incomplete_packets, format_names, open_video, read_packets
-from pipeline.video.packet_facts import PacketFacts
+from pipeline.video.packet_facts import PREDICTED, PacketFacts
 from pipeline.video.plan import PacketTable
 from pipeline.video.stamps import MAX_REORDER, are_believable, lost_after
 
 MAX_KEPT_BYTES = 64 << 20  # compressed packets kept from the first pass, so that the second need not read them again
 _STAMPING = {"matroska", "webm", "mpegts", "flv", "nut"}  # store each picture's time, and none for one that stays on
+_HOLDING_BACK = ("h264", "hevc", "mpeg1video", "mpeg2video")  # whose decoders show nothing before they can
 FALLBACK_FRAME_SECONDS = 0.04  # for a frame whose duration nothing tells
 
 
@@ -41,6 +42,7 @@ class Timeline:
     announced_frames: int
     table: PacketTable | None = None  # packets in decoding order; None: frames are known only by decoding all
     frame_packets: np.ndarray | None = None  # int64 (N,): the packet of each frame
+    outputs: np.ndarray | None = None  # int64 (N,): each frame's place among all that a full decode gives
 
     @property
     def leaves_seconds(self) -> np.ndarray:
@@ -63,6 +65,19 @@ class PacketRows:
     damaged: bool  # some packet is incomplete
     cut_off: bool  # the file ends too early
     changes_setup: bool  # decoder configuration replaced half-way
+    readable: bool  # `facts` were read from the packets, and not just assumed
+
+    @property
+    def resumes(self) -> np.ndarray:
+        """Where decoding may go on after damage, bool (P,): by the packets themselves, else by the container."""
+        told = np.array([fact.start or fact.restart for fact in self.facts], dtype=bool)
+        return told if self.readable and told[1:].any() else told | np.array(self.keyframe, dtype=bool)
+
+    @property
+    def begins_in_the_middle(self) -> bool:
+        """Whether pictures come first that need others from before the beginning, as in a recording of a broadcast."""
+        resumes = self.resumes
+        return bool(resumes.any()) and not resumes[0] and not self.facts[0].broken
 
     @property
     def shown(self) -> np.ndarray:
@@ -80,11 +95,11 @@ def read_rows(path: str | os.PathLike, container: InputContainer, stream: VideoS
     context = stream.codec_context
     codec = context.codec
     reader = packet_reader(codec.canonical_name, context.extradata, intra_only=codec.intra_only)
-    reader = reader or (lambda packet: PacketFacts())
+    read = reader or (lambda packet: PREDICTED)
     rows, packets, num_bytes, failed = [], [], 0, False
     try:
         for packet in read_packets(container, stream):
-            keyframe, facts = packet.is_keyframe, reader(memoryview(packet))
+            keyframe, facts = packet.is_keyframe, read(memoryview(packet))
             new_setup = keyframe and packet.has_sidedata("new_extradata")
             rows.append((packet.pts, packet.duration, keyframe, packet.is_discard, facts, packet.is_corrupt, new_setup))
             num_bytes += packet.size
@@ -107,6 +122,7 @@ def read_rows(path: str | os.PathLike, container: InputContainer, stream: VideoS
         damaged=any(corrupt) and flags_incomplete_packets(container),
         cut_off=failed or is_cut_off(path, container, stream, **extent),
         changes_setup=any(new_setup[1:]),
+        readable=reader is not None,
     )
 
 
@@ -193,7 +209,9 @@ def _lost_by_stamps(ticks: np.ndarray, container: InputContainer, rows: PacketRo
 
 
 def _is_believable(stream: VideoStream, rows: PacketRows) -> bool:
-    if rows.damaged or any(fact.suspect for fact in rows.facts):
+    if rows.damaged or any(fact.suspect or fact.broken for fact in rows.facts):
+        return False
+    if rows.begins_in_the_middle and stream.codec_context.codec.canonical_name not in _HOLDING_BACK:
         return False
     shown = np.flatnonzero(rows.shown)
     pts = [rows.pts[row] for row in shown.tolist()]
