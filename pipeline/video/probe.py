@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from itertools import chain
 
 import av
 from av.container import InputContainer
@@ -14,8 +15,9 @@ from pipeline.video.container import (
     DEFAULT_MAX_PIXELS,
     nothing_decodes,
     open_video,
+    read_packets,
 )
-from pipeline.video.decoder import decode_all, read_timeline
+from pipeline.video.decoder import read_timeline
 from pipeline.video.geometry import pixel_aspect, shown_geometry
 
 _ESTIMATING = {"mpegvideo", "h264", "hevc", "m4v", "obu", "mjpeg", "cavsvideo", "vc1", "dirac"}  # bare streams
@@ -85,9 +87,17 @@ def _extent(
 
 def _first_frame(container: InputContainer, stream: VideoStream, path: str | os.PathLike) -> av.VideoFrame:
     failed = False
-    for picture in decode_all(container, stream):
-        if picture is not None:
-            return picture
+    try:
+        for packet in chain(read_packets(container, stream), [None]):  # None asks for what the decoder holds back
+            try:
+                sound = [picture for picture in stream.codec_context.decode(packet) if not picture.is_corrupt]
+            except av.FFmpegError:
+                failed = True
+                stream.codec_context.flush_buffers()
+                continue
+            if sound:
+                return sound[0]
+    except av.FFmpegError:
         failed = True
     cut_off = is_cut_off(path, container, stream, num_packets=0, span_seconds=0.0, frame_seconds=0.04)
     raise nothing_decodes(path, failed=failed, cut_off=cut_off)
