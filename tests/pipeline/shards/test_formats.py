@@ -1,11 +1,18 @@
 """The same truths for both formats: what is written comes back, whole or row by row."""
 
+import subprocess
+import sys
+from dataclasses import replace
+
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import InputError, ShardError
+from pipeline.shards import parquet
 from pipeline.shards.formats import open_shard, shard_writer
 from pipeline.shards.parquet import ROWS_PER_GROUP
+from pipeline.shards.reader import decode_rows
 from pipeline.shards.schema import PAYLOADS, SCHEMA_VERSION, LedgerRow, VideoRows, parse_shard_name, shard_name
 from pipeline.storage import Storage
 
@@ -119,3 +126,124 @@ def test_shard_names_are_parsed_back():
     assert shard_name("flow", 7, 120, "lmdb") == "flow-00007-of-00120.lmdb"
     assert parse_shard_name(".frames-00007-of-00120.parquet.77.tmp") is None
     assert parse_shard_name("index.parquet") is None
+
+
+@pytest.mark.parametrize("extension", ["parquet", "lmdb"])
+@pytest.mark.parametrize("rows", [[-1], [5], [0, 99], [1.5], [[0]], ["1"], [True]])
+def test_rows_that_a_video_does_not_have_are_refused(tmp_path, extension, rows):
+    name, _ = write(tmp_path, "rgb", extension, [5])
+    shard = open_shard(Storage(tmp_path), name)
+    with pytest.raises(InputError, match="it has 5 rows, 0 to 4|give a list of whole numbers"):
+        shard.read(shard.entries()[0], rows)
+
+
+@pytest.mark.parametrize("extension", ["parquet", "lmdb"])
+@pytest.mark.parametrize("modality", ["rgb", "flow"])
+def test_no_rows_are_no_rows_of_the_videos_size(tmp_path, extension, modality):
+    name, _ = write(tmp_path, modality, extension, [5])
+    shard = open_shard(Storage(tmp_path), name)
+    nothing = decode_rows(shard.read(shard.entries()[0], []), "raw")
+    assert nothing.data.shape == (0, 4, 5, 3 if modality == "rgb" else 2) and nothing.pts_seconds.shape == (0,)
+
+
+def test_row_groups_hold_a_limited_number_of_bytes_and_only_those_asked_for_are_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(parquet, "GROUP_BYTES", 400)
+    counts = [40, 30]
+    name, _ = write(tmp_path, "rgb", "parquet", counts)
+    shard = open_shard(Storage(tmp_path), name)
+    metadata = shard._file.metadata
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    assert len(groups) > 15 and sum(group.num_rows for group in groups) == 70
+    sizes = [len(data) for data in make_rows("rgb", 40).payloads["image"]]
+    assert max(sizes) < 400 and all(group.num_rows < 20 for group in groups)
+    read, iter_batches = [], pq.ParquetFile.iter_batches
+
+    def noting(self, *arguments, **options):
+        read.extend(options["row_groups"])
+        return iter_batches(self, *arguments, **options)
+
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", noting)
+    entry, expected = shard.entries()[1], make_rows("rgb", 30, seed=1)
+    for picked in ([29, 0], [3, 29, 3, 17], [12]):  # of row groups that are not neighbours, in any order
+        read.clear()
+        found = shard.read(entry, picked)
+        assert found.payloads["image"] == [expected.payloads["image"][row] for row in picked]
+        assert found.pts_seconds.tolist() == expected.pts_seconds[picked].tolist()
+        assert len(read) == len(set(read)) <= len(set(picked))
+    assert shard.read(entry).payloads == expected.payloads
+
+
+def test_a_large_group_of_an_older_schema_is_read_a_few_rows_at_a_time(tmp_path, monkeypatch):
+    name, _ = write(tmp_path, "rgb", "parquet", [100])
+    monkeypatch.setattr(parquet, "BATCH_BYTES", 500)
+    sizes, iter_batches = [], pq.ParquetFile.iter_batches
+
+    def noting(self, *arguments, **options):
+        for batch in iter_batches(self, *arguments, **options):
+            sizes.append(len(batch))
+            yield batch
+
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", noting)
+    shard, expected = open_shard(Storage(tmp_path), name), make_rows("rgb", 100)
+    assert shard.read(shard.entries()[0], [41, 7]).payloads["image"] == [
+        expected.payloads["image"][row] for row in (41, 7)
+    ]
+    assert max(sizes) < 10 and sum(sizes) < 60  # and no further than the last row asked for
+    assert shard.read(shard.entries()[0]).payloads == expected.payloads
+
+
+@pytest.mark.parametrize("extension", ["parquet", "lmdb"])
+def test_identifiers_of_any_length_are_stored_and_told_apart(tmp_path, extension):
+    name, long = shard_name("rgb", 0, 8, extension), "ordner/" + "ä" * 400
+    names = [long + "1", long + "2", "x" * 500, "x" * 501, "a/about", "a", ".videos/a", ".about"]
+    writer, ledger = shard_writer(tmp_path / name, modality="rgb", extension=extension), []
+    for number, video_id in enumerate(names):
+        writer.add(make_rows("rgb", 3, seed=number), video_id=video_id, split="train", labels=(0,))
+        ledger.append(LedgerRow(video_id, "rgb", "p", "train", (0,), "ok", num_stored=3))
+    writer.close({**ABOUT, "modality": "rgb", "parameters": {"codec": "raw"}}, ledger)
+    shard = open_shard(Storage(tmp_path), name)
+    for number, entry in enumerate(shard.entries()):
+        assert shard.read(entry).payloads == make_rows("rgb", 3, seed=number).payloads
+
+
+def test_an_lmdb_map_is_as_large_as_what_is_stored(tmp_path):
+    name, rows = shard_name("rgb", 0, 8, "lmdb"), make_rows("rgb", 40)
+    rows = replace(rows, payloads={"image": [bytes([number]) * 100_000 for number in range(40)]})
+    writer = shard_writer(tmp_path / name, modality="rgb", extension="lmdb")
+    writer.add(rows, video_id="v", split="train", labels=(0,))
+    ledger = [LedgerRow("v", "rgb", "p", "train", (0,), "ok", num_stored=40)]
+    writer.close({**ABOUT, "modality": "rgb", "parameters": {"codec": "raw"}}, ledger)
+    shard = open_shard(Storage(tmp_path), name)
+    assert shard._file.environment.info()["map_size"] <= (tmp_path / name).stat().st_size < 5_000_000
+    assert shard.read(shard.entries()[0]).payloads == rows.payloads
+
+
+LIMITED = """
+import resource, sys
+from pathlib import Path
+from pipeline.errors import StorageError
+from pipeline.shards import parquet
+from pipeline.shards.formats import open_shard, shard_writer
+from pipeline.storage import Storage
+folder, name, spare = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + spare, used + spare))
+try:
+    print(len(open_shard(Storage(folder), name).ledger))
+except StorageError as error:
+    print(error.message)
+"""
+
+
+@pytest.mark.parametrize(("spare", "words"), [(64 << 20, "1"), (1 << 20, "raise the limit (ulimit -v unlimited)")])
+def test_a_limited_address_space_is_enough_or_said(tmp_path, spare, words):
+    name, rows = shard_name("rgb", 0, 8, "lmdb"), make_rows("rgb", 40)
+    rows = replace(rows, payloads={"image": [bytes([number]) * 200_000 for number in range(40)]})
+    writer = shard_writer(tmp_path / name, modality="rgb", extension="lmdb")
+    writer.add(rows, video_id="v", split="train", labels=(0,))
+    ledger = [LedgerRow("v", "rgb", "p", "train", (0,), "ok", num_stored=40)]
+    writer.close({**ABOUT, "modality": "rgb", "parameters": {"codec": "raw"}}, ledger)
+    result = subprocess.run(
+        [sys.executable, "-c", LIMITED, tmp_path, name, str(spare)], capture_output=True, text=True, check=True
+    )
+    assert words in result.stdout
