@@ -8,14 +8,27 @@ makes the others.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import fcntl
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.errors import InputError, ShardError
+from pipeline.cache import (
+    Found,
+    Policy,
+    check_method,
+    check_sources,
+    is_pending,
+    lost_videos,
+    refuse_loss_of_sources,
+    refuse_others,
+    replaced_modalities,
+    stored_rows,
+)
+from pipeline.errors import InputError, PipelineError, ShardError
 from pipeline.extract import ShardJob, ShardResult
 from pipeline.manifest import Manifest
 from pipeline.parameters import ExtractParameters
@@ -32,10 +45,13 @@ from pipeline.shards.folder import (
 )
 from pipeline.shards.formats import open_shard
 from pipeline.shards.ledger import DATASET_NAME, count_by_status
-from pipeline.shards.plan import ShardPlan, modality_digest, plan_shards, source_numbers
+from pipeline.shards.plan import ShardPlan, plan_shards, source_numbers
 from pipeline.shards.schema import LedgerRow, parse_shard_name, shard_name
 from pipeline.storage import Storage, is_scratch
+from pipeline.versions import row_versions
 from pipeline.workers import run_jobs
+
+NEW_FOLDER = ".new"  # inside the folder: shards that will take the place of others
 
 
 @dataclass(frozen=True)
@@ -45,6 +61,7 @@ class Progress:
     num_done: int
     num_total: int
     num_found: int
+    num_failed: int = 0
 
 
 @dataclass(frozen=True)
@@ -72,38 +89,45 @@ def run_extraction(
     num_workers: int | None = None,
     ray_address: str | None = None,
     replace: bool = False,
+    keep_versions: bool = False,
     retry_failed: bool = False,
+    allow_loss: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Summary:
     """Extract `manifest` into `out` and return what became of every video; running it again continues.
 
-    Without `ray_address` a Ray of its own is started with `num_workers` (default: all cores). `replace` allows the
-    shards of other parameters to be replaced; without it such a folder raises InputError. `retry_failed` decodes again
-    what an earlier run could not, wholly or in part.
+    Without `ray_address` a Ray of its own is started with `num_workers` (default: all cores). What lies in `out` is
+    treated as a `Policy` of the four words says. Shards that are recreated are made beside the old ones, which stay
+    usable until all are there. Raises InputError for what can be known before work begins, and nothing is changed then.
     """
-    storage = Storage(out)
+    policy = Policy(replace, keep_versions, retry_failed, allow_loss)
+    root, storage = Path(manifest.root).absolute(), Storage(out)
+    check_method(parameters)
+    if ray_address is None or root.is_dir():  # the machine that starts a cluster's work need not see the videos
+        check_sources(manifest, root)
     storage.create()
     with _exclusive(storage):
         check_modalities_agree(_staying_shards(storage, parameters), manifest, where=storage.shown)
-        existing = _existing_shards(storage)
-        plans = [plan for modality in parameters.modalities for plan in plan_shards(manifest, parameters, modality)]
-        if not replace:
-            _refuse_other_parameters(storage, existing, parameters)
-        pending = [plan for plan in plans if _is_pending(plan, existing.get(plan.name), retry_failed)]
-        if pending:
+        run = _plan_run(storage, manifest, parameters, policy, root)
+        if any(job.storage is storage for job in run.jobs):
             storage.delete(DATASET_NAME)
-        jobs = [_job(plan, manifest, parameters, storage, existing, retry_failed) for plan in pending]
-        num_found = sum(len(plan.records) for plan in plans) - sum(len(plan.records) for plan in pending)
+        jobs = [dataclasses.replace(job, check_versions=ray_address is not None) for job in run.jobs]
+        num_planned = sum(len(plan.records) for plan in run.plans)
+        num_found = num_planned - sum(len(job.plan.records) for job in jobs)
         results = _run(jobs, num_workers, ray_address, num_found, on_progress)
-        return _close(storage, manifest, parameters, plans, results)
+        _put_in_place(storage, run, results, policy)
+        return _close(storage, manifest, parameters, run.plans, results)
 
 
 @dataclass(frozen=True)
-class _Existing:
-    """What a shard in the folder says about itself, and whether all its videos are ok."""
+class _Run:
+    """What a run is going to do: all shards to be, the work for those to make, and what was there before."""
 
-    about: dict[str, object]
-    all_ok: bool
+    plans: list[ShardPlan]
+    jobs: list[ShardJob]
+    stored: dict[tuple[str, str], LedgerRow]
+    new: Storage  # where recreated shards are made
+    new_ledger: list[LedgerRow]  # of those that an interrupted run made there
 
 
 def _staying_shards(storage: Storage, parameters: ExtractParameters) -> Iterator[ShardContents]:
@@ -116,63 +140,69 @@ def _staying_shards(storage: Storage, parameters: ExtractParameters) -> Iterator
         raise ShardError(f"{words}; extract that modality, too (--modality both).", path=storage.shown) from error
 
 
-def _existing_shards(storage: Storage) -> dict[str, _Existing]:
+def _plan_run(storage: Storage, manifest: Manifest, parameters: ExtractParameters, policy: Policy, root: Path) -> _Run:
+    """Decide what is to be made, and where; raise InputError where that would mix, replace or lose rows unasked."""
+    found = _found_shards(storage)
+    refuse_others(storage.shown, found, parameters, policy)
+    replaced = replaced_modalities(found, parameters, policy)
+    new = storage.folder(NEW_FOLDER)
+    ready = _found_shards(new) if replaced else {}
+    stored = stored_rows(shard for shard in found.values() if shard.modality in parameters.modalities)
+    plans = [plan for modality in parameters.modalities for plan in plan_shards(manifest, parameters, modality)]
+    pending = [plan for plan in plans if is_pending(plan, found.get(plan.name), policy, parameters.limits, root)]
+    made = {
+        plan.name: shard
+        for plan in pending
+        if plan.modality in replaced and (shard := ready.get(plan.name)) is not None
+        if not is_pending(plan, shard, policy, parameters.limits, root)
+        if policy.allow_loss or not lost_videos(stored, shard.ledger)
+    }
+    jobs = [
+        ShardJob(
+            plan,
+            parameters,
+            manifest.dataset,
+            str(root),
+            new if plan.modality in replaced else storage,
+            _sources(plan, found),
+            retry_failed=policy.retry_failed,
+            keep_versions=policy.keep_versions,
+            earlier=storage,
+            versions=row_versions(plan.modality),
+        )
+        for plan in pending
+        if plan.name not in made
+    ]
+    refuse_loss_of_sources((job.plan for job in jobs), found, replaced, root, policy)
+    if replaced:
+        new.create()
+    return _Run(plans, jobs, stored, new, [row for shard in made.values() for row in shard.ledger])
+
+
+def _found_shards(storage: Storage) -> dict[str, Found]:
     """Return what each readable shard in the folder says about itself."""
 
-    def read(name: str) -> _Existing | None:
+    def read(name: str) -> Found | None:
         with contextlib.suppress(ShardError), contextlib.closing(open_shard(storage, name)) as shard:
             about = {key: value for key, value in shard.about.items() if key != "class_names"}
-            return _Existing(about, all(row.status == "ok" for row in shard.ledger))
+            return Found(about, tuple(shard.ledger))
         return None
 
     names = shard_names(storage)
     with ThreadPoolExecutor(READ_THREADS) as pool:
         found = zip(names, pool.map(read, names), strict=True)
-        return {name: existing for name, existing in found if existing is not None}
+        return {name: shard for name, shard in found if shard is not None}
 
 
-def _is_pending(plan: ShardPlan, existing: _Existing | None, retry_failed: bool) -> bool:
-    if existing is None or existing.about["plan_digest"] != plan.digest:
-        return True
-    return retry_failed and not existing.all_ok
-
-
-def _refuse_other_parameters(storage: Storage, existing: dict[str, _Existing], parameters: ExtractParameters) -> None:
-    for name, about in ((name, shard.about) for name, shard in existing.items()):
-        modality = about["modality"]
-        if modality not in parameters.modalities or about["parameters_digest"] == modality_digest(parameters, modality):
-            continue
-        section = parameters.frames if modality == "rgb" else parameters.flow
-        old, new = about["parameters"], section.model_dump()
-        changes = [
-            f"{key} {old.get(key)} -> {new.get(key)}" for key in {**new, **old} if old.get(key) != new.get(key)
-        ] or [f"format {name.rpartition('.')[2]} -> {parameters.format}"]
-        raise InputError(
-            f"{storage.shown} holds {modality} shards of other parameters ({', '.join(changes)}); choose another "
-            "folder, or give --replace to make them anew.",
-            path=storage.shown,
-        )
-
-
-def _job(
-    plan: ShardPlan,
-    manifest: Manifest,
-    parameters: ExtractParameters,
-    storage: Storage,
-    existing: dict[str, _Existing],
-    retry_failed: bool,
-) -> ShardJob:
-    """Return the work for one shard, with the existing shards in which rows of its videos can lie."""
-    counts = {parsed[2] for parsed in map(parse_shard_name, existing) if parsed and parsed[0] == plan.modality}
+def _sources(plan: ShardPlan, found: Mapping[str, Found]) -> tuple[str, ...]:
+    """Return the existing shards in which rows of a planned shard's videos can lie."""
+    counts = {parsed[2] for parsed in map(parse_shard_name, found) if parsed and parsed[0] == plan.modality}
     candidates = [
         shard_name(plan.modality, number, count, plan.extension)
         for count in sorted(counts)
         for number in source_numbers(plan.number, plan.count, count)
     ]
-    sources = tuple(name for name in candidates if name in existing)
-    return ShardJob(
-        plan, parameters, manifest.dataset, str(Path(manifest.root).absolute()), storage, sources, retry_failed
-    )
+    return tuple(name for name in candidates if name in found)
 
 
 def _run(
@@ -184,11 +214,35 @@ def _run(
 ) -> list[ShardResult]:
     num_total = sum(len(job.plan.records) for job in jobs)
 
-    def report(num_done: int) -> None:
+    def report(num_done: int, num_failed: int) -> None:
         if on_progress is not None:
-            on_progress(Progress(num_done, num_total, num_found))
+            on_progress(Progress(num_done, num_total, num_found, num_failed))
 
     return run_jobs(jobs, num_workers=num_workers, ray_address=ray_address, on_done=report)
+
+
+def _put_in_place(storage: Storage, run: _Run, results: list[ShardResult], policy: Policy) -> None:
+    """Let the shards that were made beside the old ones take their places, now that all are there.
+
+    Raises PipelineError, and leaves the old ones, where a video would lose all its rows.
+    """
+    wanted = {plan.name for plan in run.plans}
+    beside = {job.plan.name for job in run.jobs if job.storage is run.new}
+    ledger = [*run.new_ledger, *(row for result in results if result.name in beside for row in result.ledger)]
+    lost = [] if policy.allow_loss else lost_videos(run.stored, ledger)
+    if lost:
+        videos = "1 video that is" if len(lost) == 1 else f"{len(lost)} videos that are"
+        raise PipelineError(
+            f"{videos} stored now could not be extracted again ({lost[0].modality} of {lost[0].path}: "
+            f"{lost[0].reason}); the old shards stay. Fix it and run the command again, or give --allow-loss.",
+            path=storage.shown,
+        )
+    names = [name for name in run.new.names() if name in wanted] if beside or run.new_ledger else []
+    if names:
+        storage.delete(DATASET_NAME)
+    for name in names:
+        storage.adopt(run.new, name)
+    run.new.delete_folder()
 
 
 @contextlib.contextmanager

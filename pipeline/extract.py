@@ -6,13 +6,16 @@ videos, takes over rows that an earlier shard already holds, and writes the file
 
 from __future__ import annotations
 
+import contextlib
+import platform
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 
 from pipeline import __version__
-from pipeline.errors import ShardError, StorageError, VideoError
+from pipeline.cache import limits_that_stopped
+from pipeline.errors import PipelineError, ShardError, StorageError, VideoError
 from pipeline.guard import GuardedProcess
 from pipeline.manifest import VideoRecord
 from pipeline.parameters import ExtractParameters, Limits
@@ -22,6 +25,7 @@ from pipeline.shards.parquet import StoredEntry
 from pipeline.shards.plan import ShardPlan
 from pipeline.shards.schema import PRODUCER, SCHEMA_VERSION, LedgerRow, VideoRows, library_versions
 from pipeline.storage import Storage
+from pipeline.versions import RowVersions, differences, row_versions
 
 
 @dataclass(frozen=True)
@@ -35,11 +39,15 @@ class ShardJob:
     storage: Storage
     sources: tuple[str, ...] = ()
     retry_failed: bool = False
+    keep_versions: bool = False
+    earlier: Storage | None = None  # where `sources` lie, if not in `storage`
+    versions: RowVersions | None = None  # of the process that planned it; None: this process's
+    check_versions: bool = False  # workers on other machines may have others
 
 
 @dataclass(frozen=True)
 class ShardResult:
-    """A finished shard: its name, its videos' fates and how many of them were taken over without decoding."""
+    """A finished shard: its name, its videos' ledger rows and how many of them were taken over without decoding."""
 
     name: str
     ledger: tuple[LedgerRow, ...]
@@ -69,11 +77,11 @@ def extract_shard(job: ShardJob) -> ShardResult:
     return result
 
 
-def iter_shard(job: ShardJob) -> Iterator[int | ShardResult]:
-    """Make one shard as `extract_shard` does, yielding 1 after each video and the result at the end."""
-    earlier = _EarlierRows(job)
+def iter_shard(job: ShardJob) -> Iterator[str | ShardResult]:
+    """Make one shard as `extract_shard` does, yielding each video's status and the result at the end."""
+    versions = _versions(job)
     ledger, num_reused = [], 0
-    with job.storage.publish(job.plan.name) as scratch:
+    with contextlib.closing(_EarlierRows(job)) as earlier, job.storage.publish(job.plan.name) as scratch:
         writer = shard_writer(scratch, modality=job.plan.modality, extension=job.plan.extension)
         try:
             for record in job.plan.records:
@@ -83,17 +91,39 @@ def iter_shard(job: ShardJob) -> Iterator[int | ShardResult]:
                 if rows is not None:
                     writer.add(rows, video_id=record.video_id, split=record.split, labels=record.labels)
                 ledger.append(row)
-                yield 1
+                yield row.status
         except BaseException:
             writer.abort()
             raise
-        writer.close(shard_about(job), ledger)
+        writer.close(
+            shard_about(job, _versions_in(ledger, earlier.versions | {versions.digest: versions.as_dict()})), ledger
+        )
         _check_written(scratch, job, ledger)
-    earlier.close()
     yield ShardResult(job.plan.name, tuple(ledger), num_reused)
 
 
-def shard_about(job: ShardJob) -> dict[str, object]:
+def _versions(job: ShardJob) -> RowVersions:
+    """Return what makes the rows of a job.
+
+    Raises PipelineError where a worker on another machine would make others than those the job was planned with.
+    """
+    planned = job.versions or row_versions(job.plan.modality)
+    changes = differences(planned.as_dict(), row_versions(job.plan.modality)) if job.check_versions else ""
+    if changes:
+        raise PipelineError(
+            f"the worker on {platform.node()} would make other rows than the machine that started it ({changes}); "
+            "install the same program and libraries on both.",
+            key=job.plan.name,
+        )
+    return planned
+
+
+def _versions_in(ledger: list[LedgerRow], known: dict[str, object]) -> dict[str, object]:
+    """Return digest -> versions for what made a shard's rows; rows taken over keep their own."""
+    return {digest: known[digest] for digest in sorted({row.made_by for row in ledger} & set(known))}
+
+
+def shard_about(job: ShardJob, versions: dict[str, object]) -> dict[str, object]:
     """Return what a shard says about itself: versions, parameters and digests."""
     section = job.parameters.frames if job.plan.modality == "rgb" else job.parameters.flow
     return {
@@ -103,6 +133,7 @@ def shard_about(job: ShardJob) -> dict[str, object]:
         "dataset": job.plan.labelling.dataset,
         "class_names": list(job.plan.labelling.class_names),
         "multi_label": job.plan.labelling.multi_label,
+        "versions": versions,
         "modality": job.plan.modality,
         "parameters": section.model_dump(),
         "parameters_digest": job.plan.parameters_digest,
@@ -166,6 +197,8 @@ def _ledger_row(
         fingerprint=record.fingerprint,
         shard=job.plan.name,
         list_splits=record.list_splits,
+        made_by=_versions(job).digest,
+        limits=limits_that_stopped(problem.reason if problem else None, job.parameters.limits),
     )
 
 
@@ -179,23 +212,25 @@ class _EarlierRows:
 
     def __init__(self, job: ShardJob) -> None:
         self._job = job
+        self._today = _versions(job).digest
         self._shards: list[Shard] = []
         self._found: dict[str, tuple[Shard, StoredEntry, LedgerRow]] = {}
+        self.versions: dict[str, object] = {}
         for name in job.sources:
             self._open(name)
 
     def _open(self, name: str) -> None:
         try:
-            shard = open_shard(self._job.storage, name)
+            shard = open_shard(self._job.earlier or self._job.storage, name)
+            self._shards.append(shard)
             entries = {entry.video_id: entry for entry in shard.entries()}
             same = shard.about["parameters_digest"] == self._job.plan.parameters_digest
         except ShardError:
             return  # damaged: its videos are simply decoded again
-        self._shards.append(shard)
-        if same:
-            for row in shard.ledger:
-                if row.video_id in entries:
-                    self._found[row.video_id] = (shard, entries[row.video_id], row)
+        self.versions |= shard.about.get("versions", {})
+        for row in shard.ledger if same else ():
+            if row.video_id in entries and (self._job.keep_versions or row.made_by == self._today):
+                self._found[row.video_id] = (shard, entries[row.video_id], row)
 
     def take(self, record: VideoRecord) -> tuple[LedgerRow, VideoRows] | None:
         """Return the video's ledger row, with today's labels, and its rows; None when they are not there."""

@@ -6,6 +6,7 @@ disk, by one upload elsewhere. Nobody ever sees half a file.
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 import shutil
@@ -30,6 +31,7 @@ class Storage:
             self.location = str(Path(self.location.removeprefix("file://")).absolute())
         self._filesystem: fs.FileSystem | None = None
         self._root = self.location
+        self._inner = ""  # a folder inside, with a slash before it
 
     def __getstate__(self) -> dict[str, object]:
         return self.__dict__ | {"_filesystem": None}
@@ -52,12 +54,19 @@ class Storage:
     @property
     def local_root(self) -> Path:
         """The folder as a local path; only meaningful when `is_local`."""
-        return Path(self.location)
+        return Path(f"{self.location}{self._inner}")
+
+    def folder(self, name: str) -> Storage:
+        """Return a folder inside this one, as a place of its own."""
+        inner = copy.copy(self)
+        inner._inner = f"{self._inner}/{name}"
+        return inner
 
     def path(self, name: str) -> str:
         """Return the full path of `name` inside the filesystem."""
         _ = self.filesystem
-        return f"{self._root}/{name}" if name else self._root
+        root = f"{self._root}{self._inner}"
+        return f"{root}/{name}" if name else root
 
     def create(self) -> None:
         """Make the folder; raise StorageError when that is not allowed."""
@@ -92,6 +101,17 @@ class Storage:
         with self.faults(name):
             if self.filesystem.get_file_info(self.path(name)).type != fs.FileType.NotFound:
                 self.filesystem.delete_file(self.path(name))
+
+    def delete_folder(self) -> None:
+        """Remove the folder and all files in it; nothing happens where there is none."""
+        with self.faults("the folder"):
+            if self.filesystem.get_file_info(self.path("")).type == fs.FileType.Directory:
+                self.filesystem.delete_dir(self.path(""))
+
+    def adopt(self, inner: Storage, name: str) -> None:
+        """Move a file from a folder inside to this one, where it takes the place of a file of that name."""
+        with self.faults(name):
+            self.filesystem.move(inner.path(name), self.path(name))
 
     @contextmanager
     def publish(self, name: str) -> Iterator[Path]:

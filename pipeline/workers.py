@@ -30,9 +30,10 @@ def run_jobs(
     *,
     num_workers: int | None,
     ray_address: str | None,
-    on_done: Callable[[int], None],
+    on_done: Callable[[int, int], None],
 ) -> list[ShardResult]:
-    """Run every job on Ray and return the results in any order; `on_done` is told the number of videos done so far.
+    """Run every job on Ray and return the results in any order; `on_done` is told how many videos are done
+    so far, and how many of them failed.
 
     Without `ray_address` a local Ray with `num_workers` (default: all cores) is started. Raises InputError when no Ray
     can be reached, and what a job raised, or PipelineError when its worker was lost too often.
@@ -45,7 +46,7 @@ def run_jobs(
         try:
             while crew.busy:
                 crew.step()
-                on_done(crew.num_done)
+                on_done(crew.num_done, crew.num_failed)
                 check_interrupts()
         finally:
             crew.dismiss()
@@ -84,7 +85,7 @@ def _deferred_interrupts() -> Iterator[Callable[[], None]]:
 class _Crew:
     """The jobs that wait, those in flight, and who works on them; `num_done` counts videos, `results` are the shards.
 
-    A job in flight is a stream: a count after each video, and the shard's result last.
+    A job in flight is a stream: each video's status, and the shard's result last.
     """
 
     def __init__(self, ray, jobs: list[ShardJob]) -> None:
@@ -100,7 +101,7 @@ class _Crew:
         num_actors = min(int(num_gpus / GPU_SHARE), num_cpus, len(self._for_actors))
         self._starting = dict(self._start_actor() for _ in range(num_actors))
         self._idle: list[object] = []
-        self.num_done = 0
+        self.num_done = self.num_failed = 0
         self.results: list[ShardResult] = []
 
     @property
@@ -123,8 +124,9 @@ class _Crew:
     def _take(self, stream) -> None:
         """Take in the next item of a job's stream."""
         item = _value(self._ray, next(stream))
-        if isinstance(item, int):
-            self.num_done += item
+        if isinstance(item, str):
+            self.num_done += 1
+            self.num_failed += item == "failed"
             return
         self.results.append(item)
         actor = self._in_flight.pop(stream)
@@ -171,7 +173,7 @@ class _GpuActor:
     def ready(self) -> None:
         """Answer once the actor has its place."""
 
-    def extract(self, job: ShardJob) -> Iterator[int | ShardResult]:
+    def extract(self, job: ShardJob) -> Iterator[str | ShardResult]:
         """Make one shard as a task does."""
         yield from iter_shard(job)
 

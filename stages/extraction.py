@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 from rich.markup import escape
 
+from pipeline.cache import Policy
 from pipeline.engine import Progress, Summary, run_extraction
 from pipeline.manifest import Manifest
 from pipeline.parameters import ExtractParameters
@@ -15,6 +16,7 @@ from stages import edge
 
 ROWS_SHOWN = 20
 CORE_COUNTS = (2, 16, 256)
+CONTINUE = Policy()
 
 
 def extract_manifest(
@@ -24,15 +26,18 @@ def extract_manifest(
     out: str,
     num_workers: int | None = None,
     ray_address: str | None = None,
-    replace: bool = False,
-    retry_failed: bool = False,
+    policy: Policy = CONTINUE,
 ) -> Summary:
-    """Extract a manifest under a progress bar that starts with what an earlier run had finished."""
-    total = len(manifest) * len(parameters.modalities)
-    with edge.progress(" + ".join(parameters.modalities), total=total) as update:
+    """Extract a manifest and show how far it is, from what an earlier run had finished.
+
+    A video counts once, when all its modalities are done: with two, half of what is done counts.
+    """
+    total, share = len(manifest), len(parameters.modalities)
+    with edge.progress(" + ".join(parameters.modalities), total=total, unit="videos") as update:
 
         def on_progress(progress: Progress) -> None:
-            update(progress.num_found + progress.num_done)
+            failed = f"{progress.num_failed} failed" if progress.num_failed else None
+            update((progress.num_found + progress.num_done) // share, note=failed)
 
         summary = run_extraction(
             manifest,
@@ -40,8 +45,7 @@ def extract_manifest(
             out=out,
             num_workers=num_workers,
             ray_address=ray_address,
-            replace=replace,
-            retry_failed=retry_failed,
+            **asdict(policy),
             on_progress=on_progress,
         )
         update(total)

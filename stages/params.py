@@ -54,11 +54,17 @@ class DemoSection(Strict):
 
 
 class ExtractSection(Strict):
-    """What frames and flow extraction share. More than `fail_above` of the videos not ok: the stage fails."""
+    """What frames and flow extraction share. More than `fail_above` of the videos not ok: the stage fails.
+
+    `retry_failed` decodes again what an earlier run could not; a raised limit does that by itself. `allow_loss` lets
+    stored rows go whose videos are missing or fail now, which otherwise stops the stage.
+    """
 
     format: Literal["parquet", "lmdb"] = "parquet"
     videos_per_shard: int = Field(64, ge=1, le=100_000)
     fail_above: float = Field(0.05, ge=0, le=1)
+    retry_failed: bool = False
+    allow_loss: bool = False
     workers: int | None = Field(None, ge=1)
     limits: Limits = Limits()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pipeline.cache import Policy
 from pipeline.manifest import read_manifest
 from stages import edge
 from stages.extraction import extract_manifest, print_summary
@@ -9,7 +10,7 @@ from stages.params import MANIFEST, SHARDS, load_params
 
 
 def main(modality: str) -> None:
-    """Run the stage; continue where an interrupted one stopped, replace what other parameters made."""
+    """Run the stage; continue where one was interrupted, recreate what other parameters, code or libraries made."""
     with edge.messages():
         params = load_params()
         parameters = params.extract_parameters(modality)
@@ -18,7 +19,7 @@ def main(modality: str) -> None:
             parameters,
             out=str(SHARDS[modality]),
             num_workers=params.extract.workers,
-            replace=True,
+            policy=Policy(replace=True, retry_failed=params.extract.retry_failed, allow_loss=params.extract.allow_loss),
         )
     print_summary(summary)
     if summary.failed_share() > params.extract.fail_above:

@@ -84,6 +84,8 @@ LEDGER_SCHEMA = pa.schema(
         ("mean_magnitude", pa.float64()),
         ("shard", pa.string()),
         ("list_splits", pa.list_(pa.string())),
+        ("made_by", pa.string()),  # digest of the versions that made the rows; the shard's metadata spells them out
+        ("limits", pa.string()),  # JSON: the limits that may have stopped the video
         ("decoding", pa.string()),  # sparse or full; null for failed videos and in older shards
     ]
 )
@@ -128,6 +130,8 @@ class LedgerRow:
     shard: str | None = None
     list_splits: tuple[str | None, ...] = ()
     decoding: str | None = None  # "full" where nothing less proved which pictures are on screen
+    made_by: str | None = None
+    limits: str | None = None
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,8 @@ _LEDGER_TYPES: dict[str, tuple[type, ...]] = {
     "fingerprint": (str, type(None)),
     "reason": (str, type(None)),
     "message": (str, type(None)),
+    "made_by": (str, type(None)),
+    "limits": (str, type(None)),
     "clipped_share": (float, int, type(None)),
     "mean_magnitude": (float, int, type(None)),
 }

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from pipeline.cache import Policy
 from pipeline.datasets import DatasetSpec, dataset_spec, read_videos
 from pipeline.datasets.defaults import flow_parameters, frame_parameters
 from pipeline.errors import InputError
@@ -80,11 +81,14 @@ from stages.extraction import extract_manifest, print_price, print_summary, summ
 )
 @click.option("--retry-failed", is_flag=True, help="Decode again what an earlier run could not, wholly or in part.")
 @click.option("--plan", is_flag=True, help="Only say what it would cost, measured on a few of the videos.")
-@click.option("--replace", is_flag=True, help="Replace shards of other parameters in --out.")
+@click.option("--replace", is_flag=True, help="Recreate shards of other parameters or versions in --out.")
+@click.option("--keep-versions", is_flag=True, help="Keep rows that other versions of code or libraries made.")
+@click.option("--allow-loss", is_flag=True, help="Let stored rows go whose videos are missing or fail now.")
 @json_option
 def extract(dataset: str | None, root: Path | None, manifest: Path | None, out: str, list_split: int | None,
             limit: int | None, workers: int | None, ray_address: str | None, fail_above: float, replace: bool,
-            retry_failed: bool, plan: bool, as_json: bool, **options: object) -> None:  # fmt: skip
+            keep_versions: bool, allow_loss: bool, retry_failed: bool, plan: bool, as_json: bool,
+            **options: object) -> None:  # fmt: skip
     """Decode videos, sample frames, compute flow, and write shards and a ledger. Running it again continues.
 
     \b
@@ -110,8 +114,7 @@ def extract(dataset: str | None, root: Path | None, manifest: Path | None, out: 
             out=out,
             num_workers=workers,
             ray_address=ray_address,
-            replace=replace,
-            retry_failed=retry_failed,
+            policy=Policy(replace, keep_versions, retry_failed, allow_loss),
         )
     if as_json:
         edge.print_json(summary_record(summary))

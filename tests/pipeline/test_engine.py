@@ -26,7 +26,8 @@ def run(root, out, parameters=PARAMETERS, *, workers=2, **options):
 
 
 def hashes(folder):
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
+    files = [path for path in sorted(folder.iterdir()) if path.is_file()]
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 @pytest.fixture(scope="module")
@@ -161,17 +162,28 @@ def test_more_shards_are_copied_not_decoded(clip_folder, extracted, tmp_path):
     assert (ShardReader(tmp_path / "out").read("videos/clip 07").data == expected.data).all()
 
 
-def test_what_failed_is_tried_again_on_request_alone(clip_folder, extracted, tmp_path):
-    hurried = PARAMETERS.limits.model_copy(update={"seconds_per_video": 1e-6})
+def test_what_a_limit_stopped_is_tried_again_when_the_limit_is_raised(clip_folder, extracted, tmp_path):
+    hurried = PARAMETERS.limits.model_copy(update={"max_pixels": 1000})
     rgb = ExtractParameters(frames=FrameParameters(**SIZE))
-    assert run(clip_folder, tmp_path / "out", rgb.model_copy(update={"limits": hurried})).failed_share() == 1
-    assert run(clip_folder, tmp_path / "out", rgb).num_shards_made == 0
-    again = run(clip_folder, tmp_path / "out", rgb, retry_failed=True)
+    small = rgb.model_copy(update={"limits": hurried})
+    assert run(clip_folder, tmp_path / "out", small).failed_share() == 1
+    assert run(clip_folder, tmp_path / "out", small).num_shards_made == 0
+    again = run(clip_folder, tmp_path / "out", rgb)
     assert sum(row.status == "ok" for row in again.ledger) == 10
-    reference = {name: digest for name, digest in hashes(extracted[0]).items() if name.startswith("frames-")}
-    assert {
-        name: digest for name, digest in hashes(tmp_path / "out").items() if name.startswith("frames-")
-    } == reference
+    assert frames_of(tmp_path / "out") == frames_of(extracted[0])
+    assert run(clip_folder, tmp_path / "out", small).num_shards_made == 0  # a lower one takes nothing away
+
+
+def test_what_failed_otherwise_is_tried_again_on_request_alone(clip_folder_copy, tmp_path):
+    rgb = ExtractParameters(frames=FrameParameters(**SIZE))
+    run(clip_folder_copy, tmp_path / "out", rgb)
+    assert run(clip_folder_copy, tmp_path / "out", rgb).num_shards_made == 0
+    again = run(clip_folder_copy, tmp_path / "out", rgb, retry_failed=True)
+    assert 0 < again.num_shards_made < 8 and again.num_reused > 0
+
+
+def frames_of(folder):
+    return {name: digest for name, digest in hashes(folder).items() if name.startswith("frames-")}
 
 
 def test_two_extractions_into_one_folder_at_once_are_refused(clip_folder, tmp_path):

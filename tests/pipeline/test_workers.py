@@ -40,7 +40,12 @@ def hashes(folder):
 def made(clip_folder, tmp_path_factory):
     """The hashes of all shards as tasks make them, and the numbers of videos that were reported done."""
     out, done = tmp_path_factory.mktemp("tasks"), []
-    run_jobs(jobs_for(clip_folder, out), num_workers=2, ray_address=None, on_done=done.append)
+    run_jobs(
+        jobs_for(clip_folder, out),
+        num_workers=2,
+        ray_address=None,
+        on_done=lambda count, failed: done.append((count, failed)),
+    )
     return hashes(out), done
 
 
@@ -56,7 +61,7 @@ def gpu_cluster():
 
 def test_progress_counts_each_video_once(made):
     _, done = made
-    assert done == sorted(done) and done[-1] == 24
+    assert done == sorted(done) and done[-1] == (24, 4)
 
 
 def test_flow_on_gpus_is_made_by_actors_that_survive_a_kill(clip_folder, made, gpu_cluster, tmp_path):
@@ -64,7 +69,10 @@ def test_flow_on_gpus_is_made_by_actors_that_survive_a_kill(clip_folder, made, g
     killer = threading.Thread(target=lambda: seen.add(kill_first("ray::_GpuActor", of=gpu_cluster)))
     killer.start()
     results = run_jobs(
-        jobs_for(clip_folder, tmp_path), num_workers=None, ray_address=gpu_cluster.address, on_done=lambda count: None
+        jobs_for(clip_folder, tmp_path),
+        num_workers=None,
+        ray_address=gpu_cluster.address,
+        on_done=lambda *counts: None,
     )
     killer.join()
     assert len(results) == 16 and None not in seen
@@ -109,4 +117,4 @@ def test_what_a_job_raises_is_raised_here(clip_folder, tmp_path):
     (tmp_path / "out").rmdir()
     (tmp_path / "out").write_text("in the way")
     with pytest.raises(PipelineError):
-        run_jobs(jobs, num_workers=1, ray_address=None, on_done=lambda count: None)
+        run_jobs(jobs, num_workers=1, ray_address=None, on_done=lambda *counts: None)
