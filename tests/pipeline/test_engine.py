@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import os
+import shutil
 from collections import Counter
 
 import pytest
@@ -12,8 +13,9 @@ from pipeline.errors import InputError
 from pipeline.index import index_dataset
 from pipeline.inspect import inspect_shards
 from pipeline.parameters import ExtractParameters, FlowParameters, FrameParameters
-from pipeline.shards.ledger import DATASET_NAME, SPLITS_NAME, read_dataset, read_ledger
+from pipeline.shards.ledger import DATASET_NAME, INDEX_NAME, LEDGER_NAME, SPLITS_NAME, read_dataset, read_ledger
 from pipeline.shards.reader import ShardReader
+from pipeline.shards.status import extraction_status
 from pipeline.shards.verify import verify_shards
 from pipeline.storage import Storage
 
@@ -77,9 +79,51 @@ def test_one_worker_and_an_interrupted_run_give_the_same_bytes(clip_folder, extr
     (tmp_path / "one" / f".{shards[2].name}.99.tmp").write_bytes(b"half")
     with pytest.raises(InputError, match="holds no finished extraction"):
         ShardReader(tmp_path / "one")
+    footer = bytearray(shards[3].read_bytes())
+    footer[-300] ^= 0x80  # in the metadata: no more UTF-8
+    shards[3].write_bytes(footer)
     summary = run(clip_folder, tmp_path / "one")
-    assert summary.num_shards_made == 2
+    assert summary.num_shards_made == 3
     assert hashes(tmp_path / "one") == hashes(out)
+
+
+@pytest.mark.parametrize("name", [DATASET_NAME, INDEX_NAME, LEDGER_NAME])
+def test_small_files_that_are_damaged_are_written_again_without_decoding(clip_folder, extracted, tmp_path, name):
+    out = tmp_path / "out"
+    shutil.copytree(extracted[0], out)
+    content = bytearray((out / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (out / name).write_bytes(content)
+    assert not extraction_status(out).finished
+    assert run(clip_folder, out).num_shards_made == 0
+    assert hashes(out) == hashes(extracted[0])
+
+
+def test_a_modality_is_not_left_behind_with_other_labels(clip_folder_copy, extracted, tmp_path):
+    out, listed = tmp_path / "out", (clip_folder_copy / "videos.csv").read_text()
+    shutil.copytree(extracted[0], out)
+    before, rgb = hashes(out), ExtractParameters(frames=FrameParameters(**SIZE))
+    (clip_folder_copy / "videos.csv").write_text(listed.replace("clip 03.mp4,test,left", "clip 03.mp4,test,right"))
+    with pytest.raises(InputError, match=r"another label or split of 1 listed videos, e.g. videos/clip 03 \(flow\)"):
+        run(clip_folder_copy, out, rgb)
+    (clip_folder_copy / "classes.txt").write_text("up\nright\n")
+    (clip_folder_copy / "videos.csv").write_text(listed.replace(",left", ",up"))
+    with pytest.raises(InputError, match=r"shards of other classes \(only some have"):
+        run(clip_folder_copy, out, rgb)
+    assert hashes(out) == before
+
+
+def test_a_class_that_sorts_first_renumbers_both_modalities(clip_folder_copy, extracted, tmp_path):
+    out, rgb = tmp_path / "out", ExtractParameters(frames=FrameParameters(**SIZE))
+    shutil.copytree(extracted[0], out)
+    (clip_folder_copy / "classes.txt").write_text("back\nleft\nright\n")
+    assert run(clip_folder_copy, out, rgb).num_reused == 10
+    for modality in ("rgb", "flow"):
+        reader, old = ShardReader(out, modality=modality), ShardReader(extracted[0], modality=modality)
+        assert reader.info.class_names == ("back", "left", "right")
+        assert [video.labels[0] - 1 for video in reader.videos] == [video.labels[0] for video in old.videos]
+        assert (reader.read("videos/clip 07").data == old.read("videos/clip 07").data).all()
+    assert verify_shards(out).findings == ()
 
 
 def test_an_added_video_is_decoded_alone_and_a_removed_one_touches_its_shard_alone(
