@@ -14,11 +14,14 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from pipeline.video.h263_family import FAMILY_READERS
+from pipeline.video.numbering import H264Numbers, HevcNumbers, Mpeg12Numbers
 from pipeline.video.packet_facts import BROKEN, KEY, PREDICTED, PacketFacts, PacketReader
 
 _START_CODE = b"\0\0\1"
+_SLICE_HEAD_BYTES = 32
 _UNIT_HEADER = struct.Struct(">IBB")
 _VP8_START_CODE = b"\x9d\x01\x2a"
 _SMALLEST_CODED_VOP_BYTES = 11  # shorter MPEG-4 packets are placeholders: "nothing new", or the rest of a packed pair
@@ -31,23 +34,66 @@ def packet_reader(codec: str, extradata: bytes | None, *, intra_only: bool) -> P
         return _intra_facts
     if codec in ("h264", "hevc"):
         facts = _h264_facts if codec == "h264" else _hevc_facts
-        return _NalReader(facts, _length_size(codec, extradata))
-    readers = {"mpeg1video": _mpeg12_facts, "mpeg2video": _mpeg12_facts, "mpeg4": _mpeg4_facts, "ffv1": _ffv1_facts}
+        numbers = H264Numbers(extradata) if codec == "h264" else HevcNumbers(extradata)
+        return _NalReader(facts, _length_size(codec, extradata), numbers)
+    if codec in ("mpeg1video", "mpeg2video"):
+        return _Mpeg12Reader(Mpeg12Numbers())
+    readers = {"mpeg4": _mpeg4_facts, "ffv1": _ffv1_facts}
     readers |= {"vp8": _vp8_facts, "vp9": _vp9_facts, "av1": _av1_facts} | FAMILY_READERS
     return readers.get(codec)
 
 
+class _Unit(NamedTuple):
+    """The first two bytes of a NAL unit and where it begins in its packet."""
+
+    first: int
+    second: int
+    position: int
+
+
 @dataclass(frozen=True)
 class _NalReader:
-    """Applies `facts` to the first two bytes of each NAL unit; `length_size` is in bytes, 0 for start codes."""
+    """Applies `facts` to a packet's NAL units; `length_size` is in bytes, 0 for start codes."""
 
-    facts: Callable[[Iterator[tuple[int, int]]], PacketFacts]
+    facts: Callable[[list[_Unit]], PacketFacts]
     length_size: int
+    numbers: H264Numbers | HevcNumbers
 
     def __call__(self, packet: memoryview) -> PacketFacts:
-        if self.length_size:
-            return self.facts(_prefixed_units(packet, self.length_size))
-        return self.facts(_start_code_units(packet))
+        units = list(_prefixed_units(packet, self.length_size) if self.length_size else _start_code_units(packet))
+        facts = self.facts(units)
+        if facts.parameters:
+            self._meet_parameters(packet, units)
+        if not facts.shown:
+            return facts
+        position = next(unit.position for unit in units if self._is_slice(unit.first))
+        order, after_loss = self.numbers(bytes(packet[position : position + _SLICE_HEAD_BYTES]))
+        return facts._replace(order=order, after_loss=after_loss)
+
+    def _is_slice(self, first: int) -> bool:
+        return first >> 1 & 63 < 32 if self._is_hevc else 1 <= first & 31 <= 5
+
+    @property
+    def _is_hevc(self) -> bool:
+        return self.facts is _hevc_facts
+
+    def _meet_parameters(self, packet: memoryview, units: list[_Unit]) -> None:
+        """Show `numbers` the parameter sets on which the reading of numbers depends."""
+        ends = [*(unit.position for unit in units[1:]), len(packet) + (self.length_size or 3)]
+        for unit, end in zip(units, ends, strict=True):
+            content = bytes(packet[unit.position : end - (self.length_size or 3)])
+            if self._is_hevc and unit.first >> 1 & 63 in (33, 34):
+                self.numbers.meet_parameters(content)
+            elif not self._is_hevc and unit.first & 31 == 7:
+                self.numbers.meet_parameters(content[1:])
+
+
+@dataclass(frozen=True)
+class _Mpeg12Reader:
+    numbers: Mpeg12Numbers
+
+    def __call__(self, packet: memoryview) -> PacketFacts:
+        return _mpeg12_facts(packet)._replace(order=self.numbers(bytes(packet)).order)
 
 
 def _length_size(codec: str, extradata: bytes) -> int:
@@ -58,7 +104,7 @@ def _length_size(codec: str, extradata: bytes) -> int:
     return (extradata[position] & 3) + 1
 
 
-def _prefixed_units(packet: memoryview, length_size: int) -> Iterator[tuple[int, int]]:
+def _prefixed_units(packet: memoryview, length_size: int) -> Iterator[_Unit]:
     position, end = 0, len(packet) - length_size - 2
     while position <= end:
         if length_size == 4:
@@ -66,22 +112,22 @@ def _prefixed_units(packet: memoryview, length_size: int) -> Iterator[tuple[int,
         else:
             length = int.from_bytes(packet[position : position + length_size], "big")
             first, second = packet[position + length_size : position + length_size + 2]
-        yield first, second
+        yield _Unit(first, second, position + length_size)
         position += length_size + length
 
 
-def _start_code_units(packet: memoryview) -> Iterator[tuple[int, int]]:
+def _start_code_units(packet: memoryview) -> Iterator[_Unit]:
     data = bytes(packet)
     position = data.find(_START_CODE)
     while position >= 0 and position + 5 <= len(data):
-        yield data[position + 3], data[position + 4]
+        yield _Unit(data[position + 3], data[position + 4], position + 3)
         position = data.find(_START_CODE, position + 3)
 
 
-def _h264_facts(units: Iterator[tuple[int, int]]) -> PacketFacts:
+def _h264_facts(units: list[_Unit]) -> PacketFacts:
     slices = instantaneous = parameters = bidirectional = restart = known = False
     reference = 0
-    for first, second in units:
+    for first, second, _ in units:
         kind = first & 31
         known = known or (1 <= kind <= 23 and first < 128)
         restart = restart or (kind == 6 and second == 6)  # supplemental information that begins with a recovery point
@@ -104,10 +150,10 @@ def _begins_b_slices(header: int) -> bool:
     return header >> 4 == 0b1010 or header >> 2 == 0b100111
 
 
-def _hevc_facts(units: Iterator[tuple[int, int]]) -> PacketFacts:
+def _hevc_facts(units: list[_Unit]) -> PacketFacts:
     slices = random_access = parameters = known = False
     droppable, layer = True, 0
-    for first, second in units:
+    for first, second, _ in units:
         kind = first >> 1 & 63
         known = known or (kind <= 40 and first < 128 and second & 7 > 0)
         if kind < 32 and not first & 1 and second >> 3 == 0:  # a slice of the base layer

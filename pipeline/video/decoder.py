@@ -67,9 +67,21 @@ def decode_timeline(path: str | os.PathLike, rows: PacketRows, *, max_pixels: in
         lost = np.isin(np.arange(len(stamps)), list(gaps)).astype(np.int64)
         if are_single_pictures(stream.codec_context, rows.facts):
             lost = np.maximum(lost, unseen_after([pts for pts, _ in stamps], rows.shown_pts))
+        lost = np.maximum(lost, _lost_after([pts for pts, _ in stamps], rows))
         places = np.flatnonzero(proven[[output is not None for output in outputs]])
         told = {"known_lost": lost, "breaks_off": gap_before or bool(lost.any()), "outputs": places}
         return make_timeline(ticks, container, stream, rows, tick=tick, **told)
+
+
+def _lost_after(pts: list[int | None], rows: PacketRows) -> np.ndarray:
+    """How many pictures are missing after each of those stamped `pts`, by what the packets tell, int64 (N,)."""
+    known = np.array([-1 if stamp is None else stamp for stamp in pts], dtype=np.int64)
+    lost = np.zeros(len(pts), dtype=np.int64)
+    for packet, count in rows.lost.items():
+        earlier = np.flatnonzero(known <= rows.pts[packet]) if rows.pts[packet] is not None else ()
+        if len(earlier):
+            lost[earlier[known[earlier].argmax()]] += count
+    return lost
 
 
 def _output(frame: av.VideoFrame | None) -> Output | None:
@@ -84,8 +96,14 @@ def decode_all(container: InputContainer, stream: VideoStream, rows: PacketRows)
     context, flags = stream.codec_context, flags_incomplete_packets(container)
     resumes, waiting = rows.resumes.tolist(), rows.begins_in_the_middle
     try:
-        for packet, fact, resume in zip(read_packets(container, stream), rows.facts, resumes, strict=False):
+        told = zip(rows.facts, rows.breaks.tolist(), resumes, strict=True)
+        for packet, (fact, after_loss, resume) in zip(read_packets(container, stream), told, strict=False):
             broken = fact.broken or (packet.is_corrupt and flags)
+            if after_loss and not waiting:
+                yield from _drain(context)
+                context.flush_buffers()
+                yield None
+                waiting = True
             if waiting and (broken or not resume):
                 continue
             frames, waiting = _decode_or_reset(context, packet, incomplete=broken)

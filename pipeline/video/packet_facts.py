@@ -18,7 +18,8 @@ class PacketFacts(NamedTuple):
     bidirectional: bool = False  # a B picture: it is shown before one that is decoded earlier
     restart: bool = False  # after a reset the decoder itself holds back what it cannot show from here on
     broken: bool = False  # nothing that its codec knows
-    number: int | None = None  # H.264 frame_num
+    order: int | None = None  # place on screen by the picture's own number; see `numbering`
+    after_loss: bool = False  # by those numbers, a picture that it may need is missing before it
 
 
 PacketReader = Callable[[memoryview], PacketFacts]

@@ -39,6 +39,9 @@ def are_believable(
     rises = bool((np.diff(pts) > 0).all())
     if not _can_reorder(context):
         return rises
+    orders = [fact.order for fact in facts]
+    if None not in orders and (np.argsort(orders, kind="stable") != np.argsort(pts, kind="stable")).any():
+        return False  # the pictures carry their places on screen themselves
     codec = context.codec.canonical_name
     if codec == "h264" and may_have_fields(context.extradata):
         return False  # two fields may share a picture, and packets are not to be told apart by their first bytes

@@ -8,6 +8,7 @@ order, and old files pack two pictures into one: neither passes. `decoder.decode
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
@@ -20,6 +21,8 @@ from av.video.stream import VideoStream
 from pipeline.video.bitstream import packet_reader
 from pipeline.video.completeness import announced_seconds, announces_duration, is_cut_off
 from pipeline.video.container import flags_incomplete_packets, format_names, open_video, read_packets
+from pipeline.video.continuity import breaks as find_breaks
+from pipeline.video.continuity import lost_by_numbers
 from pipeline.video.packet_facts import PREDICTED, PacketFacts
 from pipeline.video.plan import PacketTable
 from pipeline.video.stamps import MAX_REORDER, are_believable, lost_after
@@ -66,6 +69,8 @@ class PacketRows:
     cut_off: bool  # the file ends too early
     changes_setup: bool  # decoder configuration replaced half-way
     readable: bool  # `facts` were read from the packets, and not just assumed
+    lost: dict[int, int]  # packet -> how many pictures are missing on screen after its own
+    breaks: np.ndarray  # bool (P,): what the packet may need is missing before it
 
     @property
     def resumes(self) -> np.ndarray:
@@ -112,7 +117,10 @@ def read_rows(path: str | os.PathLike, container: InputContainer, stream: VideoS
     pts, duration, keyframe, discard, facts, corrupt, new_setup = zip(*rows, strict=True) if rows else ((),) * 7
     extent = {"num_packets": len(rows), "span_seconds": _span_seconds(pts, duration, stream)}
     extent |= {"frame_seconds": _mean_frame_seconds(stream)}
+    lost, breaks = _missing(container, context.codec.canonical_name, pts, duration, discard, facts)
     return PacketRows(
+        lost=lost,
+        breaks=breaks,
         pts=pts,
         duration=duration,
         keyframe=keyframe,
@@ -124,6 +132,30 @@ def read_rows(path: str | os.PathLike, container: InputContainer, stream: VideoS
         changes_setup=any(new_setup[1:]),
         readable=reader is not None,
     )
+
+
+def _missing(
+    container: InputContainer,
+    codec: str,
+    pts: Sequence[int | None],
+    duration: Sequence[int | None],
+    discard: Sequence[bool],
+    facts: Sequence[PacketFacts],
+) -> tuple[dict[int, int], np.ndarray]:
+    """`PacketRows.lost` and `.breaks`: by the pictures' numbers, else by holes in a steady rate."""
+    numbered = bool(facts) and all(fact.order is not None for fact in facts if fact.shown)
+    if numbered or any(fact.suspect for fact in facts):
+        keys: Sequence[int | None] = [fact.order for fact in facts]
+        lost = lost_by_numbers(facts) if numbered and not any(fact.suspect for fact in facts) else {}
+    else:
+        keys = pts
+        shown = [at for at, fact in enumerate(facts) if fact.shown and not discard[at] and pts[at] is not None]
+        shown.sort(key=lambda at: pts[at])
+        lost = {}
+        if shown and not format_names(container).isdisjoint(_STAMPING):
+            counts = lost_after(np.array([pts[at] for at in shown], dtype=np.int64), [duration[at] for at in shown])
+            lost = {shown[place]: int(counts[place]) for place in np.flatnonzero(counts)}
+    return lost, find_breaks(facts, keys, lost, names_references=codec == "h264")
 
 
 def packet_timeline(
@@ -152,6 +184,7 @@ def packet_timeline(
         rows,
         tick=stream.time_base,
         last_seconds=float((rows.duration[frame_packets[-1]] or 0) * stream.time_base),
+        known_lost=np.array([rows.lost.get(row, 0) for row in frame_packets.tolist()], dtype=np.int64),
         table=table,
         frame_packets=frame_packets,
     )
@@ -209,7 +242,7 @@ def _lost_by_stamps(ticks: np.ndarray, container: InputContainer, rows: PacketRo
 
 
 def _is_believable(stream: VideoStream, rows: PacketRows) -> bool:
-    if rows.damaged or any(fact.suspect or fact.broken for fact in rows.facts):
+    if rows.damaged or rows.breaks.any() or any(fact.suspect or fact.broken for fact in rows.facts):
         return False
     if rows.begins_in_the_middle and stream.codec_context.codec.canonical_name not in _HOLDING_BACK:
         return False

@@ -12,6 +12,7 @@ from pipeline.parameters import FlowParameters, FrameParameters
 from pipeline.video import GivenFramesError, iter_frames, sample_frames
 
 GROUPS = {"options": {"x264-params": "keyint=20:bframes=2:b-adapt=0:b-pyramid=none"}}
+HEAD = 16  # bytes of a packet that say which picture it is
 
 
 def spoil(path, numbers):
@@ -20,7 +21,7 @@ def spoil(path, numbers):
         places = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
     data = bytearray(path.read_bytes())
     for position, size in (places[number] for number in numbers):
-        data[position + 6 : position + size] = b"\xff" * (size - 6)
+        data[position + HEAD : position + size] = b"\xff" * (size - HEAD)
     path.write_bytes(data)
     return path
 

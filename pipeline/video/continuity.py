@@ -1,0 +1,89 @@
+"""Is a picture missing between those that are there? Their own numbers tell, else a steady rate's holes.
+
+    shown     0  1  2  3  4  .  6  7  8       5 is missing
+    decoded   0  2  1  4  3  .  8  6  7       if it was one that others are predicted from, it came before 3 or after
+
+What may have been predicted from the missing picture is taken for damaged, up to the next start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from pipeline.video.numbering import PERIOD
+from pipeline.video.packet_facts import PacketFacts
+
+_SMALLEST_PROOF = 8  # pictures, to know a steady step by
+_MAX_HOLES = 50  # one in so many steps, or two of them; more are no accident
+
+
+def lost_by_numbers(facts: Sequence[PacketFacts]) -> dict[int, int]:
+    """Packet -> how many pictures are missing on screen after its own, by the places that pictures carry.
+
+    Nothing is concluded from a period whose places do not grow by one step nearly everywhere, nor before its first.
+    """
+    periods: dict[int, dict[int, int]] = {}
+    for number, fact in enumerate(facts):
+        if fact.order is not None and fact.shown:
+            periods.setdefault((fact.order + PERIOD // 2) // PERIOD, {}).setdefault(fact.order, number)
+    usual = _usual_step([order for period in periods.values() for order in period])
+    lost: dict[int, int] = {}
+    for packet_of in periods.values() if usual else ():
+        first = facts[min(packet_of.values())].order
+        orders = np.array([order for order in sorted(packet_of) if order >= first], dtype=np.int64)
+        lost |= {packet_of[int(orders[place])]: count for place, count in _holes(orders, usual)}
+    return lost
+
+
+def _usual_step(orders: list[int]) -> int:
+    """The step between nearly all neighbours; 0 where there is none."""
+    steps = np.diff(np.sort(np.array(orders, dtype=np.int64)))
+    steps = steps[(steps > 0) & (steps < PERIOD // 2)]
+    if len(steps) + 1 < _SMALLEST_PROOF:
+        return 0
+    values, counts = np.unique(steps, return_counts=True)
+    usual = int(values[counts.argmax()])
+    num_others = int((steps != usual).sum())
+    return usual if (steps % usual == 0).all() and num_others <= max(2, len(steps) // _MAX_HOLES) else 0
+
+
+def _holes(orders: np.ndarray, step: int) -> list[tuple[int, int]]:
+    """(place before a hole, how many are missing there)."""
+    missing = np.diff(orders) // step - 1
+    return [(int(place), int(missing[place])) for place in np.flatnonzero(missing > 0)]
+
+
+def breaks(
+    facts: Sequence[PacketFacts], keys: Sequence[int | None], lost: dict[int, int], *, names_references: bool
+) -> np.ndarray:
+    """Before which packets a picture is missing that they may be predicted from, bool (P,).
+
+    `lost` holds packets after whose pictures others are missing on screen, whose order `keys` tell. With
+    `names_references`, as in H.264, the packets themselves tell whether anything is predicted from what is missing.
+    """
+    found = np.array([fact.after_loss for fact in facts], dtype=bool)
+    if names_references:
+        return found
+    edges = [0, *(number for number, fact in enumerate(facts) if fact.start and number), len(facts)]
+    for begin, end in pairwise(edges):
+        for number in (number for number in lost if begin <= number < end):
+            place = _first_after(facts, keys, number, begin, end)
+            if place < end:
+                found[place] = True
+    return found
+
+
+def _first_after(facts: Sequence[PacketFacts], keys: Sequence[int | None], number: int, begin: int, end: int) -> int:
+    """The first packet of a group, begin .. end - 1, that may need what is missing on screen after packet `number`."""
+    group = [(keys[at], facts[at]) for at in range(begin, end)]
+    known = [key for key, _ in group if key is not None]
+    if known == sorted(known):
+        return number + 1
+    if not any(fact.bidirectional for _, fact in group):
+        return begin + 1  # which of them are predicted from both sides is not told
+    anchors = [at for at, (key, fact) in enumerate(group) if not fact.bidirectional and key is not None]
+    before = [at for at in anchors if group[at][0] <= keys[number]]
+    return begin + max(before, default=0) + 1

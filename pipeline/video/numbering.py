@@ -1,0 +1,179 @@
+"""The numbers that pictures carry: they tell the order on screen, and that one is missing, whatever a container says.
+
+H.264 (ITU-T H.264, 7.3.3, 7.4.3 and 8.2.1): frame_num grows by one with each picture that others are predicted from;
+pic_order_cnt_lsb is the place on screen, counted from the last IDR picture. H.265 (7.3.6.1, 8.3.1): the latter alone.
+MPEG-1/2 (ISO 13818-2, 6.3.9): temporal_reference is the place in its group.
+
+A number on screen here is period * PERIOD + place; a period is what such places are counted in.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from pipeline.video.bits import Bits
+from pipeline.video.h264_parameters import SequenceSet, parse_sequence_set, sequence_sets
+
+PERIOD = 1 << 40
+_HEAD_BYTES = 32  # of a slice, more than its numbers are in
+_MAX_TEMPORAL_REFERENCE = 1024
+
+
+class Numbers(NamedTuple):
+    """What a picture's numbers say: its place on screen, and whether one that it may need is missing before it."""
+
+    order: int | None = None
+    after_loss: bool = False
+
+
+class H264Numbers:
+    """Reads one stream's pictures in decoding order; says nothing where parameter sets differ or fields may come."""
+
+    def __init__(self, extradata: bytes) -> None:
+        self._raw = set(sequence_sets(extradata))
+        parsed = {parse_sequence_set(one) for one in self._raw}
+        self._set: SequenceSet | None = parsed.pop() if len(parsed) == 1 else None
+        if self._set is not None and not self._set.frames_only:
+            self._set = None
+        self._period, self._frame_num, self._place = 0, None, 0
+
+    def meet_parameters(self, parameters: bytes) -> None:
+        """Take notice of a sequence parameter set among the packets, without its first byte."""
+        if parameters.rstrip(b"\0") not in {one.rstrip(b"\0") for one in self._raw}:
+            self._set = None
+
+    def __call__(self, head: bytes) -> Numbers:
+        """Numbers of the picture whose first slice begins with `head`, its first byte included."""
+        known, reference, instantaneous = self._set, head[0] >> 5 & 3, head[0] & 31 == 5
+        if known is None:
+            return Numbers()
+        bits = Bits(head[1:_HEAD_BYTES].replace(b"\0\0\3", b"\0\0"))
+        bits.golomb()  # first_mb_in_slice
+        bits.golomb()  # slice_type
+        bits.golomb()  # parameter set
+        if known.has_planes:
+            bits.read(2)
+        frame_num = bits.read(known.frame_num_bits)
+        if instantaneous:
+            bits.golomb()
+            self._period, self._place = self._period + 1, 0
+        lost = not instantaneous and self._is_after_loss(frame_num)
+        self._frame_num = frame_num if reference or lost else self._frame_num
+        order = None
+        if known.order_bits is not None:
+            place = _nearest(bits.read(known.order_bits), 1 << known.order_bits, self._place)
+            self._place = place if reference else self._place
+            order = self._period * PERIOD + place
+        return Numbers(order, lost and not known.may_have_gaps)
+
+    def _is_after_loss(self, frame_num: int) -> bool:
+        before, modulus = self._frame_num, 1 << self._set.frame_num_bits
+        return before is not None and frame_num not in (before, (before + 1) % modulus)
+
+
+class HevcNumbers:
+    """As `H264Numbers`, for H.265 streams whose parameter sets come before the packets."""
+
+    def __init__(self, extradata: bytes) -> None:
+        sets = _hevc_sets(extradata)
+        parsed = {_hevc_sequence(unit) for kind, unit in sets if kind == 33}
+        pictures = {_hevc_picture(unit) for kind, unit in sets if kind == 34}
+        self._known = (*parsed.pop(), *pictures.pop()) if len(parsed) == len(pictures) == 1 else None
+        self._raw = {unit.rstrip(b"\0") for _, unit in sets}
+        self._period, self._place = 0, 0
+
+    def meet_parameters(self, parameters: bytes) -> None:
+        """Take notice of a sequence or picture parameter set among the packets."""
+        if parameters.rstrip(b"\0") not in self._raw:
+            self._known = None
+
+    def __call__(self, head: bytes) -> Numbers:
+        """Numbers of the picture whose first slice segment begins with `head`, its two first bytes included."""
+        if self._known is None:
+            return Numbers()
+        has_planes, order_bits, has_output_flag, extra_bits = self._known
+        kind, layer = head[0] >> 1 & 63, (head[1] & 7) - 1
+        if 16 <= kind <= 20:  # places begin anew
+            self._period, self._place = self._period + 1, 0
+        if kind in (19, 20):
+            return Numbers(self._period * PERIOD)
+        bits = Bits(head[2:_HEAD_BYTES].replace(b"\0\0\3", b"\0\0"))
+        bits.read(2 if 16 <= kind <= 23 else 1)
+        bits.golomb()
+        bits.read(extra_bits)
+        bits.golomb()
+        bits.read((1 if has_output_flag else 0) + (2 if has_planes else 0))
+        place = _nearest(bits.read(order_bits), 1 << order_bits, self._place)
+        if layer == 0 and not (6 <= kind <= 9 or (kind <= 14 and kind % 2 == 0)):
+            self._place = place
+        return Numbers(self._period * PERIOD + place)
+
+
+class Mpeg12Numbers:
+    """As `H264Numbers`, for MPEG-1 and MPEG-2 pictures."""
+
+    def __init__(self) -> None:
+        self._period, self._place = 0, 0
+
+    def __call__(self, packet: bytes) -> Numbers:
+        """Numbers of a packet's first picture."""
+        picture = packet.find(b"\0\0\1\0")
+        if picture < 0 or picture + 5 >= len(packet):
+            return Numbers()
+        if packet.find(b"\0\0\1\xb8", 0, picture) >= 0:  # a group's header
+            self._period, self._place = self._period + 1, 0
+        low = packet[picture + 4] << 2 | packet[picture + 5] >> 6
+        self._place = _nearest(low, _MAX_TEMPORAL_REFERENCE, self._place)
+        return Numbers(self._period * PERIOD + self._place)
+
+
+def _nearest(low: int, modulus: int, before: int) -> int:
+    """The number that is `low` modulo `modulus` and nearest to `before`."""
+    return before + (low - before + modulus // 2) % modulus - modulus // 2
+
+
+def _hevc_sets(extradata: bytes) -> list[tuple[int, bytes]]:
+    """Kind and bytes of each parameter set of an hvcC record, or of units behind start codes."""
+    if extradata[:1] != b"\1":
+        units = extradata.replace(b"\0\0\0\1", b"\0\0\1").split(b"\0\0\1")[1:]
+        return [(unit[0] >> 1 & 63, unit) for unit in units if len(unit) > 2]
+    found, position = [], 23
+    for _ in range(extradata[22] if len(extradata) > 22 else 0):
+        kind, count = extradata[position] & 63, int.from_bytes(extradata[position + 1 : position + 3], "big")
+        position += 3
+        for _ in range(count):
+            length = int.from_bytes(extradata[position : position + 2], "big")
+            found.append((kind, extradata[position + 2 : position + 2 + length]))
+            position += 2 + length
+    return found
+
+
+def _hevc_sequence(unit: bytes) -> tuple[bool, int]:
+    """Whether colour planes are coded apart, and the bits of slice_pic_order_cnt_lsb (7.3.2.2, 7.3.3)."""
+    bits = Bits(unit[2:].replace(b"\0\0\3", b"\0\0"))
+    bits.read(4)
+    sub_layers = bits.read(3)
+    bits.read(1 + 88 + 8)
+    present = [(bits.read(1), bits.read(1)) for _ in range(sub_layers)]
+    bits.read(2 * (8 - sub_layers) if sub_layers else 0)
+    for profile, level in present:
+        bits.read(88 * profile + 8 * level)
+    bits.golomb()
+    has_planes = bits.golomb() == 3 and bool(bits.read(1))
+    bits.golomb()
+    bits.golomb()
+    if bits.read(1):  # conformance window
+        for _ in range(4):
+            bits.golomb()
+    bits.golomb()
+    bits.golomb()
+    return has_planes, bits.golomb() + 4
+
+
+def _hevc_picture(unit: bytes) -> tuple[bool, int]:
+    """Whether slices carry pic_output_flag, and how many bits of extensions (7.3.2.3.1)."""
+    bits = Bits(unit[2:].replace(b"\0\0\3", b"\0\0"))
+    bits.golomb()
+    bits.golomb()
+    bits.read(1)
+    return bool(bits.read(1)), bits.read(3)

@@ -1,0 +1,97 @@
+"""Pictures' own numbers: their order on screen, and what is missing, whatever the container's stamps are."""
+
+from __future__ import annotations
+
+import av
+import numpy as np
+import pytest
+
+from pipeline.video import sample_frames
+from pipeline.video.container import open_video
+from pipeline.video.continuity import breaks, lost_by_numbers
+from pipeline.video.numbering import PERIOD
+from pipeline.video.packet_facts import PacketFacts
+from pipeline.video.timeline import read_rows
+
+X264 = {"options": {"x264-params": "keyint=20:bframes=2:b-adapt=0:b-pyramid=none:scenecut=0"}}
+X265 = {"codec": "libx265", "options": {"x265-params": "log-level=none:keyint=20:bframes=3:b-adapt=0:open-gop=1"}}
+MPEG2 = {"codec": "mpeg2video", "options": {"g": "12"}, "max_b_frames": 2}
+
+
+def rows_of(path):
+    """What the packets of a file tell."""
+    with open_video(path) as (container, stream):
+        return read_rows(path, container, stream)
+
+
+def without(path, numbers, *, change_time=None):
+    """A copy that lacks some packets, by their number in decoding order; later ones may come earlier in time."""
+    target = path.with_name(f"without {path.name}")
+    with av.open(str(path)) as reader, av.open(str(target), "w") as writer:
+        copy = writer.add_stream_from_template(reader.streams.video[0])
+        for number, packet in enumerate(packet for packet in reader.demux(video=0) if packet.size):
+            if number not in numbers:
+                packet.stream = copy
+                writer.mux(packet)
+    return target
+
+
+@pytest.mark.parametrize("container", ["a.mp4", "a.mkv", "a.ts"])
+@pytest.mark.parametrize("kind", [X264, X265, MPEG2], ids=["h264", "hevc", "mpeg2"])
+def test_places_by_number_are_those_by_time(make_clip, container, kind):
+    rows = rows_of(make_clip(container, **kind))
+    orders = [fact.order for fact in rows.facts]
+    assert None not in orders
+    assert np.argsort(orders).tolist() == np.argsort(rows.pts).tolist()
+    assert not rows.breaks.any() and not rows.lost
+
+
+@pytest.mark.parametrize("container", ["a.mp4", "a.mkv", "a.nut"])
+@pytest.mark.parametrize(("kind", "number"), [(X264, 24), (X265, 21), (MPEG2, 16)], ids=["h264", "hevc", "mpeg2"])
+def test_a_lost_reference_takes_along_what_is_predicted_from_it_and_is_told(make_clip, container, kind, number):
+    path = make_clip(container, **kind)
+    whole = sample_frames(path)
+    batch = sample_frames(without(path, [number]))
+    assert batch.problem.reason == "corrupt"
+    assert 30 <= len(batch) < 60
+    shown = np.round(batch.pts_seconds * 25).astype(int).tolist()
+    np.testing.assert_array_equal(batch.data, whole.data[shown])
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
+def test_a_lost_picture_near_the_end_is_told_and_not_replaced_by_its_neighbour(make_clip, name):
+    path = make_clip(name, num_frames=100, options={"bf": "2", "b_strategy": "0", "g": "250", "refs": "1"})
+    rows = rows_of(path)
+    dropped = next(number for number in range(96, 0, -1) if rows.facts[number].droppable)
+    place = sorted(rows.pts).index(rows.pts[dropped])
+    whole = sample_frames(path)
+    batch = sample_frames(without(path, [dropped]), fps=25)
+    assert batch.problem.reason == "corrupt"
+    assert batch.num_expected == 100
+    shown = np.round(batch.pts_seconds * 25).astype(int).tolist()
+    assert shown == [number for number in range(100) if number != place]
+    np.testing.assert_array_equal(batch.data, whole.data[shown])
+
+
+def facts(*orders, b=(), start=(0,)):
+    """Packets of pictures with these places; `b` are bidirectional, `start` begin a group."""
+    return [PacketFacts(order=PERIOD + o, bidirectional=i in b, start=i in start) for i, o in enumerate(orders)]
+
+
+def test_a_hole_in_the_places_is_a_loss():
+    told = facts(0, 2, 4, 6, 10, 12, 14, 16, 18)
+    assert lost_by_numbers(told) == {3: 1}
+    assert np.flatnonzero(breaks(told, [fact.order for fact in told], {3: 1}, names_references=False)).tolist() == [4]
+
+
+def test_what_comes_behind_the_last_reference_before_a_hole_may_need_what_is_missing():
+    #             I  P  b  b  P  b  b  P   b  b     on screen 5 is missing
+    told = facts(0, 3, 1, 2, 6, 4, 9, 7, 8, 12, 10, 11, b=(2, 3, 5, 7, 8, 10, 11))
+    assert lost_by_numbers(told) == {5: 1}
+    assert np.flatnonzero(breaks(told, [fact.order for fact in told], {5: 1}, names_references=False)).tolist() == [2]
+
+
+def test_nothing_is_concluded_from_few_pictures_or_from_places_that_jump():
+    assert lost_by_numbers(facts(0, 1, 3, 4)) == {}
+    assert lost_by_numbers(facts(0, 1, 3, 4, 7, 8, 11, 13, 17, 18, 20)) == {}
+    assert lost_by_numbers(facts(2, 0, 1, 5, 3, 4, 8, 6, 7, 9, 10, b=(1, 2))) == {}
