@@ -6,6 +6,8 @@ import io
 import logging
 import os
 import pickle
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from models.backbones.base import Backbone, convert_first_layer
 from models.published import IMAGENET, in_todays_form, published_file
 from models.tsn import NUM_CHANNELS
 from pipeline.errors import InputError
-from pipeline.files import open_regular, write_bytes
+from pipeline.files import check_output_file, fill, open_regular, replacing, write_bytes
 from pipeline.limits import MAX_CLASSES, MAX_SEGMENTS, MAX_SIDE
 
 logger = logging.getLogger(__name__)
@@ -30,6 +32,7 @@ PUBLISHED_INPUTS = {
     googlenet.GoogLeNet: googlenet.weights_for_rgb,
 }
 MAX_NAMES_SHOWN = 3
+SPARE_BYTES = 1 << 16  # more than two checkpoints of the same network differ by in size
 
 
 @dataclass(frozen=True)
@@ -49,11 +52,25 @@ class Checkpoint:
 
 def save_checkpoint(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> None:
     """Write a whole checkpoint or none; raise StorageError when the system refuses."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(check_output_file(path), _content(checkpoint))
+
+
+@contextmanager
+def room_for_checkpoint(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> Iterator[Callable[[Checkpoint], None]]:
+    """Take the space of a checkpoint on the disk, and give the function that writes one of that size to `path`.
+
+    So a disk that is too small is found before a training, and one that others fill meanwhile takes its weights yet.
+    Raises InputError where nothing can be written at `path`, StorageError when there is not enough space.
+    """
+    with replacing(check_output_file(path), reserve_bytes=len(_content(checkpoint)) + SPARE_BYTES) as scratch:
+        yield lambda trained: fill(scratch, _content(trained))
+
+
+def _content(checkpoint: Checkpoint) -> memoryview:
+    """Return a checkpoint as the bytes of its file."""
     buffer = io.BytesIO()  # given a name, torch.save writes it into the file
     torch.save({"version": CHECKPOINT_VERSION, **vars(checkpoint)}, buffer)
-    write_bytes(path, buffer.getbuffer())
+    return buffer.getbuffer()
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:

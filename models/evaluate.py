@@ -27,11 +27,19 @@ from pipeline.datasets import dataset_spec
 from pipeline.datasets.base import repeated_length
 from pipeline.errors import InputError
 from pipeline.files import replacing
+from pipeline.limits import MAX_BATCH, MAX_CLIP_SIDE, MAX_SEED, MAX_SEGMENTS, MAX_THREADS, MIN_CLIP_SIDE
 from pipeline.shards.reader import ShardReader
 
 logger = logging.getLogger(__name__)
 
 MAX_NAMES_SHOWN = 5
+BOUNDS = {  # what a whole number of a test may be; None stands for the program's own choice
+    "num_clips": (1, MAX_SEGMENTS),
+    "size": (MIN_CLIP_SIDE, MAX_CLIP_SIDE),
+    "views_per_batch": (1, MAX_BATCH),
+    "num_threads": (1, MAX_THREADS),
+    "seed": (0, MAX_SEED),
+}
 SCORES_SCHEMA = pa.schema(
     [("video_id", pa.string()), ("labels", pa.list_(pa.int32())), ("scores", pa.list_(pa.float32()))]
 )
@@ -57,9 +65,9 @@ class EvaluateConfig:
             raise ValueError(f"max_missing_share is {self.max_missing_share!r}; it must be at least 0 and below 1")
         if self.num_crops not in CROPS:
             raise ValueError(f"num_crops is {self.num_crops!r}; it must be 1, 3 or 10")
-        for name in ("num_clips", "size", "views_per_batch", "num_threads"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)!r}; it must be at least 1")
+        for name, (least, most) in BOUNDS.items():
+            if getattr(self, name) is not None and not least <= getattr(self, name) <= most:
+                raise ValueError(f"{name} is {getattr(self, name)!r}; it must be from {least} to {most:,}")
 
     def split_of(self, dataset: str) -> str:
         """Return the split that is tested: `split`, else the one on which results on the data set are reported."""

@@ -2,7 +2,8 @@
 
 Files lie where torch.hub keeps them, `$TORCH_HOME/hub/checkpoints`, by default below `~/.cache/torch`, so those that
 torchvision has fetched serve here too. A name ends in the first digits of the content's SHA-256, and a file of another
-content is refused.
+content is refused. Files are downloaded over https alone; BN-Inception's is published over http, so it has to be put
+there, and is then checked by those digits and by the shape of every parameter.
 
 Sources: torchvision's weights `IMAGENET1K_V1` (github.com/pytorch/vision, `torchvision/models`; the second recipe for
 ResNets is younger than the papers); for BN-Inception, which TSN's authors trained, github.com/Cadene/
@@ -17,6 +18,7 @@ import sys
 from http.client import HTTPException
 from pathlib import Path
 from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
 
 import torch
 from torch import Tensor, nn
@@ -27,13 +29,14 @@ from pipeline.errors import InputError
 logger = logging.getLogger(__name__)
 
 IMAGENET = "imagenet"  # stands for a backbone's published file wherever a file of weights is asked for
+THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 TORCHVISION = "https://download.pytorch.org/models"
 URLS = {
     "resnet18": f"{TORCHVISION}/resnet18-f37072fd.pth",
     "resnet34": f"{TORCHVISION}/resnet34-b627a593.pth",
     "resnet50": f"{TORCHVISION}/resnet50-0676ba61.pth",
     "resnet101": f"{TORCHVISION}/resnet101-63fe2227.pth",
-    "bninception": "http://data.lip6.fr/cadene/pretrainedmodels/bn_inception-52deb4733.pth",
+    "bninception": "http://data.lip6.fr/cadene/pretrainedmodels/bn_inception-52deb4733.pth",  # put by hand: no https
     "googlenet": f"{TORCHVISION}/googlenet-1378be20.pth",
     "vgg16": f"{TORCHVISION}/vgg16-397923af.pth",
     "alexnet": f"{TORCHVISION}/alexnet-owt-7be5be79.pth",
@@ -71,6 +74,12 @@ def fetch(url: str) -> Path:
 
 
 def _download(url: str, path: Path) -> None:
+    if urlsplit(url).scheme != "https" and urlsplit(url).hostname not in THIS_MACHINE:
+        raise InputError(
+            f"{url} is not downloaded: over http anybody on the way can change it, and of its SHA-256 only the first "
+            f"{len(_digits(url))} digits are published. Get it in a way you trust and put it at {path}.",
+            path=path,
+        )
     logger.info("downloading %s to %s", url, path)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:

@@ -23,7 +23,7 @@ from models import build_model
 from models.actionflownet import FlowRecognizer
 from models.backbones import is_classifier
 from models.backbones.base import Backbone
-from models.checkpoint import Checkpoint, load_weights, save_checkpoint
+from models.checkpoint import Checkpoint, load_weights, room_for_checkpoint
 from models.clip_shape import ClipShape
 from models.clips import ClipDataset
 from models.flow_clips import FlowClipDataset, FlowPairDataset
@@ -84,7 +84,8 @@ def train(
 
     `flow` reads the same videos' flow; it is needed where `config.needs_flow`. The same shards, configuration, library
     versions and number of threads give the same weights; global random state is left as it was. Raises ValueError for
-    what the network cannot do, InputError for files that do not fit, PipelineError where the loss is lost to infinity.
+    what the network cannot do, InputError for files that do not fit, StorageError before the first epoch where the
+    checkpoint has no room (it is kept from then on), PipelineError where the loss is lost to infinity.
     """
     config.check_model(model_name)
     num_classes = len(reader.info.class_names)
@@ -97,13 +98,18 @@ def train(
             load_weights(model, path)
         phases = _phases(reader, flow, model, config)
         criterion = F.binary_cross_entropy_with_logits if reader.info.multi_label else F.cross_entropy
-        for report in _epochs(model, phases, config, criterion):
-            if on_epoch is not None:
-                on_epoch(report)
-    state = {name: value.contiguous() for name, value in model.state_dict().items()}
-    data = TrainedOn.of(reader).as_dict()
-    save_checkpoint(Checkpoint(model_name, options, num_classes, config.size, state, data), out)
+        what = (model_name, options, num_classes, config.size)
+        data = TrainedOn.of(reader).as_dict()
+        with room_for_checkpoint(Checkpoint(*what, _weights(model), data), out) as save:
+            for report in _epochs(model, phases, config, criterion):
+                if on_epoch is not None:
+                    on_epoch(report)
+            save(Checkpoint(*what, _weights(model), data))
     return out
+
+
+def _weights(model: nn.Module) -> dict[str, Tensor]:
+    return {name: value.contiguous() for name, value in model.state_dict().items()}
 
 
 def _phases(reader: ShardReader, flow: ShardReader | None, model: nn.Module, config: TrainConfig) -> list[Phase]:

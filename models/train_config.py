@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
 from models import MODELS
 from models.actionflownet import FlowRecognizer
 from models.augment import Augment
+from pipeline.limits import (
+    MAX_BATCH,
+    MAX_CLIP_SIDE,
+    MAX_EPOCHS,
+    MAX_SEED,
+    MAX_SEGMENTS,
+    MAX_THREADS,
+    MIN_CLIP_SIDE,
+)
 
 FLOW_SNIPPET_LENGTH = 5  # section 3.4: k = 5 for stacks of flow; for frames each network has its own, e.g. k = 1
 FLOW_LEARNERS = tuple(name for name, kind in MODELS.items() if issubclass(kind, FlowRecognizer))
+BOUNDS = {  # what a whole number of a training may be; None stands for the program's own choice
+    "num_segments": (1, MAX_SEGMENTS),
+    "size": (MIN_CLIP_SIDE, MAX_CLIP_SIDE),
+    "epochs": (1, MAX_EPOCHS),
+    "batch_size": (1, MAX_BATCH),
+    "num_threads": (1, MAX_THREADS),
+    "num_workers": (0, MAX_THREADS),
+    "seed": (0, MAX_SEED),
+}
 
 
 @dataclass(frozen=True)
@@ -57,18 +76,16 @@ class TrainConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        positive = ("num_segments", "size", "epochs", "batch_size", "learning_rate")
-        for name in positive:
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} is {getattr(self, name)!r}; it must be above 0")
+        if not 0 < self.learning_rate < math.inf:
+            raise ValueError(f"learning_rate is {self.learning_rate!r}; it must be a number above 0")
         for name in ("momentum", "weight_decay", "fixed_share", "flow_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; it must be between 0 and 1")
-        if self.num_threads is not None and self.num_threads < 1:
-            raise ValueError(f"num_threads is {self.num_threads!r}; it must be at least 1, or null for one per core")
-        for name in ("num_workers", "seed", "flow_weight"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} is {getattr(self, name)!r}; it must be 0 or more")
+        for name, (least, most) in BOUNDS.items():
+            if getattr(self, name) is not None and not least <= getattr(self, name) <= most:
+                raise ValueError(f"{name} is {getattr(self, name)!r}; it must be from {least} to {most:,}")
+        if not 0 <= self.flow_weight < math.inf:
+            raise ValueError(f"flow_weight is {self.flow_weight!r}; it must be a number, 0 or more")
         if any(not 0 < step < 1 for step in self.lr_steps):
             raise ValueError(f"lr_steps is {self.lr_steps!r}; each must be a share of all epochs, between 0 and 1")
         self.augment()

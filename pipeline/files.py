@@ -116,22 +116,33 @@ def read_json(path: str | os.PathLike[str], *, what: str = "file", max_bytes: in
 
 
 @contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+def replacing(path: str | os.PathLike[str], *, reserve_bytes: int = 0) -> Iterator[Path]:
     """Give a temporary path beside `path` to write to; on leaving without an error it takes the place of `path`.
 
     What was there stays until then, and nothing is left behind after a fault. The temporary name keeps the suffix, for
-    writers that choose a format by it. Raises StorageError when the system refuses to make the file or to move it; what
-    the body raises passes as it is.
+    writers that choose a format by it. So many bytes of the disk are the file's from the start with `reserve_bytes`:
+    what `fill` then writes fits, however full the disk gets meanwhile. Raises StorageError when the system refuses to
+    make the file, to give the bytes or to move it; what the body raises passes as it is.
     """
     path = Path(os.path.realpath(path))  # through a symbolic link, whose target is replaced
     scratch = _scratch_beside(path)
     try:
+        if reserve_bytes:
+            with _storage_faults(path), scratch.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, reserve_bytes)
         yield scratch
         with _storage_faults(path):
             _sync(scratch)
             os.replace(scratch, path)
     finally:
         scratch.unlink(missing_ok=True)
+
+
+def fill(scratch: Path, content: bytes | memoryview) -> None:
+    """Write `content` into the bytes that `replacing` reserved; StorageError when it does not fit."""
+    with _storage_faults(scratch), scratch.open("r+b") as file:
+        file.write(content)
+        file.truncate()
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes | memoryview) -> None:

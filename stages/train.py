@@ -9,8 +9,6 @@ from __future__ import annotations
 from dataclasses import asdict
 from datetime import UTC, datetime
 
-from dvclive import Live
-
 from models import build_model
 from models.memory import keep_freed_memory
 from models.published import IMAGENET, published_file
@@ -18,9 +16,16 @@ from models.run_record import TRAINING, describe_run, write_record
 from models.train import EpochReport, train
 from pipeline.datasets import dataset_spec
 from stages import edge
+from stages.curves import Curves
 from stages.params import load_params, run_folder
 
-LOGGED = ("loss", "class_loss", "flow_loss", "accuracy", "learning_rate")
+LOGGED = {  # what is logged of an epoch -> what the line for a reader calls it
+    "loss": "loss",
+    "class_loss": "class loss",
+    "flow_loss": "flow loss",
+    "accuracy": "accuracy on the training clips",
+    "learning_rate": "learning rate",
+}
 
 
 def main(model: str, modality: str) -> None:
@@ -36,23 +41,19 @@ def main(model: str, modality: str) -> None:
             )  # shows its own bar
         reader = params.open_shards(modality)
         flow = params.open_shards("flow") if config.needs_flow else None
-        live = Live(dir=str(folder / "training"), dvcyaml=None, save_dvc_exp=False, report=None)
-        with live, edge.progress(f"{model} {modality}", total=config.epochs, unit="epochs") as update:
+        started, curves = datetime.now(UTC), Curves(folder / "training")
+        with curves, edge.progress(f"{model} {modality}", total=config.epochs, unit="epochs") as update:
 
             def on_epoch(report: EpochReport) -> None:
-                for name in LOGGED:
-                    if getattr(report, name) is not None:
-                        live.log_metric(name, getattr(report, name))
-                live.next_step()
                 known = {name: getattr(report, name) for name in LOGGED if getattr(report, name) is not None}
-                note = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in known.items())
+                curves.log(known)
+                note = ", ".join(f"{LOGGED[name]} {value:.4g}" for name, value in known.items())
                 update(report.epoch, note=note, say=True)
 
-            started = datetime.now(UTC)
             train(reader, model, config=config, out=folder / "checkpoint.pt", flow=flow, on_epoch=on_epoch)
-        split = config.split or dataset_spec(reader.info.name).train_split
-        facts = params.run_facts(reader, model, split, asdict(config))
-        write_record(folder / TRAINING, describe_run(started, **facts))
+            split = config.split or dataset_spec(reader.info.name).train_split
+            facts = params.run_facts(reader, model, split, asdict(config))
+            write_record(folder / TRAINING, describe_run(started, **facts))
 
 
 if __name__ == "__main__":

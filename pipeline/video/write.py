@@ -10,6 +10,8 @@ from pathlib import Path
 import av
 import numpy as np
 
+from pipeline.files import replacing
+
 # Without cpu-independent, x264's vector code gives other bytes from run to run for pictures below about 100 pixels.
 _X264_OPTIONS = {"preset": "medium", "bf": "2", "g": "60", "x264-params": "threads=1:cpu-independent=1"}
 
@@ -29,13 +31,8 @@ def write_video(path: str | os.PathLike, frames: np.ndarray, *, fps: float | Fra
         raise ValueError(f"fps is {fps!r}; it must be a finite number above 0")
     if not 0 <= crf <= 51:
         raise ValueError(f"crf is {crf!r}; it must be within 0 (lossless) to 51")
-    path = Path(path)
-    partial = path.with_name(path.name + ".tmp")
-    try:
-        _encode(partial, frames, fps=Fraction(fps).limit_denominator(1001), crf=crf)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(path) as scratch:
+        _encode(scratch, frames, fps=Fraction(fps).limit_denominator(1001), crf=crf)
 
 
 def _encode(path: Path, frames: np.ndarray, *, fps: Fraction, crf: int) -> None:

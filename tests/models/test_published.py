@@ -137,6 +137,22 @@ def test_a_file_of_other_content_on_disk_is_refused(site, tmp_path):
         fetch(url)
 
 
+def test_a_file_that_is_published_without_https_is_not_downloaded_but_read_where_it_was_put(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path))
+    network = build_model("tsn", num_classes=4, backbone="bninception")
+    place = tmp_path / "checkpoints/bn_inception-52deb4733.pth"
+    with pytest.raises(InputError, match=rf"^http://data.* is not downloaded: over http .* put it at {place}\.$"):
+        load_weights(network, "imagenet")
+    place.parent.mkdir(parents=True)
+    place.write_bytes(b"something else")
+    with pytest.raises(InputError, match=f"{place} is not the file published at .*: its content differs; delete it"):
+        load_weights(network, "imagenet")
+
+
+def test_every_other_file_is_downloaded_over_https():
+    assert [name for name, url in URLS.items() if not url.startswith("https://")] == ["bninception"]
+
+
 @pytest.mark.parametrize(("answer", "reason"), [("none", "refused"), ("missing", "404")])
 def test_without_the_file_one_sentence_names_its_url_and_its_place(site, tmp_path, answer, reason):
     url = f"{site.url}/resnet18-f37072fd.pth"
@@ -154,7 +170,7 @@ def test_a_published_file_runs_no_code(site, monkeypatch):
             return pytest.fail, ("the file's code ran",)
 
     monkeypatch.setitem(URLS, "resnet18", site.publish({"conv1.weight": Harmful()}, "resnet18"))
-    with pytest.raises(InputError, match="is no file of weights"):
+    with pytest.raises(InputError, match="holds code beside tensors and plain values; it was not run"):
         load_weights(build_model("tsn", num_classes=2, **NARROW), "imagenet")
 
 

@@ -17,7 +17,7 @@ from models.clips import ClipDataset
 from models.evaluate import EvaluateConfig, evaluate, restore_model
 from models.train import EpochBatches, learning_rate_at, set_phase, train
 from models.train_config import TrainConfig
-from pipeline.errors import InputError
+from pipeline.errors import InputError, StorageError
 from pipeline.shards.reader import ShardReader
 
 CONFIG = TrainConfig(
@@ -187,12 +187,12 @@ def test_flow_is_stacked_by_five(make_shards, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"epochs": 0}, "epochs is 0; it must be above 0"),
+        ({"epochs": 0}, "epochs is 0; it must be from 1 to 1,000,000"),
         ({"momentum": 1.5}, "momentum is 1.5; it must be between 0 and 1"),
         ({"fixed_share": -0.1}, "fixed_share is -0.1; it must be between 0 and 1"),
         ({"lr_steps": (0.5, 3)}, "lr_steps is .*; each must be a share of all epochs"),
-        ({"num_threads": 0}, "num_threads is 0; it must be at least 1, or null"),
-        ({"num_workers": -1}, "num_workers is -1; it must be 0 or more"),
+        ({"num_threads": 0}, "num_threads is 0; it must be from 1 to 1,024"),
+        ({"num_workers": -1}, "num_workers is -1; it must be from 0 to 1,024"),
     ],
 )
 def test_impossible_values_are_named(wrong: dict, message: str) -> None:
@@ -267,3 +267,56 @@ def test_a_mirrored_training_clip_gets_its_partners_label(make_shards, tmp_path:
     assert len(seen) == 32
     assert all(right == (target == 1) for _, right, target in seen)
     assert any((video, not right, 1 - target) in seen for video, right, target in seen)  # some were mirrored
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"size": 1}, "size is 1; it must be from 32 to 4,096"),
+        ({"num_threads": 100_000}, "num_threads is 100000; it must be from 1 to 1,024"),
+        ({"num_segments": 10**6}, "num_segments is 1000000; it must be from 1 to 1,024"),
+        ({"num_workers": -1}, "num_workers is -1; it must be from 0 to 1,024"),
+        ({"learning_rate": float("nan")}, "learning_rate is nan; it must be a number above 0"),
+        ({"flow_weight": float("inf")}, "flow_weight is inf; it must be a number, 0 or more"),
+    ],
+)
+def test_what_no_training_can_do_is_refused_when_it_is_told(change: dict, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        replace(CONFIG, **change)
+
+
+def test_a_disk_without_room_for_the_checkpoint_is_told_before_the_first_epoch(
+    coloured: ShardReader, tmp_path: Path, few_bytes_a_file
+) -> None:
+    epochs, out = [], tmp_path / "run/c.pt"
+    with few_bytes_a_file(200_000), pytest.raises(StorageError, match=r"c\.pt cannot be written \(file too large\)"):
+        train(coloured, "tsn", config=CONFIG, out=out, on_epoch=epochs.append)
+    assert not epochs and list(out.parent.iterdir()) == []
+
+
+def test_a_disk_that_others_fill_during_a_training_still_takes_its_checkpoint(tmp_path: Path, on_a_small_disk) -> None:
+    words = on_a_small_disk(
+        tmp_path,
+        1_500_000,
+        f"""
+import torch
+from pathlib import Path
+from models import build_model
+from models.checkpoint import Checkpoint, read_checkpoint, room_for_checkpoint
+folder, options = Path({str(tmp_path)!r}), {{"backbone": "resnet18", "width": 8, "num_segments": 2}}
+state = build_model("tsn", num_classes=2, **options).state_dict()
+kept = Checkpoint("tsn", options, 2, 32, state)
+with room_for_checkpoint(kept, folder / "c.pt") as save:
+    try:
+        with open(folder / "others", "wb", buffering=0) as file:
+            while file.write(bytes(4096)):
+                pass
+    except OSError as error:
+        print(error.strerror)
+    trained = {{name: value + 1 for name, value in state.items()}}
+    save(Checkpoint("tsn", options, 2, 32, trained))
+same = all(torch.equal(value, trained[name]) for name, value in read_checkpoint(folder / "c.pt").state_dict.items())
+print(same, sorted(path.name for path in folder.iterdir()))
+""",
+    )
+    assert words.splitlines() == ["No space left on device", "True ['c.pt', 'others']"]

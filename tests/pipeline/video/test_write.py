@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from pipeline.errors import StorageError
 from pipeline.video import probe, sample_frames, write_video
 
 
@@ -50,7 +51,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     path = tmp_path / "a.mp4"
     write_video(path, slide(3, 16, 16), fps=5)
     before = path.read_bytes()
-    with pytest.raises(OSError, match="No such file or directory"):
+    with pytest.raises(StorageError, match="no such file or directory"):
         write_video(tmp_path / "no such folder" / "a.mp4", slide(3, 16, 16), fps=5)
     with pytest.raises(ValueError, match="crf is 99"):
         write_video(path, slide(3, 16, 16), fps=5, crf=99)

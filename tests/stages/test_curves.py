@@ -1,0 +1,57 @@
+"""Curves of a training, and a disk that takes no more of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import InputError, StorageError
+from stages.curves import Curves
+
+
+def test_each_epoch_adds_a_value_to_each_curve(tmp_path: Path) -> None:
+    with Curves(tmp_path / "training") as curves:
+        curves.log({"loss": 2.0})
+        curves.log({"loss": 1.0, "accuracy": 0.5})
+    written = json.loads((tmp_path / "training/metrics.json").read_text())
+    assert (written["loss"], written["accuracy"]) == (1.0, 0.5)
+    assert (tmp_path / "training/plots/metrics/loss.tsv").read_text().split() == [
+        "step",
+        "loss",
+        "0",
+        "2.0",
+        "1",
+        "1.0",
+    ]
+
+
+def test_a_full_disk_does_not_end_the_training_but_is_told_at_its_end(
+    tmp_path: Path, few_bytes_a_file, caplog: pytest.LogCaptureFixture
+) -> None:
+    ended = []
+    with (
+        pytest.raises(StorageError, match=r"the curves are not whole \(file too large\); the checkpoint is written"),
+        few_bytes_a_file(8),
+        Curves(tmp_path / "training") as curves,
+    ):
+        for epoch in range(3):
+            curves.log({"loss": 1.0 / (epoch + 1)})
+            ended.append(epoch)
+    assert ended == [0, 1, 2]
+    assert [record.message.rpartition(": ")[2] for record in caplog.records] == [
+        "curves cannot be written (file too large); the training goes on"
+    ]
+
+
+def test_a_fault_of_the_training_itself_is_not_covered(tmp_path: Path, few_bytes_a_file) -> None:
+    with pytest.raises(ValueError, match="lost to infinity"), few_bytes_a_file(8), Curves(tmp_path / "t") as curves:
+        curves.log({"loss": 1.0})
+        raise ValueError("lost to infinity")
+
+
+def test_a_folder_that_cannot_be_written_into_is_told_before_the_first_epoch(tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("a file where the folder belongs")
+    with pytest.raises(InputError, match="metrics.json cannot be written"):
+        Curves(tmp_path / "run/training")
