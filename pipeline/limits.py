@@ -20,6 +20,6 @@ MAX_RATE = 10_000.0  # frames a second; the fastest cameras of data sets have 1,
 MAX_EPOCHS = 1_000_000  # of one training
 MAX_BATCH = 1 << 20  # clips or views in one batch
 MAX_CLIP_SIDE = 4096  # pixels of what a network sees
-MIN_CLIP_SIDE = 32  # pixels of what a network sees: five times it halves them
+MIN_CLIP_SIDE = 16  # pixels of what a network sees; after five halvings less is nothing but padding
 MAX_SIDE = 1 << 16  # pixels along one side of an image or of a flow field
 MAX_FRAMES = 10_000_000  # asked of one video; a hostile header can announce centuries

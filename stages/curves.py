@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sqlite3
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -16,18 +17,23 @@ from pipeline.files import check_output_file
 
 logger = logging.getLogger(__name__)
 
+FAULTS = (OSError, sqlite3.Error)  # of a disk, below DVCLive: it keeps a small database, too
+
 
 class Curves(AbstractContextManager):
     """Writes a value of each curve an epoch into a folder. A disk that takes no more does not end the training.
 
     It is said when it happens, and again as a StorageError on leaving: the weights are worth more than their curves.
-    Raises InputError at once where the folder cannot be written into.
+    Raises InputError or StorageError at once where the folder cannot be written into.
     """
 
     def __init__(self, folder: Path) -> None:
         check_output_file(folder / "metrics.json")
         self._folder, self._problem = folder, ""
-        self._live = Live(dir=str(folder), dvcyaml=None, save_dvc_exp=False, report=None)
+        try:
+            self._live = Live(dir=str(folder), dvcyaml=None, save_dvc_exp=False, report=None)
+        except FAULTS as error:
+            raise StorageError(f"{folder}: curves cannot be written ({_words(error)}).", path=folder) from error
 
     def log(self, values: Mapping[str, float]) -> None:
         """Add one epoch's values."""
@@ -35,21 +41,26 @@ class Curves(AbstractContextManager):
             for name, value in values.items():
                 self._live.log_metric(name, value)
             self._live.next_step()
-        except OSError as error:
+        except FAULTS as error:
             self._note(error)
 
-    def _note(self, error: OSError) -> None:
+    def _note(self, error: Exception) -> None:
         if not self._problem:
-            self._problem = os.strerror(error.errno).lower() if error.errno else str(error)
+            self._problem = _words(error)
             logger.warning("%s: curves cannot be written (%s); the training goes on", self._folder, self._problem)
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         try:
             self._live.end()
-        except OSError as fault:
+        except FAULTS as fault:
             self._note(fault)
         if self._problem and error is None:
             raise StorageError(
                 f"{self._folder}: the curves are not whole ({self._problem}); the checkpoint is written.",
                 path=self._folder,
             )
+
+
+def _words(error: Exception) -> str:
+    number = getattr(error, "errno", None)
+    return os.strerror(number).lower() if number else str(error)

@@ -239,7 +239,7 @@ def test_streams_are_joined_by_the_videos_names_not_by_their_places() -> None:
     ("wrong", "message"),
     [
         ({"num_crops": 5}, "num_crops is 5; it must be 1, 3 or 10"),
-        ({"num_clips": 0}, "num_clips is 0; it must be at least 1"),
+        ({"num_clips": 0}, "num_clips is 0; it must be from 1 to 1,024"),
         ({"max_missing_share": 1.0}, "max_missing_share is 1.0; it must be at least 0 and below 1"),
     ],
 )

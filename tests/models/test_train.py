@@ -272,7 +272,7 @@ def test_a_mirrored_training_clip_gets_its_partners_label(make_shards, tmp_path:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"size": 1}, "size is 1; it must be from 32 to 4,096"),
+        ({"size": 1}, "size is 1; it must be from 16 to 4,096"),
         ({"num_threads": 100_000}, "num_threads is 100000; it must be from 1 to 1,024"),
         ({"num_segments": 10**6}, "num_segments is 1000000; it must be from 1 to 1,024"),
         ({"num_workers": -1}, "num_workers is -1; it must be from 0 to 1,024"),

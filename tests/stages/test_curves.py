@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -28,9 +29,10 @@ def test_each_epoch_adds_a_value_to_each_curve(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_does_not_end_the_training_but_is_told_at_its_end(
-    tmp_path: Path, few_bytes_a_file, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, few_bytes_a_file, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ended = []
+    monkeypatch.chdir(tmp_path)  # outside a project, where DVCLive keeps no database
     with (
         pytest.raises(StorageError, match=r"the curves are not whole \(file too large\); the checkpoint is written"),
         few_bytes_a_file(8),
@@ -45,10 +47,20 @@ def test_a_full_disk_does_not_end_the_training_but_is_told_at_its_end(
     ]
 
 
-def test_a_fault_of_the_training_itself_is_not_covered(tmp_path: Path, few_bytes_a_file) -> None:
+def test_a_fault_of_the_training_itself_is_not_covered(tmp_path: Path, few_bytes_a_file, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match="lost to infinity"), few_bytes_a_file(8), Curves(tmp_path / "t") as curves:
         curves.log({"loss": 1.0})
         raise ValueError("lost to infinity")
+
+
+def test_a_disk_that_is_full_at_the_start_is_told_in_a_sentence(tmp_path: Path, few_bytes_a_file, monkeypatch) -> None:
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc/config").write_text("")
+    monkeypatch.chdir(tmp_path)
+    with few_bytes_a_file(8), pytest.raises(StorageError, match="training: curves cannot be written"):
+        Curves(Path("training"))
 
 
 def test_a_folder_that_cannot_be_written_into_is_told_before_the_first_epoch(tmp_path: Path) -> None:

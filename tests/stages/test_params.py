@@ -34,7 +34,7 @@ def test_the_projects_own_parameters_are_valid():
     [
         ("train", {"epoch": 3}, r"train\.epoch: unknown key"),
         ("train", {"epochs": "many"}, r"train\.epochs: input should be a valid integer.*'many'"),
-        ("train", {"epochs": -1}, "epochs is -1; it must be above 0"),
+        ("train", {"epochs": -1}, "epochs is -1; it must be from 1 to 1,000,000"),
         ("frames", {"height": 8}, r"frames\.height: input should be greater than or equal to 16 \(is 8\)"),
         ("frames", {"height": None}, "height and width go together"),
         ("frames", {"short_side": 256}, "short_side excludes height and width; set it or them to null"),
