@@ -91,7 +91,7 @@ def _bare_seconds(root: Path, num_workers: int) -> float:
     """Return the wall seconds that the videos take in bare decoding processes, started beforehand."""
     paths = sorted(str(path) for path in root.glob("copy*"))
     workers = [
-        GuardedProcess("pipeline.extract:extract_video", memory_bytes=PARAMETERS.limits.memory_bytes)
+        GuardedProcess("pipeline.extract:extract_packed", memory_bytes=PARAMETERS.limits.memory_bytes)
         for _ in range(num_workers)
     ]
     with ThreadPoolExecutor(num_workers) as pool:
@@ -107,7 +107,7 @@ def _bare_seconds(root: Path, num_workers: int) -> float:
 def _work(worker: GuardedProcess, paths: list[str]) -> None:
     for path in paths:
         job = VideoJob(path, "rgb", PARAMETERS.frames, PARAMETERS.limits.max_pixels)
-        worker.call(job, timeout_seconds=PARAMETERS.limits.seconds_per_video)
+        worker.call(job, timeout_seconds=PARAMETERS.limits.seconds_per_video, read=len)
 
 
 def _run_seconds(root: Path, out: Path, num_workers: int) -> float:

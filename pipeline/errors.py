@@ -34,6 +34,7 @@ class VideoError(PipelineError):
     REASONS = (
         "missing",  # the file is not there
         "unreadable",  # there, but no container that can be opened
+        "unsupported",  # a playlist, a codec or a kind of file that is not read here
         "no_video_stream",  # a container without pictures
         "truncated",  # breaks off before its announced end
         "corrupt",  # packets that do not decode
@@ -48,6 +49,16 @@ class VideoError(PipelineError):
             raise ValueError(f"reason is {reason!r}; known reasons: {', '.join(self.REASONS)}")
         super().__init__(message, path=path)
         self.reason = reason
+
+    @property
+    def sentence(self) -> str:
+        """The message without the file's path, which stands beside it wherever this is shown."""
+        text = self.message.strip()
+        if self.path:
+            shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in self.path)
+            for path in (self.path, shown):
+                text = text.removeprefix(f"{path}: ").replace(f"'{path}'", path).replace(path, "the file")
+        return text.removeprefix(": ").strip()
 
     def __reduce__(self):
         return _rebuild_video_error, (self.reason, self.message, self.path)

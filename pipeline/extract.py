@@ -7,15 +7,17 @@ videos, takes over rows that an earlier shard already holds, and writes the file
 from __future__ import annotations
 
 import contextlib
+import importlib
 import platform
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 
-from pipeline import __version__
+from pipeline import __version__, wire
 from pipeline.cache import limits_that_stopped
 from pipeline.errors import PipelineError, ShardError, StorageError, VideoError
+from pipeline.files import check_video_file
 from pipeline.guard import GuardedProcess
 from pipeline.manifest import VideoRecord
 from pipeline.parameters import ExtractParameters, Limits
@@ -66,6 +68,19 @@ def extract_video(job: VideoJob) -> Extraction:
         return extract(job, decoding="sparse")
     except GivenFramesError:  # some rows were made of pictures that a full decode does not give
         return extract(job, decoding="full")
+
+
+def extract_packed(job: VideoJob) -> list[bytes]:
+    """Return what `extract_video` does as plain bytes, for the other side of the guarded process."""
+    return wire.pack(extract_video(job))
+
+
+def prepare_extraction(job: VideoJob) -> None:
+    """Import and compile what a job needs, so that a video's time is spent on the video."""
+    if job.modality == "flow":
+        importlib.import_module("pipeline.rows.flow").warm_up(job.section.method)
+    else:
+        importlib.import_module("pipeline.rows.frames")
 
 
 def extract_shard(job: ShardJob) -> ShardResult:
@@ -147,13 +162,11 @@ def _make_rows(job: ShardJob, record: VideoRecord) -> tuple[LedgerRow, VideoRows
     section = job.parameters.frames if job.plan.modality == "rgb" else job.parameters.flow
     path = Path(job.root) / record.path
     try:
-        if not path.exists():
-            raise VideoError("missing", f"{path} does not exist.", path=path)
         extraction = extract_guarded(VideoJob(str(path), job.plan.modality, section, limits.max_pixels), limits)
     except VideoError as error:
         return _ledger_row(job, record, status="failed", problem=error), None
     if not len(extraction.rows):
-        problem = extraction.problem or VideoError("no_frames", "has one frame; flow needs two.")
+        problem = extraction.problem or VideoError("no_frames", "the video has one frame; flow needs two.")
         return _ledger_row(job, record, status="failed", problem=problem, num_expected=extraction.num_expected), None
     status = "partial" if extraction.problem else "ok"
     row = _ledger_row(job, record, status=status, problem=extraction.problem, num_expected=extraction.num_expected)
@@ -164,8 +177,13 @@ def _make_rows(job: ShardJob, record: VideoRecord) -> tuple[LedgerRow, VideoRows
 
 
 def extract_guarded(job: VideoJob, limits: Limits) -> Extraction:
-    """Run `extract_video` in the guarded process; a crash gets a second try, as it may have come from outside."""
-    call = partial(_guarded_process(limits.memory_bytes).call, job, timeout_seconds=limits.seconds_per_video)
+    """Run `extract_video` in the guarded process; a crash gets a second try, as it may have come from outside.
+
+    What is no regular file that can be opened does not get as far as that.
+    """
+    check_video_file(job.path)
+    process = _guarded_process(limits.memory_bytes)
+    call = partial(process.call, job, timeout_seconds=limits.seconds_per_video, read=partial(wire.unpack, job=job))
     try:
         return call()
     except VideoError as error:
@@ -177,7 +195,9 @@ def extract_guarded(job: VideoJob, limits: Limits) -> Extraction:
 @lru_cache(maxsize=1)
 def _guarded_process(memory_bytes: int) -> GuardedProcess:
     """Return this process's decoding child; it is kept from shard to shard."""
-    return GuardedProcess("pipeline.extract:extract_video", memory_bytes=memory_bytes)
+    return GuardedProcess(
+        "pipeline.extract:extract_packed", prepare="pipeline.extract:prepare_extraction", memory_bytes=memory_bytes
+    )
 
 
 def _ledger_row(
@@ -191,7 +211,7 @@ def _ledger_row(
         labels=record.labels,
         status=status,
         reason=problem.reason if problem else None,
-        message=_ledger_message(problem, record, job.root) if problem else None,
+        message=problem.sentence if problem else None,
         num_expected=num_expected,
         source_bytes=record.size_bytes,
         fingerprint=record.fingerprint,
@@ -200,11 +220,6 @@ def _ledger_row(
         made_by=_versions(job).digest,
         limits=limits_that_stopped(problem.reason if problem else None, job.parameters.limits),
     )
-
-
-def _ledger_message(problem: VideoError, record: VideoRecord, root: str) -> str:
-    """Return the message without the file's path, which is a column of its own and differs from machine to machine."""
-    return problem.message.replace(f"{Path(root) / record.path}", "").strip()
 
 
 class _EarlierRows:

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from pipeline.errors import InputError, StorageError
+from pipeline.errors import InputError, StorageError, VideoError
 from pipeline.limits import MAX_SMALL_FILE_BYTES
 
 _KINDS = (
@@ -62,6 +62,15 @@ def check_regular(path: str | os.PathLike[str], *, what: str = "file") -> Path:
     """Return the path of a regular file that can be opened; raise InputError as `open_regular` does."""
     open_regular(path, what=what).close()
     return Path(path)
+
+
+def check_video_file(path: str | os.PathLike[str]) -> None:
+    """Raise VideoError, `missing` or `unreadable`, unless `path` is a regular file that can be opened."""
+    try:
+        check_regular(path, what="video")
+    except InputError as error:
+        reason = "missing" if error.key == "missing" else "unreadable"
+        raise VideoError(reason, error.message, path=os.fspath(path)) from error
 
 
 def _other_kind(mode: int) -> str | None:

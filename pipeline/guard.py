@@ -2,6 +2,9 @@
 
 A hang costs the wall-clock limit, a crash or a file that eats memory costs one call; the caller gets a VideoError and
 the next call gets a fresh process. Run as a module, this file is that process.
+
+The process is not believed: a decoder that a file has taken over may answer anything. Arguments go to it pickled, but
+what comes back are plain bytes, a kind, a length and that many bytes, which the caller's `read` checks and takes apart.
 """
 
 from __future__ import annotations
@@ -9,67 +12,96 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import importlib
+import json
 import math
 import os
+import pickle
 import resource
 import signal
 import socket
 import subprocess
 import sys
-from multiprocessing.connection import Connection
+import time
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from pipeline.errors import VideoError
 
+Result = TypeVar("Result")
+
 GRACE_SECONDS = 5  # after the limit an orphan, whose parent is gone, ends by its own alarm
+PREPARE_SECONDS = 600  # for imports and compilation, before a video's time begins
+MAX_MESSAGE_CHARACTERS = 1000
+_MAX_FAULT_BYTES = 1 << 16
+_READY, _RESULT, _FAULT = b"P", b"R", b"F"
+_LENGTH_BYTES = 8
+_CHUNK_BYTES = 1 << 20
+
+
+class _WrongAnswerError(Exception):
+    """The process answered something that its code does not answer."""
 
 
 class GuardedProcess:
-    """Runs `module:function` in a child process, one call at a time; the child is started on the first call."""
+    """Runs `module:function` in a child process, one call at a time; the child is started on the first call.
 
-    def __init__(self, function: str, *, memory_bytes: int) -> None:
+    `function(argument)` returns the buffers of its answer. `prepare`, another `module:function`, is called with the
+    same argument before the clock starts: it imports and compiles what the call needs.
+    """
+
+    def __init__(self, function: str, *, memory_bytes: int, prepare: str | None = None) -> None:
         self._function = function
+        self._prepare = prepare
         self._memory_bytes = memory_bytes
         self._child: subprocess.Popen | None = None
-        self._connection: Connection | None = None
+        self._socket: socket.socket | None = None
 
-    def call(self, argument: object, *, timeout_seconds: float) -> object:
-        """Return `function(argument)`; what it raises is raised here.
+    def call(self, argument: object, *, timeout_seconds: float, read: Callable[[memoryview], Result]) -> Result:
+        """Return `read(answer)`; a VideoError that the function raises is raised here.
 
-        Raises VideoError with reason `timeout` when it does not end in time, `crashed` when its process dies.
+        `read` raises ValueError for an answer that cannot be right. Raises VideoError with reason `timeout` when there
+        is no whole answer in time, `crashed` when the process dies or its answer is not to be believed.
         """
         if self._child is None:
             self._start()
         try:
-            self._connection.send((argument, timeout_seconds))
-            if not self._connection.poll(timeout_seconds):
-                self.stop()
-                raise VideoError("timeout", f"was not done within {timeout_seconds:g} s and was stopped.")
-            succeeded, result = self._connection.recv()
+            self._send((argument, timeout_seconds))
+            kind, content = self._receive(time.monotonic() + PREPARE_SECONDS)
+            if kind == _READY and not content:
+                kind, content = self._receive(time.monotonic() + timeout_seconds)
+            if kind == _FAULT:
+                raise _fault(content)
+            if kind != _RESULT:
+                raise _WrongAnswerError(f"an answer of kind {kind!r}")
+            return read(memoryview(content))
+        except TimeoutError as error:
+            self.stop()
+            raise VideoError("timeout", f"the video was not done within {timeout_seconds:g} s and was stopped.") from error
         except (EOFError, ConnectionError) as error:
             status = self.stop()
             raise VideoError("crashed", f"the decoding process died ({_death(status)}).") from error
-        if not succeeded:
-            raise result
-        return result
+        except (_WrongAnswerError, ValueError) as error:
+            self.stop()
+            raise VideoError("crashed", f"the decoding process gave a wrong answer ({error}).") from error
 
     def stop(self) -> int | None:
         """End the child, if there is one, and return its exit status."""
         if self._child is None:
             return None
         with contextlib.suppress(OSError):
-            self._connection.close()
+            self._socket.close()
         try:
             status = self._child.wait(0.2)
         except subprocess.TimeoutExpired:
             self._child.kill()
             status = self._child.wait()
-        self._child = self._connection = None
+        self._child = self._socket = None
         return status
 
     def _start(self) -> None:
-        ours, theirs = socket.socketpair()
+        self._socket, theirs = socket.socketpair()
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-        command = [sys.executable, "-m", "pipeline.guard", str(theirs.fileno()), self._function]
+        command = [sys.executable, "-m", "pipeline.guard", str(theirs.fileno()), self._function, self._prepare or ""]
         self._child = subprocess.Popen(
             [*command, str(self._memory_bytes)],
             pass_fds=[theirs.fileno()],
@@ -79,7 +111,29 @@ class GuardedProcess:
             stderr=subprocess.DEVNULL,
         )
         theirs.close()
-        self._connection = Connection(ours.detach())
+
+    def _send(self, argument: object) -> None:
+        self._socket.settimeout(PREPARE_SECONDS)
+        content = pickle.dumps(argument)
+        self._socket.sendall(len(content).to_bytes(_LENGTH_BYTES, "big") + content)
+
+    def _receive(self, deadline: float) -> tuple[bytes, bytearray]:
+        """Return the kind and content of the next message; raise TimeoutError when it is not whole by `deadline`."""
+        head = self._exactly(1 + _LENGTH_BYTES, deadline)
+        kind, length = bytes(head[:1]), int.from_bytes(head[1:], "big")
+        if length > (self._memory_bytes if kind == _RESULT else _MAX_FAULT_BYTES):
+            raise _WrongAnswerError(f"{length:,} bytes are announced")
+        return kind, self._exactly(length, deadline)
+
+    def _exactly(self, num_bytes: int, deadline: float) -> bytearray:
+        content = bytearray()
+        while len(content) < num_bytes:
+            self._socket.settimeout(max(deadline - time.monotonic(), 1e-6))
+            chunk = self._socket.recv(min(num_bytes - len(content), _CHUNK_BYTES))
+            if not chunk:
+                raise EOFError
+            content += chunk
+        return content
 
 
 def _death(status: int | None) -> str:
@@ -88,36 +142,73 @@ def _death(status: int | None) -> str:
     return f"exit status {status}"
 
 
-def _serve(descriptor: int, function: str, memory_bytes: int) -> None:
+def _fault(content: bytearray) -> VideoError:
+    """Return the error that the child reports; raise ValueError unless it is one of the known kind."""
+    return checked_problem(json.loads(content.decode("utf-8")))
+
+
+def checked_problem(problem: object) -> VideoError:
+    """Return the VideoError of [reason, message] as another process tells it; raise ValueError for anything else."""
+    if not isinstance(problem, list) or len(problem) != 2 or problem[0] not in VideoError.REASONS:
+        raise ValueError("an unknown kind of fault")
+    return VideoError(problem[0], checked_text(problem[1]))
+
+
+def checked_text(text: object) -> str:
+    """Return a short printable text as another process tells it; raise ValueError for anything else."""
+    if not isinstance(text, str) or len(text) > MAX_MESSAGE_CHARACTERS or not text.isprintable():
+        raise ValueError("a message that is no short printable text")
+    return text
+
+
+def plain_problem(error: VideoError) -> list[str]:
+    """Return [reason, sentence] for `checked_problem` on the other side; a long sentence is cut."""
+    text = error.sentence
+    shown = "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)
+    return [error.reason, shown if len(shown) <= MAX_MESSAGE_CHARACTERS else shown[: MAX_MESSAGE_CHARACTERS - 1] + "…"]
+
+
+def _serve(descriptor: int, function: str, prepare: str, memory_bytes: int) -> None:
     """Answer calls until the parent closes the connection."""
     _die_with_parent()
     resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
+    work = _named(function)
+    connection = socket.socket(fileno=descriptor)
+    with connection, connection.makefile("rb") as requests:
+        while length := requests.read(_LENGTH_BYTES):
+            argument, timeout_seconds = pickle.loads(requests.read(int.from_bytes(length, "big")))
+            kind, buffers = _answer(_named(prepare), argument) if prepare else (_RESULT, ())
+            if kind != _FAULT:
+                _reply(connection, _READY, ())
+                signal.alarm(math.ceil(timeout_seconds) + GRACE_SECONDS)
+                kind, buffers = _answer(work, argument)
+                signal.alarm(0)
+            _reply(connection, kind, buffers)
+
+
+def _named(function: str) -> Callable:
     module, name = function.split(":")
-    work = getattr(importlib.import_module(module), name)
-    connection = Connection(descriptor)
-    while True:
-        try:
-            argument, timeout_seconds = connection.recv()
-        except EOFError:
-            return
-        signal.alarm(math.ceil(timeout_seconds) + GRACE_SECONDS)
-        answer = _answer(work, argument)
-        signal.alarm(0)
-        connection.send(answer)
+    return getattr(importlib.import_module(module), name)
 
 
-def _answer(work, argument: object) -> tuple[bool, object]:
-    """Return (True, result), or (False, the exception) for whatever a hostile file makes the function raise."""
+def _reply(connection: socket.socket, kind: bytes, buffers: Sequence[bytes]) -> None:
+    connection.sendall(kind + sum(len(one) for one in buffers).to_bytes(_LENGTH_BYTES, "big"))
+    for one in buffers:
+        connection.sendall(one)
+
+
+def _answer(work: Callable, argument: object) -> tuple[bytes, Sequence[bytes]]:
+    """Return the kind of answer and its buffers, for whatever a hostile file makes the function raise."""
     try:
-        return True, work(argument)
+        return _RESULT, work(argument) or ()
     except VideoError as error:
-        return False, error
+        problem = error
     except MemoryError:
-        return False, VideoError("too_large", "needs more memory than --memory-limit allows.")
+        problem = VideoError("too_large", "decoding needs more memory than --memory-limit allows.")
     except Exception as error:  # noqa: BLE001 - the one place where an unforeseen fault becomes a ledger row
-        return False, VideoError(
-            "crashed", f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-        )
+        words = str(error).splitlines()
+        problem = VideoError("crashed", ": ".join([f"decoding failed with {type(error).__name__}", *words[:1]]))
+    return _FAULT, [json.dumps(plain_problem(problem)).encode()]
 
 
 def _die_with_parent() -> None:
@@ -128,4 +219,4 @@ def _die_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    _serve(int(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
+    _serve(int(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4]))

@@ -16,6 +16,7 @@ from pipeline.errors import InputError, ShardError
 from pipeline.files import check_output_file, read_bytes, shown_path, write_bytes
 
 CODECS = ("jpeg", "png", "raw")
+_PNG_HEAD = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR"
 
 
 def encode_image(image: np.ndarray, *, codec: str, quality: int = 95) -> bytes:
@@ -43,6 +44,21 @@ def decode_image(data: bytes, *, codec: str, height: int, width: int, channels: 
         found = "nothing" if image is None else f"{image.shape[0]} x {image.shape[1]}"
         raise ShardError(f"an image of {len(data)} bytes decodes to {found}; expected {height} x {width}.")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if channels == 3 else image
+
+
+def encoded_size(data: bytes, *, codec: str) -> tuple[int, int, int] | None:
+    """Return (height, width, channels) as the head of a JPEG or PNG announces them; None where it is neither."""
+    if codec == "png":
+        channels = {0: 1, 2: 3}.get(data[25]) if len(data) > 33 and data.startswith(_PNG_HEAD) else None
+        return channels and (int.from_bytes(data[20:24], "big"), int.from_bytes(data[16:20], "big"), channels)
+    position = 2 if data.startswith(b"\xff\xd8") else len(data)
+    while position + 10 <= len(data) and data[position] == 0xFF:
+        marker, length = data[position + 1], int.from_bytes(data[position + 2 : position + 4], "big")
+        if 0xC0 <= marker <= 0xC2:  # start of a frame: baseline, extended or progressive
+            height, width = data[position + 5 : position + 7], data[position + 7 : position + 9]
+            return int.from_bytes(height, "big"), int.from_bytes(width, "big"), data[position + 9]
+        position += 2 + length
+    return None
 
 
 def _imdecode(data: bytes, channels: int) -> np.ndarray | None:

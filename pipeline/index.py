@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -10,11 +12,13 @@ from pathlib import Path
 from pipeline.datasets import read_videos
 from pipeline.datasets.listing import Listing
 from pipeline.errors import InputError, VideoError
-from pipeline.guard import GuardedProcess
+from pipeline.guard import GuardedProcess, checked_text
+from pipeline.limits import MAX_SIDE
 from pipeline.manifest import Manifest, VideoRecord, fingerprint_file
 from pipeline.parameters import Limits
 
 PROBE_SECONDS = 30.0
+MAX_PROBE_BYTES = 1 << 16
 THREADS = 8  # fingerprinting waits for the disk or the network, not for the processor
 
 
@@ -78,7 +82,7 @@ def _fingerprint(record: VideoRecord, root: Path) -> VideoRecord:
 
 
 def _probed(records: list[VideoRecord], root: Path, on_video: Callable[[int], None] | None) -> Iterator[VideoRecord]:
-    guarded = GuardedProcess("pipeline.video:probe", memory_bytes=Limits().memory_bytes)
+    guarded = GuardedProcess("pipeline.video.probe:packed_probe", memory_bytes=Limits().memory_bytes)
     try:
         for record in records:
             yield record if record.problem else _probe(record, root, guarded)
@@ -90,14 +94,21 @@ def _probed(records: list[VideoRecord], root: Path, on_video: Callable[[int], No
 
 def _probe(record: VideoRecord, root: Path, guarded: GuardedProcess) -> VideoRecord:
     try:
-        info = guarded.call(str(root / record.path), timeout_seconds=PROBE_SECONDS)
+        path = str(root / record.path)
+        return replace(record, **guarded.call(path, timeout_seconds=PROBE_SECONDS, read=_read_probe))
     except VideoError as error:
         return replace(record, problem=error.reason)
-    return replace(
-        record,
-        codec=info.codec,
-        width=info.width,
-        height=info.height,
-        fps=info.fps,
-        duration_seconds=info.duration_seconds,
-    )
+
+
+def _read_probe(content: memoryview) -> dict[str, object]:
+    """Return what `packed_probe` found; raise ValueError for an answer that cannot be right."""
+    found = json.loads(bytes(content[:MAX_PROBE_BYTES]))
+    kinds = {"codec": str, "width": int, "height": int, "fps": float, "duration_seconds": float}
+    if not isinstance(found, dict) or found.keys() != kinds.keys():
+        raise ValueError("other facts than asked for")
+    if any(type(found[name]) is not kind for name, kind in kinds.items()):
+        raise ValueError("facts of another kind")
+    numbers = [found[name] for name in kinds if name != "codec"]
+    if not all(math.isfinite(number) and number >= 0 for number in numbers) or max(numbers[:2]) > MAX_SIDE:
+        raise ValueError("facts out of range")
+    return found | {"codec": checked_text(found["codec"])}

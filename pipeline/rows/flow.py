@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 import numpy as np
 
@@ -41,6 +42,13 @@ def extract_flow(job: VideoJob, *, decoding: str) -> Extraction:
         statistics=_mean_statistics(statistics),
     )
     return frames.extraction(rows, num_expected=max(frames.num_expected(count + 1) - 1, 0))
+
+
+@lru_cache(maxsize=1)
+def warm_up(method: str) -> None:
+    """Compile what `method` runs on, by one pair of small images."""
+    images = np.random.default_rng(0).integers(0, 256, (2, 32, 32), np.uint8)
+    list(build_solver(method, device="auto", options={}).stream(iter(images)))
 
 
 def _grey_frames(frames: GoodFrames, shown: list[tuple[int, float]]) -> Iterator[np.ndarray]:

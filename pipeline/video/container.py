@@ -13,6 +13,8 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from pipeline.errors import VideoError
+from pipeline.files import check_video_file
+from pipeline.video.formats import OPEN_OPTIONS, is_unlisted, undecodable_kind
 from pipeline.video.structure import is_cut_iso
 
 DEFAULT_MAX_PIXELS = 1 << 26  # 67 million: twice an 8K picture
@@ -25,16 +27,16 @@ def open_video(
 ) -> Iterator[tuple[InputContainer, VideoStream]]:
     """The opened container and the video stream that players take, decoding in one thread.
 
-    Cover pictures of sound files do not count. Raises VideoError: `missing`, `unreadable`, `truncated` (an MP4 cut
-    off before its index), `no_video_stream`, `too_large` (the decoder itself refuses pictures that grow later on).
-    FFmpeg's errors inside the block become `corrupt`, or `too_large` where memory gave out.
+    Cover pictures of sound files do not count. Raises VideoError: `missing`, `unreadable`, `unsupported` (see
+    `formats`), `truncated` (an MP4 cut off before its index), `no_video_stream`, `too_large` (the decoder itself
+    refuses pictures that grow later on). FFmpeg's errors inside the block become `corrupt`, or `too_large` where
+    memory gave out.
     """
     path = Path(path)
-    if not path.is_file():
-        raise VideoError("missing", f"{path} is not a file", path=path)
+    check_video_file(path)
     try:
         # "file:" keeps names with ':' or '%' or a leading '-' from being taken for protocols or patterns
-        container = av.open(f"file:{path}", metadata_errors="replace")
+        container = av.open(f"file:{path}", metadata_errors="replace", container_options=OPEN_OPTIONS)
     except (av.FFmpegError, ValueError, OSError) as error:
         raise _opening_error(path, error) from error
     with container:
@@ -78,6 +80,8 @@ def format_names(container: InputContainer) -> set[str]:
 
 def nothing_decodes(path: object, *, failed: bool, cut_off: bool) -> VideoError:
     """The error for a video stream that opens and gives not one picture; `failed`: there were packets to decode."""
+    if failed and (kind := undecodable_kind(path)):
+        return VideoError("unsupported", f"{path} is {kind}, which FFmpeg does not decode", path=path)
     if failed:
         return VideoError("corrupt", f"{path}: not one picture decodes", path=path)
     if cut_off:
@@ -90,11 +94,14 @@ def _best_stream(container: InputContainer, path: Path) -> VideoStream:
     if stream is None or Disposition.attached_pic in stream.disposition:
         raise VideoError("no_video_stream", f"{path} has no video stream", path=path)
     if stream.codec_context is None:
-        raise VideoError("unreadable", f"{path}: no decoder for its video codec", path=path)
+        raise VideoError("unsupported", f"{path}: there is no decoder for its video codec here", path=path)
     return stream
 
 
 def _opening_error(path: Path, error: Exception) -> VideoError:
     if is_cut_iso(path):
         return VideoError("truncated", f"{path} breaks off before the index that an MP4 needs", path=path)
-    return VideoError("unreadable", f"{path} cannot be opened as a video ({error})", path=path)
+    if is_unlisted(error):
+        return VideoError("unsupported", f"{path} is a playlist or of another kind that is not read here", path=path)
+    words = getattr(error, "strerror", None) or str(error)
+    return VideoError("unreadable", f"{path} cannot be opened as a video ({words.lower()})", path=path)

@@ -16,6 +16,7 @@ import numpy as np
 from av.container import InputContainer
 
 from pipeline.errors import VideoError
+from pipeline.limits import MAX_FRAMES
 from pipeline.sampling import FLOAT_NOISE_SECONDS, frames_at, grid_count, grid_times, grid_tolerance
 from pipeline.video.container import DEFAULT_MAX_PIXELS, check_pixels, open_video, read_packets
 from pipeline.video.convert import PIXEL_FORMATS, Converter, PixelFormat
@@ -24,7 +25,6 @@ from pipeline.video.geometry import shown_geometry
 from pipeline.video.joined import part_left_out
 from pipeline.video.timeline import PacketRows, Timeline, packet_timeline, read_rows
 
-MAX_FRAMES = 10_000_000  # asked of one video; a hostile header can announce centuries
 _SAMPLED_ROWS = 16  # every so many rows of a picture tell it from others
 
 Decoding = Literal["sparse", "full"]  # only what the frames depend on, or every packet of the stream

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass
 from itertools import chain
@@ -71,6 +72,13 @@ def probe(path: str | os.PathLike, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> V
             num_frames=num_frames,
             tick_seconds=float(stream.time_base),
         )
+
+
+def packed_probe(path: str) -> list[bytes]:
+    """What `probe` says for a manifest, as JSON: codec, width, height, fps, duration_seconds."""
+    info = probe(path)
+    names = ("codec", "width", "height", "fps", "duration_seconds")
+    return [json.dumps({name: getattr(info, name) for name in names}).encode()]
 
 
 def _extent(
