@@ -128,7 +128,10 @@ class GuardedProcess:
     def _exactly(self, num_bytes: int, deadline: float) -> bytearray:
         content = bytearray()
         while len(content) < num_bytes:
-            self._socket.settimeout(max(deadline - time.monotonic(), 1e-6))
+            left_seconds = deadline - time.monotonic()
+            if left_seconds <= 0:
+                raise TimeoutError
+            self._socket.settimeout(left_seconds)
             chunk = self._socket.recv(min(num_bytes - len(content), _CHUNK_BYTES))
             if not chunk:
                 raise EOFError
