@@ -10,18 +10,37 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from pipeline.flow.color import color_disc
+
 CAPTION_HEIGHT = 34
 MARGIN = 8
 FRAME = 4
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 INK, PALE, PAPER = (30, 34, 40), (110, 118, 128), (255, 255, 255)
+MAX_ASPECT = 3  # of a thumbnail, width to height
+MAX_CAPTION_WIDTH = 1200
+KEY_SIDE = 72
 Colour = tuple[int, int, int]
 
 
 def labelled_thumbnail(image: np.ndarray, height: int, text: str) -> np.ndarray:
-    """Return `image` at the given height with `text` in a corner and a margin around."""
+    """Return `image` at the given height with `text` in a corner, a thin line and a margin around."""
+    written = _write_on(resize_to_height(image, height), text)
+    cv2.rectangle(written, (0, 0), (written.shape[1] - 1, written.shape[0] - 1), PALE, 1)  # white flow on white paper
+    return _with_margin(written)
+
+
+def resize_to_height(image: np.ndarray, height: int) -> np.ndarray:
+    """Return an image or a flow field (H, W, C) at the given height; very wide ones lie on paper or on still ground."""
     width = max(1, round(image.shape[1] * height / image.shape[0]))
-    return _with_margin(_write_on(_resize(image, height, width), text))
+    if width <= MAX_ASPECT * height:
+        return image if image.shape[0] == height else _resize(image, height, width)
+    width = MAX_ASPECT * height
+    inner = _resize(image, max(1, round(image.shape[0] * width / image.shape[1])), width)
+    above = (height - inner.shape[0]) // 2
+    ground = PAPER if inner.dtype == np.uint8 else 0
+    below = height - inner.shape[0] - above
+    return cv2.copyMakeBorder(inner, above, below, 0, 0, cv2.BORDER_CONSTANT, value=ground)
 
 
 def framed_thumbnail(image: np.ndarray, side: int, text: str, colour: Colour) -> np.ndarray:
@@ -37,8 +56,13 @@ def framed_thumbnail(image: np.ndarray, side: int, text: str, colour: Colour) ->
 
 
 def stack_bands(bands: Sequence[tuple[np.ndarray, str]], *, min_width: int = 0) -> np.ndarray:
-    """Return the bands of pictures one under the other, each below its caption, as wide as the widest of all."""
-    width = max(min_width, *(max(band.shape[1], MARGIN + _text_width(text)) for band, text in bands)) + MARGIN
+    """Return the bands of pictures one under the other, each below its caption, as wide as the widest of all.
+
+    Captions widen the sheet up to `MAX_CAPTION_WIDTH`; a longer one loses its middle.
+    """
+    texts = [caption_width(plain_text(text)) for _, text in bands]
+    widths = [max(band.shape[1], min(text, MAX_CAPTION_WIDTH)) for (band, _), text in zip(bands, texts, strict=True)]
+    width = max(min_width, *widths) + MARGIN
     footer = np.full((MARGIN, width, 3), PAPER, np.uint8)
     return np.concatenate([*(_under_caption(band, text, width) for band, text in bands), footer])
 
@@ -46,14 +70,47 @@ def stack_bands(bands: Sequence[tuple[np.ndarray, str]], *, min_width: int = 0) 
 def _under_caption(band: np.ndarray, text: str, width: int) -> np.ndarray:
     """Return the band, widened to `width`, under a line and its caption."""
     strip = np.full((CAPTION_HEIGHT, width, 3), PAPER, np.uint8)
-    cv2.putText(strip, text, (MARGIN, 23), FONT, 0.5, INK, 1, cv2.LINE_AA)
+    cv2.putText(strip, elided(plain_text(text), width - 2 * MARGIN), (MARGIN, 23), FONT, 0.5, INK, 1, cv2.LINE_AA)
     cv2.line(strip, (MARGIN, 2), (width - MARGIN, 2), PALE, 1)
     return np.concatenate([strip, pad_right(band, width)])
 
 
-def _text_width(text: str) -> int:
+def caption_width(text: str) -> int:
+    """Return the width in pixels that a caption takes with the margin at its left."""
     (width, _), _ = cv2.getTextSize(text, FONT, 0.5, 1)
-    return width
+    return MARGIN + width
+
+
+def plain_text(text: str) -> str:
+    """Return text as the sheet's font can draw it: line breaks and the like escaped, `?` for letters it lacks."""
+    shown = "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
+    return shown.encode("ascii", "replace").decode("ascii")
+
+
+def elided(text: str, width: int) -> str:
+    """Return a caption that fits into `width` pixels: itself, or its beginning and end with dots between."""
+    kept = len(text)
+    shown = text
+    while caption_width(shown) - MARGIN > width and kept > 2:
+        kept -= 1 + kept // 50
+        shown = f"{text[: (kept + 1) // 2]} ... {text[len(text) - kept // 2 :]}"
+    return shown
+
+
+def flow_key(scale: float, width: int) -> np.ndarray:
+    """Return the key to a sheet's flow, `width` wide: the colour wheel, and what its rim stands for."""
+    disc = color_disc(KEY_SIDE)
+    lines = (
+        "Colour is the direction of motion, as from the middle of the wheel: red to the right.",
+        f"Full colour: {scale:.3g} pixels or more from one picture to the next. White: still.",
+    )
+    strip = np.full((KEY_SIDE + MARGIN, max(width, KEY_SIDE + 2 * MARGIN), 3), PAPER, np.uint8)
+    strip[:KEY_SIDE, MARGIN : MARGIN + KEY_SIDE] = disc
+    left = KEY_SIDE + 3 * MARGIN
+    for number, line in enumerate(lines):
+        shown = elided(line, strip.shape[1] - left)
+        cv2.putText(strip, shown, (left, KEY_SIDE // 2 - 6 + 22 * number), FONT, 0.45, INK, 1, cv2.LINE_AA)
+    return strip
 
 
 def pad_right(image: np.ndarray, width: int) -> np.ndarray:
@@ -67,11 +124,13 @@ def _resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def _write_on(picture: np.ndarray, text: str) -> np.ndarray:
-    """Return a copy with `text` at its lower left, white with a black rim."""
+    """Return a copy with `text` at its lower left, white on a dark plate, which reads on any picture."""
     written = picture.copy()
-    for colour, thickness in (((0, 0, 0), 3), ((255, 255, 255), 1)):
-        place = (6, picture.shape[0] - 8)
-        cv2.putText(written, text, place, FONT, 0.4, colour, thickness, cv2.LINE_AA)
+    if text:
+        (width, height), below = cv2.getTextSize(text, FONT, 0.4, 1)
+        bottom = picture.shape[0] - 4
+        cv2.rectangle(written, (3, bottom - height - below - 3), (9 + width, bottom), INK, cv2.FILLED)
+        cv2.putText(written, text, (6, bottom - below), FONT, 0.4, PAPER, 1, cv2.LINE_AA)
     return written
 
 

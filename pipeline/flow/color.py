@@ -45,6 +45,15 @@ def flow_to_color(flow: np.ndarray, *, max_magnitude: float | None = None) -> np
     return np.rint(255.0 * colors * known[..., None]).astype(np.uint8)
 
 
+def color_disc(side: int) -> np.ndarray:
+    """Draw the key to `flow_to_color`: a disc, uint8 (side, side, 3) RGB on white, whose rim is full colour."""
+    place = (np.arange(side, dtype=np.float32) + 0.5) * (2.0 / side) - 1.0
+    x, y = np.meshgrid(place, place)
+    disc = flow_to_color(np.stack([x, y], axis=-1), max_magnitude=1.0)
+    disc[np.hypot(x, y) > 1.0] = 255
+    return disc
+
+
 def _hue(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Return the wheel's colour (H, W, 3) in each direction; motion to the right is red."""
     wheel = color_wheel()
