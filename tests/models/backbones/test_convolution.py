@@ -16,7 +16,7 @@ from models.backbones.convolution import Convolution2d
 
 PROJECT = Path(__file__).resolve().parents[3]
 AVX2 = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
-CHECKED = {"MALLOC_CHECK_": "3", "MALLOC_PERTURB_": "165", "PYTHONFAULTHANDLER": "1"}
+CHECKED = {"MALLOC_CHECK_": "3", "MALLOC_PERTURB_": "165", "PYTHONFAULTHANDLER": "1", "OMP_WAIT_POLICY": "passive"}
 
 # a narrow network takes a few steps: shortcuts of 2, 4, 8 channels (and 12, 24, ...) on maps from 56x56 to 4x4
 TRAIN = """
