@@ -97,23 +97,26 @@ def iter_shard(job: ShardJob) -> Iterator[str | ShardResult]:
     versions = _versions(job)
     ledger, num_reused = [], 0
     with contextlib.closing(_EarlierRows(job)) as earlier, job.storage.publish(job.plan.name) as scratch:
-        writer = shard_writer(scratch, modality=job.plan.modality, extension=job.plan.extension)
+        writing = partial(job.storage.faults, job.plan.name)  # anything else that fails is no fault of the output
+        with writing():
+            writer = shard_writer(scratch, modality=job.plan.modality, extension=job.plan.extension)
         try:
             for record in job.plan.records:
                 taken = earlier.take(record)
                 num_reused += taken is not None
                 row, rows = taken or _make_rows(job, record)
                 if rows is not None:
-                    writer.add(rows, video_id=record.video_id, split=record.split, labels=record.labels)
+                    with writing():
+                        writer.add(rows, video_id=record.video_id, split=record.split, labels=record.labels)
                 ledger.append(row)
                 yield row.status
         except BaseException:
             writer.abort()
             raise
-        writer.close(
-            shard_about(job, _versions_in(ledger, earlier.versions | {versions.digest: versions.as_dict()})), ledger
-        )
-        _check_written(scratch, job, ledger)
+        known = earlier.versions | {versions.digest: versions.as_dict()}
+        with writing():
+            writer.close(shard_about(job, _versions_in(ledger, known)), ledger)
+            _check_written(scratch, job, ledger)
     yield ShardResult(job.plan.name, tuple(ledger), num_reused)
 
 

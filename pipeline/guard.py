@@ -62,8 +62,12 @@ class GuardedProcess:
         `read` raises ValueError for an answer that cannot be right. Raises VideoError with reason `timeout` when there
         is no whole answer in time, `crashed` when the process dies or its answer is not to be believed.
         """
-        if self._child is None:
-            self._start()
+        try:
+            if self._child is None:
+                self._start()
+        except OSError as error:
+            words = f"the decoding process cannot be started ({os.strerror(error.errno).lower()})."
+            raise VideoError("crashed", words) from error
         try:
             self._send((argument, timeout_seconds))
             kind, content = self._receive(time.monotonic() + PREPARE_SECONDS)
@@ -76,7 +80,9 @@ class GuardedProcess:
             return read(memoryview(content))
         except TimeoutError as error:
             self.stop()
-            raise VideoError("timeout", f"the video was not done within {timeout_seconds:g} s and was stopped.") from error
+            raise VideoError(
+                "timeout", f"the video was not done within {timeout_seconds:g} s and was stopped."
+            ) from error
         except (EOFError, ConnectionError) as error:
             status = self.stop()
             raise VideoError("crashed", f"the decoding process died ({_death(status)}).") from error

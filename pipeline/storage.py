@@ -93,7 +93,7 @@ class Storage:
 
     def write_bytes(self, name: str, data: bytes) -> None:
         """Publish `data` as `name`."""
-        with self.publish(name) as scratch:
+        with self.publish(name) as scratch, self.faults(name):
             scratch.write_bytes(data)
 
     def delete(self, name: str) -> None:
@@ -115,17 +115,21 @@ class Storage:
 
     @contextmanager
     def publish(self, name: str) -> Iterator[Path]:
-        """Give a local scratch path to write to; on leaving without an error it becomes `name` in one step."""
+        """Give a local scratch path to write to; on leaving without an error it becomes `name` in one step.
+
+        What goes wrong in the body passes as it is: only what it does inside `faults` is a fault of the output.
+        """
         with self.faults(name):
             folder = self.local_root if self.is_local else Path(tempfile.mkdtemp(prefix="tdn-data-"))
-            scratch = folder / f".{name}.{os.getpid()}.tmp"
-            try:
-                yield scratch
+        scratch = folder / f".{name}.{os.getpid()}.tmp"
+        try:
+            yield scratch
+            with self.faults(name):
                 self._move(scratch, name)
-            finally:
-                scratch.unlink(missing_ok=True)
-                if not self.is_local:
-                    shutil.rmtree(folder, ignore_errors=True)
+        finally:
+            scratch.unlink(missing_ok=True)
+            if not self.is_local:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _move(self, scratch: Path, name: str) -> None:
         if self.is_local:
@@ -141,7 +145,7 @@ class Storage:
             yield
         except (OSError, pa.ArrowException) as error:
             raise StorageError(
-                f"{self.shown}: {name}: {_reason(error)}; what is written stays. Mend it and run the command again.",
+                f"{self.shown}: {name}: {_reason(error)}; what is written stays. Fix it and run the command again.",
                 path=self.shown,
                 key=name,
             ) from error

@@ -98,7 +98,8 @@ def _said_by_folder(storage: Storage) -> tuple[Labelling, dict[str, tuple[str | 
 
 def _upgrade(storage: Storage, name: str, labelling: Labelling, splits: Mapping[str, tuple[str | None, ...]]) -> None:
     """Write one shard of an older schema again as one of this schema, its rows and versions as they are."""
-    with contextlib.closing(open_shard(storage, name)) as shard, storage.publish(name) as scratch:
+    opened = contextlib.closing(open_shard(storage, name))
+    with opened as shard, storage.publish(name) as scratch, storage.faults(name):
         modality, _, _, extension = parse_shard_name(name)
         writer = shard_writer(scratch, modality=modality, extension=extension)
         try:

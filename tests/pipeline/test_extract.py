@@ -1,12 +1,16 @@
 """One shard's work without Ray: fates, take-over of earlier rows, bytes."""
 
+import errno
+import os
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from pipeline.errors import VideoError
 from pipeline.extract import ShardJob, VideoJob, extract_shard, extract_video
+from pipeline.files import check_video_file
 from pipeline.flow import dequantize
 from pipeline.images import decode_image
 from pipeline.index import index_dataset
@@ -116,3 +120,67 @@ def test_frames_from_max_seconds_on_are_left_out(clip_folder):
     for grid, expected in (({}, 10), ({"fps": 5}, 5), ({"every_seconds": 0.3}, 4)):
         rows = extract_video(VideoJob(path, "rgb", FrameParameters(**grid, max_seconds=1.0), MAX_PIXELS)).rows
         assert len(rows) == expected
+
+
+def test_a_bad_row_costs_one_ledger_row_in_plain_words(clip_folder, tmp_path):
+    root = tmp_path / "root"
+    shutil.copytree(clip_folder, root)
+    os.mkfifo(root / "videos/fifo.mp4")
+    (root / "videos/list.m3u8").write_text("#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\nclip 03.mp4\n")
+    jobs = jobs_for(root, tmp_path / "out")
+    job = next(job for job in jobs if "videos/garbage.mp4" in {record.path for record in job.plan.records})
+    num_good = sum(record.fingerprint is not None for record in job.plan.records) - 1  # garbage has one too
+    names = ["videos/fifo.mp4", "videos/list.m3u8", "videos/" + "n" * 300 + ".mp4", "videos/clip 03.mp4/x.mp4"]
+    records = [replace(job.plan.records[0], video_id=name, path=name, fingerprint=None) for name in names]
+    job = replace(job, plan=replace(job.plan, records=(*records, *job.plan.records)))
+    rows = {row.path: row for row in extract_shard(job).ledger}
+    assert {name: (rows[name].reason, rows[name].message) for name in names} == {
+        "videos/fifo.mp4": ("unreadable", "the file is a FIFO; the video must be a regular file."),
+        "videos/list.m3u8": ("unsupported", "the file is a playlist or of another kind that is not read here"),
+        names[2]: ("missing", "the video has a name that is too long for any file."),
+        names[3]: ("missing", "the video does not exist: a part of its path is no folder."),
+    }
+    assert rows["videos/garbage.mp4"].message.startswith("the file cannot be opened as a video (invalid data")
+    assert sum(row.status == "ok" for row in rows.values()) == num_good
+    assert not any(str(root) in (row.message or "") for row in rows.values())
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_what_may_not_be_read_says_permission_denied(clip_folder_copy, tmp_path):
+    (clip_folder_copy / "videos").chmod(0)
+    try:
+        messages = {row.message for job in jobs_for(clip_folder_copy, tmp_path) for row in extract_shard(job).ledger}
+    finally:
+        (clip_folder_copy / "videos").chmod(0o755)
+    assert messages == {"the video may not be read (permission denied)."}
+
+
+def test_a_refusal_to_open_is_told_in_words(clip_folder, tmp_path, monkeypatch):
+    def refuse(path, *arguments, **options):
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(VideoError) as caught:
+        check_video_file(clip_folder / "videos/clip 03.mp4")
+    assert (caught.value.reason, caught.value.sentence) == (
+        "unreadable",
+        "the video may not be read (permission denied).",
+    )
+
+
+def test_the_quality_of_a_jpeg_is_the_one_asked_for(clip_folder):
+    path = str(clip_folder / "videos/clip 03.mp4")
+    for modality, make in (("rgb", FrameParameters), ("flow", FlowParameters)):
+        sizes = {}
+        for quality in (10, 95):
+            rows = extract_video(VideoJob(path, modality, make(codec="jpeg", quality=quality), MAX_PIXELS)).rows
+            sizes[quality] = rows.num_bytes()
+            first = next(iter(rows.payloads.values()))[0]
+            assert _luminance_table(first)[0] == {10: 80, 95: 2}[quality]  # 16 of the standard's table, scaled
+        assert sizes[10] < sizes[95]
+
+
+def _luminance_table(jpeg: bytes) -> bytes:
+    """The 64 divisors of a JPEG's first quantisation table."""
+    start = jpeg.index(b"\xff\xdb") + 5
+    return jpeg[start : start + 64]

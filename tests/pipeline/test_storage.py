@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 
-from pipeline.errors import InputError
+from pipeline.errors import InputError, StorageError
 from pipeline.storage import Storage
 
 
@@ -18,6 +18,19 @@ def test_a_published_file_is_whole_and_a_failed_one_leaves_nothing(tmp_path):
     assert storage.read_bytes("a") == b"first"
     assert os.listdir(tmp_path / "out") == ["a"]
     assert storage.sizes() == {"a": 5}
+
+
+def test_a_fault_of_the_body_is_no_fault_of_the_output(tmp_path):
+    storage = Storage(tmp_path / "out")
+    storage.create()
+    with pytest.raises(PermissionError), storage.publish("a"):
+        raise PermissionError(errno.EACCES, "a video may not be read")
+    with pytest.raises(StorageError, match="a: no space left on device"), storage.publish("a"), storage.faults("a"):
+        raise OSError(errno.ENOSPC, "full")
+    assert os.listdir(tmp_path / "out") == []
+    (tmp_path / "out").rmdir()
+    with pytest.raises(StorageError, match="no such file or directory"):
+        storage.write_bytes("a", b"x")
 
 
 def test_deleting_what_is_not_there_does_nothing(tmp_path):

@@ -344,3 +344,31 @@ def test_keeping_a_little_of_each_frame_does_not_keep_the_frames(make_clip):
     grown_bytes = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) << 10
     assert len(kept) == 600
     assert grown_bytes < 300 * 640 * 360 * 3 / 4
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "options"),
+    [
+        ("a.webm", "libvpx-vp9", {"lossless": "1"}),
+        ("a.mkv", "libx264", {"qp": "0"}),
+        ("a.mp4", "libsvtav1", {"crf": "1", "preset": "12"}),
+    ],
+)
+def test_full_range_pictures_keep_their_range(tmp_path, name, codec, options):
+    """Grey steps 0 to 255, in yuv420p with its range only marked: taken for limited they would be clipped."""
+    steps = np.repeat(np.arange(0, 256, 17, dtype=np.uint8), 8)  # 16 steps
+    path = tmp_path / name
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25, options=options)
+        stream.height, stream.width, stream.pix_fmt = 64, 128, "yuv420p"
+        stream.codec_context.color_range = 2
+        for number in range(3):
+            planes = np.vstack([np.tile(steps, (64, 1)), np.full((32, 128), 128, np.uint8)])
+            frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
+            frame.color_range, frame.pts = 2, number
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    for options in ({}, {"size": (32, 64)}, {"pixel_format": "gray"}, {"pixel_format": "gray", "size": (32, 64)}):
+        data = next(iter_frames(path, **options)).data
+        row = data[data.shape[0] // 2].reshape(16, -1)
+        np.testing.assert_allclose(np.median(row, axis=1), np.arange(0, 256, 17), atol=2)
