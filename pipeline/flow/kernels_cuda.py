@@ -21,10 +21,22 @@ _log = logging.getLogger(__name__)
 
 _BLOCK = 1024  # pixels a program holds at a time: two a thread, which still fit its registers
 _NUM_WARPS = 16  # of 32 threads
+MAX_BATCH_BYTES = 4 << 30  # of one batch: 256 pairs at 640 x 270, 5 at 3840 x 2160
+# float32 a pixel: working memory, image at all levels (1 / (1 - 0.8**2)), flow at two levels and in order for the copy;
+# on the host the flow twice, of which once pinned; the images as bytes on either side
+_BYTES_PER_PIXEL = 4 * (PLANES + 3 + 6) + 2 * 8 + 4
+
+
+def pairs_at_once(height: int, width: int, *, most: int) -> int:
+    """Return how many pairs one batch takes: no more than `most`, or than fit MAX_BATCH_BYTES, and at least one."""
+    return max(min(most, MAX_BATCH_BYTES // (_BYTES_PER_PIXEL * height * width)), 1)
 
 
 class TVL1CudaSolver:
-    """TV-L1 on a GPU, `batch_size` pairs at a time; where memory runs out the batch is halved, once and for all."""
+    """TV-L1 on a GPU, at most `batch_size` pairs at a time, fewer where they are large (`pairs_at_once`).
+
+    Where memory runs out all the same, the batch is halved, once and for all.
+    """
 
     def __init__(self, parameters: TVL1Parameters, *, batch_size: int, device: str = "cuda") -> None:
         self._parameters, self._batch_size = parameters, batch_size
@@ -39,12 +51,10 @@ class TVL1CudaSolver:
         return self._in_batches(prev, next, bound)
 
     def stream(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """Yield the flow (H, W, 2) between neighbouring frames, taking `batch_size` of them ahead."""
+        """Yield the flow (H, W, 2) between neighbouring frames, taking one batch of them ahead."""
         frames = iter(frames)
         chunk = list(islice(frames, 1))
-        while len(chunk) + len(more := list(islice(frames, self._batch_size))) > 1:
-            if not more:
-                return
+        while chunk and (more := list(islice(frames, self._pairs_at_once(chunk[0])))):
             chunk = np.stack([*chunk, *more])
             yield from self._in_batches(chunk[:-1], chunk[1:], None)
             chunk = [chunk[-1]]
@@ -54,7 +64,7 @@ class TVL1CudaSolver:
         result = np.empty((*prev.shape, 2), np.float32 if bound is None else np.uint8)
         start = 0
         while start < len(prev):
-            stop = min(start + self._batch_size, len(prev))
+            stop = min(start + self._pairs_at_once(prev[0]), len(prev))
             try:
                 self._batch(prev[start:stop], next[start:stop], bound, out=result[start:stop])
             except torch.OutOfMemoryError:
@@ -64,6 +74,9 @@ class TVL1CudaSolver:
                 continue
             start = stop
         return result
+
+    def _pairs_at_once(self, image: np.ndarray) -> int:
+        return pairs_at_once(*image.shape, most=self._batch_size)
 
     def _shrink(self, batch_size: int) -> None:
         torch.cuda.empty_cache()

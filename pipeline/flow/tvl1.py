@@ -24,8 +24,9 @@ def build_tvl1(
 ) -> FlowSolver:
     """Return the TV-L1 solver for `device`; `auto` is the GPU where torch sees one.
 
-    `num_threads`: pairs computed side by side on the CPU. `batch_size`: pairs at once on the GPU, where each pair has a
-    multiprocessor of its own: a few hundred fill it. `changes`: single parameters that differ from the preset's.
+    `num_threads`: pairs computed side by side on the CPU. `batch_size`: pairs at once on the GPU at most, where each
+    pair has a multiprocessor of its own: a few hundred fill it; large pairs are fewer, by their bytes. `changes`:
+    single parameters that differ from the preset's.
     Raises InputError where a GPU is asked for and there is none, or Numba is missing on a CPU.
     """
     parameters = tvl1_parameters(preset, **changes)

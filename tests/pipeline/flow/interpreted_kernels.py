@@ -125,3 +125,20 @@ def test_frames_go_over_once_only_where_the_second_of_a_pair_is_the_next_ones_fi
     ):
         expected = quick_solver(interpreted, batch_size=9).pairs(prev.copy(), next.copy())
         assert np.array_equal(quick_solver(interpreted, batch_size=9).pairs(prev, next), expected)
+
+
+def test_batches_are_sized_by_their_bytes(interpreted, monkeypatch):
+    assert interpreted.pairs_at_once(256, 340, most=256) == 256
+    assert interpreted.pairs_at_once(2160, 3840, most=256) == 5
+    assert interpreted.pairs_at_once(16384, 16384, most=256) == 1
+    frames = sequence(6, 8, 9)
+    expected = quick_solver(interpreted, batch_size=9).pairs(frames[:-1], frames[1:])
+    monkeypatch.setattr(interpreted, "MAX_BATCH_BYTES", 2 * 96 * 8 * 9 + 95)  # two pairs and nearly a pixel
+    solver, sizes = quick_solver(interpreted, batch_size=4), []
+    batch = solver._batch
+    monkeypatch.setattr(
+        solver, "_batch", lambda prev, *rest, out: (sizes.append(len(prev)), batch(prev, *rest, out=out))
+    )
+    assert np.array_equal(list(solver.stream(frames)), expected)
+    assert np.array_equal(solver.pairs(frames[:-1], frames[1:]), expected)
+    assert sizes == [2, 2, 1, 2, 2, 1]
