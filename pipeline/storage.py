@@ -8,27 +8,36 @@ from __future__ import annotations
 
 import copy
 import os
+import queue
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
+from urllib.parse import parse_qsl, unquote
 
 import pyarrow as pa
 from pyarrow import fs
 
 from pipeline.errors import InputError, StorageError
+from pipeline.files import shown_path
+
+STORE_SECONDS = 60.0  # that an object store may take to answer for the first time
+
+T = TypeVar("T")
 
 
 class Storage:
     """One output folder; names inside it are flat. Picklable: the filesystem is opened on first use."""
 
     def __init__(self, location: str | os.PathLike[str]) -> None:
-        self.location = os.fspath(location).rstrip("/") or "/"
-        self.is_local = "://" not in self.location or self.location.startswith("file://")
-        if self.is_local:
-            self.location = str(Path(self.location.removeprefix("file://")).absolute())
+        """Raises InputError for a location that names no folder."""
+        self.location = checked_location(os.fspath(location))
+        self.is_local = "://" not in self.location
         self._filesystem: fs.FileSystem | None = None
         self._root = self.location
         self._inner = ""  # a folder inside, with a slash before it
@@ -42,13 +51,19 @@ class Storage:
     @property
     def shown(self) -> str:
         """The location as it may be shown: without credentials and options."""
-        return re.sub(r"//[^/@]*@", "//", self.location).partition("?")[0]
+        return shown_location(self.location)
 
     @property
     def filesystem(self) -> fs.FileSystem:
-        """The pyarrow filesystem; raise InputError for a location that nothing can open."""
+        """The pyarrow filesystem.
+
+        Raises InputError for a location that nothing can open, StorageError for a store that does not answer in time.
+        """
         if self._filesystem is None:
-            self._filesystem, self._root = _open_filesystem(self.location)
+            if self.is_local:
+                self._filesystem = fs.LocalFileSystem()
+            else:
+                self._filesystem, self._root = _in_time(partial(_reached, self.location), self.shown)
         return self._filesystem
 
     @property
@@ -69,9 +84,11 @@ class Storage:
         return f"{root}/{name}" if name else root
 
     def create(self) -> None:
-        """Make the folder; raise StorageError when that is not allowed."""
+        """Make the folder; raise StorageError when that, or writing into it, is not allowed."""
         with self.faults("the folder"):
             self.filesystem.create_dir(self.path(""), recursive=True)
+            if self.is_local:
+                tempfile.TemporaryFile(dir=self.local_root).close()
 
     def names(self) -> list[str]:
         """Return the sorted file names in the folder; an absent folder has none."""
@@ -145,7 +162,8 @@ class Storage:
             yield
         except (OSError, pa.ArrowException) as error:
             raise StorageError(
-                f"{self.shown}: {name}: {_reason(error)}; what is written stays. Fix it and run the command again.",
+                f"{self.shown}: {name}: {_reason(error, self.location)}; what is written stays. Fix it and run the "
+                "command again.",
                 path=self.shown,
                 key=name,
             ) from error
@@ -156,9 +174,99 @@ def is_scratch(name: str) -> bool:
     return name.startswith(".") and name.endswith(".tmp")
 
 
+def checked_location(location: str) -> str:
+    """Return a local folder as an absolute path, an address as it is, both without slashes at the end.
+
+    Raises InputError for what names no folder: nothing, the root itself, an address without a bucket, a web address.
+    """
+    shown = shown_location(location)
+    scheme, has_slashes, rest = location.partition("://")
+    if not location.strip() or "\0" in location:
+        raise InputError(f"{location!r} names no folder; give one, e.g. shards or s3://bucket/shards.", key="location")
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/(?!/)", location):
+        raise InputError(f"{shown} has one slash; an address is written with two, e.g. s3://bucket.", key="location")
+    if has_slashes and scheme.lower() in ("http", "https", "ftp"):
+        raise InputError(
+            f"{shown} is a web page's address; give a folder or an object store's, e.g. s3://bucket.", key="location"
+        )
+    if has_slashes and scheme.lower() != "file":
+        if not _without_userinfo(rest).partition("?")[0].strip("/"):
+            raise InputError(f"{shown} names no bucket; write it as {scheme}://bucket/folder.", key="location")
+        path, question_mark, options = location.partition("?")
+        return path.rstrip("/") + question_mark + options
+    path = rest if has_slashes else location
+    if not path.strip("/"):
+        raise InputError(f"{shown} is no folder of its own; give one inside it.", key="location")
+    return str(Path(path).absolute())
+
+
+def shown_location(location: str) -> str:
+    """Return a location as it may be shown: an address without user, password and options."""
+    scheme, has_slashes, rest = location.partition("://")
+    return f"{scheme}://{_without_userinfo(rest).partition('?')[0]}" if has_slashes else shown_path(location)
+
+
+def _without_userinfo(rest: str) -> str:
+    """Return what follows `://` without `user:password@`; a password may have slashes and question marks in it."""
+    before, at, after = rest.partition("?")[0].rpartition("@")
+    host = before.partition("/")[0]
+    if at and ("/" not in before or ":" in host):
+        return after + rest[len(before) + len(at) + len(after) :]
+    before, at, after = rest.rpartition("@")
+    return after if at and ":" in before.partition("?")[0].partition("/")[0] else rest
+
+
+def _secrets(location: str) -> list[str]:
+    """Return what an address holds beside the place: user, password and the values of its options, longest first."""
+    rest = location.partition("://")[2]
+    userinfo = rest.removesuffix(_without_userinfo(rest)).removesuffix("@")
+    values = [value for _, value in parse_qsl(rest.partition("?")[2])]
+    values += [part.partition("=")[2] for part in rest.partition("?")[2].split("&")]
+    found = {location, userinfo, *userinfo.split(":", 1), *values}
+    return sorted((one for one in found | {unquote(one) for one in found} if len(one) > 3), key=len, reverse=True)
+
+
+def _in_time(reach: Callable[[], T], shown: str) -> T:
+    """Return what `reach` does; raise StorageError when it takes longer than `STORE_SECONDS`, whatever it waits for."""
+    answers: queue.Queue = queue.Queue()
+
+    def work() -> None:
+        try:
+            answers.put((reach(), None))
+        except BaseException as error:  # noqa: BLE001 - raised again below, in the thread that asked
+            answers.put((None, error))
+
+    threading.Thread(target=work, daemon=True).start()
+    try:
+        found, error = answers.get(timeout=STORE_SECONDS)
+    except queue.Empty:
+        raise StorageError(
+            f"{shown} did not answer within {STORE_SECONDS:g} s; check the address, the network and the credentials.",
+            path=shown,
+        ) from None
+    if error is not None:
+        raise error
+    return found
+
+
+def _reached(location: str) -> tuple[fs.FileSystem, str]:
+    """Return an object store's filesystem and the folder in it, after it has answered once."""
+    filesystem, root = _open_filesystem(location)
+    try:
+        filesystem.get_file_info(root)
+    except (OSError, pa.ArrowException) as error:
+        shown = shown_location(location)
+        raise StorageError(
+            f"{shown} cannot be reached ({_reason(error, location)}); check the address, the network and the "
+            "credentials.",
+            path=shown,
+        ) from None  # the store's own error names the address with what is secret in it
+    return filesystem, root
+
+
 def _open_filesystem(location: str) -> tuple[fs.FileSystem, str]:
-    if "://" not in location:
-        return fs.LocalFileSystem(), location
+    if location.startswith(("gs://", "gcs://")) and "retry_limit_seconds" not in location:
+        location += f"{'&' if '?' in location else '?'}retry_limit_seconds={STORE_SECONDS:g}"  # without: minutes
     try:
         return fs.FileSystem.from_uri(location)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
@@ -170,8 +278,11 @@ def _open_with_fsspec(location: str, first_error: Exception) -> tuple[fs.FileSys
 
     try:
         filesystem, root = fsspec.core.url_to_fs(location)
-    except (ValueError, ImportError) as error:
-        raise InputError(f"{location} is no place that can be opened: {first_error}", path=location) from error
+    except (ValueError, ImportError):
+        shown = shown_location(location)
+        raise InputError(
+            f"{shown} is an address that nothing here can open ({_reason(first_error, location)}).", path=shown
+        ) from None
     return fs.PyFileSystem(fs.FSSpecHandler(filesystem)), root
 
 
@@ -183,8 +294,12 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _reason(error: Exception) -> str:
-    """Return the operating system's own words, without the call and the path that pyarrow puts around them."""
+def _reason(error: Exception, location: str) -> str:
+    """Return the operating system's or store's own words, without what is secret in the location."""
     if isinstance(error, OSError) and error.errno:
         return os.strerror(error.errno).lower()
-    return str(error).split("\n")[0].rstrip(".")
+    words = str(error).split("\n")[0].rstrip(".")
+    if "://" in location:
+        for secret in _secrets(location):
+            words = words.replace(secret, "***")
+    return words

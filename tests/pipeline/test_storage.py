@@ -1,6 +1,9 @@
 import errno
 import os
 import pickle
+import re
+import threading
+from pathlib import Path
 
 import pytest
 
@@ -46,9 +49,69 @@ def test_it_travels_between_processes(tmp_path):
     assert pickle.loads(pickle.dumps(storage)).read_bytes("a") == b"x"
 
 
-def test_a_location_that_nothing_opens_is_named():
-    with pytest.raises(InputError, match="nosuch://bucket/x is no place that can be opened"):
-        Storage("nosuch://bucket/x").names()
+@pytest.mark.parametrize(
+    ("location", "words"),
+    [
+        ("", "'' names no folder"),
+        ("  ", "names no folder"),
+        ("a\0b", "names no folder"),
+        ("s3://", "s3:// names no bucket"),
+        ("s3:///", "names no bucket"),
+        ("s3://key:secret@", "s3:// names no bucket"),
+        ("s3:/bucket/x", "s3:/bucket/x has one slash"),
+        ("https://host/x", "https://host/x is a web page's address"),
+        ("/", "/ is no folder of its own"),
+        ("file://", "is no folder of its own"),
+    ],
+)
+def test_what_names_no_folder_is_refused_before_anything_is_written(location, words):
+    with pytest.raises(InputError, match=re.escape(words)):
+        Storage(location)
+
+
+def test_local_folders_are_absolute_and_keep_their_names(tmp_path):
+    assert Storage(f"file://{tmp_path}/x/").location == str(tmp_path / "x")
+    assert Storage("what?@here").shown == str(Path("what?@here").absolute())
+
+
+SECRETS = [
+    "nosuch://user:{}@bucket/x",
+    "nosuch://user:{}/and/more@bucket/x",
+    "nosuch://bucket/x?secret_key={}",
+    "nosuch://bucket/x?region=r&token={}&scheme=http",
+    "s3://bucket/x?secret_access={}",
+    "s3://user:{}@bucket/x?endpoint_override=127.0.0.1:1&scheme=http&region=us-east-1&connect=1",
+]
+
+
+@pytest.mark.parametrize("template", SECRETS)
+def test_no_error_shows_what_is_secret_in_an_address(template):
+    storage = Storage(template.format("hush%2Fhush"))
+    assert storage.shown == f"{template.partition(':')[0]}://bucket/x"
+    with pytest.raises((InputError, StorageError)) as caught:
+        storage.names()
+    said = f"{caught.value.message} {caught.value.path} {storage!r}"
+    assert "hush" not in said and "bucket/x" in said
+
+
+def test_a_store_that_does_not_answer_is_given_up(monkeypatch):
+    monkeypatch.setattr("pipeline.storage.STORE_SECONDS", 0.05)
+    monkeypatch.setattr("pipeline.storage._reached", lambda location: threading.Event().wait(60))
+    with pytest.raises(StorageError, match="gs://bucket/x did not answer within 0.05 s; check the address"):
+        Storage("gs://bucket/x").names()
+
+
+def test_a_folder_inside_is_a_place_of_its_own_whose_files_can_be_taken(tmp_path):
+    outer = Storage(tmp_path)
+    inner = outer.folder(".new")
+    inner.create()
+    inner.write_bytes("a", b"new")
+    outer.write_bytes("a", b"old")
+    assert (outer.names(), inner.names()) == (["a"], ["a"])
+    outer.adopt(inner, "a")
+    inner.delete_folder()
+    inner.delete_folder()
+    assert outer.read_bytes("a") == b"new" and os.listdir(tmp_path) == ["a"]
 
 
 FULL = """

@@ -8,13 +8,13 @@ import time
 import psutil
 import pytest
 
-from pipeline.errors import PipelineError
+from pipeline.errors import InputError, PipelineError
 from pipeline.extract import ShardJob
 from pipeline.index import index_dataset
 from pipeline.parameters import ExtractParameters, FlowParameters, FrameParameters
 from pipeline.shards.plan import plan_shards
 from pipeline.storage import Storage, is_scratch
-from pipeline.workers import _wants_gpu, run_jobs
+from pipeline.workers import _ray_folder, _wants_gpu, run_jobs
 
 SIZE = {"height": 48, "width": 64}
 PARAMETERS = ExtractParameters(frames=FrameParameters(**SIZE), flow=FlowParameters(**SIZE))
@@ -118,3 +118,41 @@ def test_what_a_job_raises_is_raised_here(clip_folder, tmp_path):
     (tmp_path / "out").write_text("in the way")
     with pytest.raises(PipelineError):
         run_jobs(jobs, num_workers=1, ray_address=None, on_done=lambda *counts: None)
+
+
+@pytest.mark.parametrize("address", ["", " ", "nothing", "ray://", "host:port", "a b:1"])
+def test_an_address_that_is_none_is_refused_with_how_to_write_it(clip_folder, tmp_path, address):
+    with pytest.raises(InputError, match="write HOST:PORT, e.g. head:6379"):
+        run_jobs(jobs_for(clip_folder, tmp_path), num_workers=1, ray_address=address, on_done=lambda *counts: None)
+
+
+LONG = """
+import os, sys, tempfile
+from pipeline.workers import _cluster
+with _cluster(1, None) as ray:
+    print(ray.get(ray.remote(lambda: "works").remote()))
+"""
+
+
+def test_ray_starts_under_a_long_tmpdir_and_without_shared_memory(on_a_small_disk, tmp_path, monkeypatch):
+    folder = tmp_path / ("x" * 90)
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    monkeypatch.delenv("RAY_TMPDIR", raising=False)
+    assert on_a_small_disk("/dev/shm", 1 << 16, LONG).split()[-1] == "works"
+
+
+def test_a_path_that_is_too_long_for_rays_sockets_is_said(tmp_path, monkeypatch):
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / ("x" * 90)))
+    monkeypatch.setattr("pipeline.workers._has_room", lambda folder, num_bytes: folder != "/tmp")
+    with pytest.raises(InputError, match="must have at most 35 bytes .* set TMPDIR"):
+        _ray_folder()
+
+
+def test_whatever_ray_raises_becomes_a_sentence(clip_folder, tmp_path, monkeypatch):
+    def broken(num_workers):
+        raise Exception("The current node timed out during startup.\nLogs follow.")
+
+    monkeypatch.setattr("pipeline.workers._start_local", broken)
+    with pytest.raises(InputError, match="no Ray could be started on this machine; .* The current node timed out"):
+        run_jobs(jobs_for(clip_folder, tmp_path), num_workers=1, ray_address=None, on_done=lambda *counts: None)

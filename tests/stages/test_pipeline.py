@@ -99,6 +99,21 @@ def test_a_further_network_runs_on_frames_alone_where_it_is_asked_for(project):
     assert json.loads((project / "runs/tdm-rgb/metrics.json").read_text())["num_videos"] == 8
 
 
+def test_changed_code_recreates_shards_and_a_comment_does_not(project):
+    shards = project / "data/shards/rgb"
+    before = {path.name: path.read_bytes() for path in shards.glob("frames-*")}
+    convert = project / "pipeline/video/convert.py"
+    code = convert.read_text()
+    convert.write_text("# a comment\n" + code)
+    assert "0 of 8 shards new" in " ".join(run(project, "dvc", "repro", "frames").split())
+    assert {path.name: path.read_bytes() for path in shards.glob("frames-*")} == before
+    assert "np.ascontiguousarray(array)" in code
+    convert.write_text(code.replace("np.ascontiguousarray(array)", "255 - np.ascontiguousarray(array)"))
+    assert "8 of 8 shards new" in " ".join(run(project, "dvc", "repro", "frames").split())
+    assert all(path.read_bytes() != before[path.name] for path in shards.glob("frames-*"))
+    convert.write_text(code)
+
+
 def test_a_wrong_parameter_stops_the_stage_with_its_name(project):
     params = yaml.safe_load((project / "params.yaml").read_text())
     params["train"]["epoch"] = 3
