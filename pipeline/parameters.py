@@ -6,13 +6,15 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
+from pipeline.limits import MAX_RATE
+
 Method = Literal["tvl1", "opencv-tvl1", "opencv-cuda-tvl1", "farneback", "dis"]
 
 
 class Strict(BaseModel):
     """A section of parameters: unknown keys are refused, values do not change once loaded."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class FrameParameters(Strict):
@@ -21,12 +23,12 @@ class FrameParameters(Strict):
     `short_side` is the length of the shorter side, in pixels, with the aspect ratio kept. Frames from `max_seconds` on
     are left out."""
 
-    every_seconds: float | None = Field(None, gt=0)
-    fps: float | None = Field(None, gt=0)
+    every_seconds: float | None = Field(None, gt=0, le=1e6)
+    fps: float | None = Field(None, gt=0, le=MAX_RATE)
     height: int | None = Field(None, ge=16, le=4096)
     width: int | None = Field(None, ge=16, le=4096)
     short_side: int | None = Field(None, ge=16, le=4096)
-    max_seconds: float | None = Field(None, gt=0)
+    max_seconds: float | None = Field(None, gt=0, le=1e7)
     codec: Literal["jpeg", "png", "raw"] = "jpeg"
     quality: int = Field(95, ge=1, le=100)
 
@@ -61,9 +63,9 @@ class FlowParameters(FrameParameters):
 class Limits(Strict):
     """What one video may cost before it is given up and entered in the ledger."""
 
-    seconds_per_video: float = Field(600.0, gt=0)
-    memory_bytes: int = Field(6 << 30, ge=256 << 20)
-    max_pixels: int = Field(8192 * 8192, ge=256)
+    seconds_per_video: float = Field(600.0, gt=0, le=1e7)
+    memory_bytes: int = Field(6 << 30, ge=256 << 20, le=1 << 50)
+    max_pixels: int = Field(8192 * 8192, ge=256, le=1 << 40)
 
 
 class ExtractParameters(Strict):

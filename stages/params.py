@@ -18,6 +18,7 @@ from pipeline.datasets import dataset_spec
 from pipeline.datasets.defaults import flow_parameters, frame_parameters
 from pipeline.errors import InputError
 from pipeline.files import read_text
+from pipeline.limits import MAX_SEED, MAX_THREADS
 from pipeline.parameters import ExtractParameters, FlowParameters, FrameParameters, Limits, Strict
 from pipeline.shards.reader import ShardReader
 from stages import edge
@@ -41,16 +42,16 @@ class DatasetSection(Strict):
     """
 
     name: str
-    root: str
-    list_split: int | None = Field(None, ge=1)
+    root: str = Field(min_length=1, pattern=r"^[^\x00-\x1f]+$")
+    list_split: int | None = Field(None, ge=1, le=1000)
 
 
 class DemoSection(Strict):
     """How the built-in data set is rendered."""
 
-    seed: int = Field(0, ge=0)
-    train_per_class: int = Field(60, ge=1)
-    test_per_class: int = Field(25, ge=1)
+    seed: int = Field(0, ge=0, le=MAX_SEED)
+    train_per_class: int = Field(60, ge=1, le=100_000)
+    test_per_class: int = Field(25, ge=1, le=100_000)
 
 
 class ExtractSection(Strict):
@@ -65,15 +66,15 @@ class ExtractSection(Strict):
     fail_above: float = Field(0.05, ge=0, le=1)
     retry_failed: bool = False
     allow_loss: bool = False
-    workers: int | None = Field(None, ge=1)
+    workers: int | None = Field(None, ge=1, le=MAX_THREADS)
     limits: Limits = Limits()
 
 
 class FuseSection(Strict):
     """How RGB and flow scores are weighted; Ng & Davis, section 3.3."""
 
-    rgb: float = Field(1.0, ge=0)
-    flow: float = Field(1.5, ge=0)
+    rgb: float = Field(1.0, ge=0, le=1e6)
+    flow: float = Field(1.5, ge=0, le=1e6)
 
 
 class NetworksSection(Strict, Generic[Name]):
