@@ -80,8 +80,8 @@ def format_names(container: InputContainer) -> set[str]:
 
 def nothing_decodes(path: object, *, failed: bool, cut_off: bool) -> VideoError:
     """The error for a video stream that opens and gives not one picture; `failed`: there were packets to decode."""
-    if failed and (kind := undecodable_kind(path)):
-        return VideoError("unsupported", f"{path} is {kind}, which FFmpeg does not decode", path=path)
+    if kind := undecodable_kind(path):
+        return VideoError("unsupported", f"{path} is {kind}", path=path)
     if failed:
         return VideoError("corrupt", f"{path}: not one picture decodes", path=path)
     if cut_off:

@@ -11,6 +11,7 @@ import os
 import av
 
 from pipeline.files import open_regular
+from pipeline.video.structure import read_boxes
 
 _GENERAL = """
     matroska,webm mov,mp4,m4a,3gp,3g2,mj2 avi asf asf_o flv live_flv kux mpegts mpegtsraw mpeg ogg nut mxf gxf
@@ -35,6 +36,9 @@ OPEN_OPTIONS = {
     "enable_drefs": "0",  # MOV files whose pictures lie in other files
 }
 _ANIMATION = 1 << 1  # of the flags in WebP's VP8X chunk
+_MAX_MOVIE_BYTES = 64 << 20
+_MAX_REFERENCES = 1000
+_EMPTY_REFERENCE_BYTES = 12
 
 
 def is_unlisted(error: Exception) -> bool:
@@ -43,8 +47,25 @@ def is_unlisted(error: Exception) -> bool:
 
 
 def undecodable_kind(path: str | os.PathLike[str]) -> str | None:
-    """What a file is that opens and of which no picture decodes because FFmpeg cannot do it; None for damage."""
+    """What a file is, in words, that opens and of which no picture can be had; None for damage."""
     with open_regular(path, what="video") as file:
         head = file.read(32)
-    animated = head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X" and len(head) > 20 and head[20] & _ANIMATION
-    return "an animated WebP" if animated else None
+        if head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X" and len(head) > 20 and head[20] & _ANIMATION:
+            return "an animated WebP, which FFmpeg does not decode"
+        if any(_names_other_file(part) for part in read_boxes(file, b"moov", max_bytes=_MAX_MOVIE_BYTES)):
+            return "a movie whose pictures lie in another file, which is not opened"
+    return None
+
+
+def _names_other_file(movie: bytes) -> bool:
+    """Whether a movie box has a data reference (ISO 14496-12, 8.7.2) that names a file and is not the movie's own."""
+    position = movie.find(b"dref")
+    while position >= 0:
+        entry = position + 12  # after kind, version, flags and the number of entries
+        for _ in range(min(int.from_bytes(movie[position + 8 : entry], "big"), _MAX_REFERENCES)):
+            size, own = int.from_bytes(movie[entry : entry + 4], "big"), movie[entry + 11 : entry + 12]
+            if size > _EMPTY_REFERENCE_BYTES and own and not own[0] & 1:
+                return True
+            entry += size
+        position = movie.find(b"dref", position + 4)
+    return False

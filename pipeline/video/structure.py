@@ -69,6 +69,14 @@ def is_cut_iso(path: str | os.PathLike) -> bool:
         return any(box.end > num_bytes for box in _boxes(file, num_bytes))
 
 
+def read_boxes(file: BinaryIO, kind: bytes, *, max_bytes: int) -> Iterator[bytes]:
+    """The contents of the outermost boxes of one kind, `max_bytes` of each at most."""
+    for box in list(_boxes(file, os.fstat(file.fileno()).st_size)):
+        if box.kind == kind:
+            file.seek(box.begin)
+            yield file.read(min(box.end - box.begin, max_bytes))
+
+
 def _boxes(file: BinaryIO, num_bytes: int) -> Iterator[Box]:
     """The outermost boxes as far as they can be followed; none for a file that is no ISO file."""
     position = 0

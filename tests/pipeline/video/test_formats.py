@@ -104,3 +104,35 @@ def test_messages_are_sentences_without_numbers_of_errors(tmp_path):
     error = problem(tmp_path / "a.mp4")
     assert error.reason == "unreadable"
     assert error.sentence == "the file cannot be opened as a video (invalid data found when processing input)"
+
+
+def _grown(data: bytes, at: int, old: bytes, new: bytes) -> bytes:
+    """An ISO file with `old` at `at` replaced by `new`, and the boxes around it made larger by as much."""
+    out, begin, end = bytearray(data), 0, len(data)
+    while begin < at:
+        size, kind = int.from_bytes(out[begin : begin + 4], "big"), bytes(out[begin + 4 : begin + 8])
+        if begin + size <= at:
+            begin += size
+            continue
+        assert begin + size <= end
+        out[begin : begin + 4] = (size + len(new) - len(old)).to_bytes(4, "big")
+        begin, end = begin + (16 if kind == b"dref" else 8), begin + size
+    assert begin == at
+    return bytes(out[:at]) + new + bytes(out[at + len(old) :])
+
+
+def test_pictures_that_lie_in_another_file_are_not_looked_for(make_clip, tmp_path):
+    clip = make_clip("a.mov", num_frames=5)
+    own = b"\0\0\0\x0curl \0\0\0\1"
+    data = clip.read_bytes()
+    if data.count(own) != 1:
+        own = b"\0\0\0\x0calis\0\0\0\1"
+    name = b"/etc/passwd"
+    alias = bytes(10) + b"\4Disk" + bytes(23) + bytes(12) + b"\5other" + bytes(58) + bytes(36)
+    alias += b"\0\2" + len(name).to_bytes(2, "big") + name + b"\0" * (len(name) % 2) + b"\xff\xff\0\0"
+    other = (12 + len(alias)).to_bytes(4, "big") + b"alis" + bytes(4) + alias
+    path = tmp_path / "reference.mov"
+    path.write_bytes(_grown(data, data.index(own), own, other))
+    error = problem(path)
+    assert error.reason == "unsupported"
+    assert error.sentence == "the file is a movie whose pictures lie in another file, which is not opened"
