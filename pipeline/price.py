@@ -40,9 +40,11 @@ class ShardSizes:
 
 @dataclass(frozen=True)
 class ModalityPrice:
-    """One modality's cost, scaled up from the sampled videos."""
+    """One modality's cost, scaled up from its `num_sampled` videos, of which `num_failed` did not open."""
 
     modality: str
+    num_sampled: int
+    num_failed: int
     num_rows: int
     stored_bytes: int
     core_hours: float
@@ -96,14 +98,13 @@ def price_extraction(
     chosen = [records[index] for index in np.unique(np.linspace(0, len(records) - 1, sample_size).round().astype(int))]
     random.Random(0).shuffle(chosen)  # so that a sample that time cuts short is spread, too
     measured = {modality: _sample(chosen, root, parameters, modality) for modality in parameters.modalities}
-    first = measured[parameters.modalities[0]]
-    num_failed = sum(one is None for one in first)
+    fewest = min(measured.values(), key=len)
     if not all(any(ones) for ones in measured.values()):
-        raise InputError(f"none of {len(first)} sampled videos under {root} can be read; check --root.", path=root)
+        raise InputError(f"none of {len(fewest)} sampled videos under {root} can be read; check --root.", path=root)
     return Price(
         total,
-        len(first),
-        num_failed,
+        len(fewest),
+        max(sum(one is None for one in ones) for ones in measured.values()),
         num_shards(total, parameters.videos_per_shard),
         tuple(_modality_price(modality, ones, total) for modality, ones in measured.items()),
     )
@@ -112,7 +113,14 @@ def price_extraction(
 def _sample(
     records: Sequence[VideoRecord], root: Path, parameters: ExtractParameters, modality: str
 ) -> list[tuple[int, int, float] | None]:
-    """Measure videos until `SAMPLE_SECONDS` are over, at least one that can be read where there is one."""
+    """Measure videos until `SAMPLE_SECONDS` are over, at least one that can be read where there is one.
+
+    The first of those is extracted once before: what a process does at its start (importing, compiling the flow's
+    loops, 900 seconds for the first time on a machine) is no cost of a video.
+    """
+    for record in records:
+        if _measure(record, root, parameters, modality) is not None:
+            break
     measured, started = [], time.perf_counter()
     for record in records:
         measured.append(_measure(record, root, parameters, modality))
@@ -151,6 +159,6 @@ def _measure(
 
 def _modality_price(modality: str, measured: list[tuple[int, int, float] | None], num_videos: int) -> ModalityPrice:
     """Scale what was measured up to all videos; one that cannot be read costs nothing."""
-    scale = num_videos / len(measured)
+    scale, num_failed = num_videos / len(measured), sum(one is None for one in measured)
     rows, stored_bytes, seconds = (sum(column) * scale for column in zip(*filter(None, measured), strict=True))
-    return ModalityPrice(modality, round(rows), round(stored_bytes), seconds / 3600)
+    return ModalityPrice(modality, len(measured), num_failed, round(rows), round(stored_bytes), seconds / 3600)

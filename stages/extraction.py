@@ -59,13 +59,14 @@ def print_price(price: Price, *, as_json: bool) -> None:
         return
     for one in price.modalities:
         size, time = edge.human_bytes(one.stored_bytes), edge.human_hours(one.core_hours)
-        edge.out.print(f"{one.modality}: {one.num_rows:,} rows, {size}, {time} of one core", highlight=False)
+        sample = f"measured on {edge.counted(one.num_sampled, 'video')}, {one.num_failed} of which could not be read"
+        words = f"{one.modality}: {one.num_rows:,} rows, {size}, {time} of one core ({sample})"
+        edge.out.print(words, soft_wrap=True, highlight=False)
     times = ", ".join(f"{edge.human_hours(price.hours_on(cores))} on {cores} cores" for cores in CORE_COUNTS)
-    measured = f"measured on {price.num_sampled} videos, {price.num_failed} of which could not be read"
     shards = f"{price.num_shards:,} shards a modality"
     if price.most_in_shard is not None:
         shards += f" with at most {price.most_in_shard} videos"
-    edge.out.print(f"{price.num_videos:,} videos, {shards}: {times} ({measured})", soft_wrap=True, highlight=False)
+    edge.out.print(f"{price.num_videos:,} videos, {shards}: {times}", soft_wrap=True, highlight=False)
 
 
 def summary_record(summary: Summary) -> dict[str, object]:

@@ -1,3 +1,5 @@
+import time
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -6,7 +8,7 @@ from pipeline.errors import InputError
 from pipeline.extract import VideoJob, extract_video
 from pipeline.index import index_dataset
 from pipeline.manifest import MANIFEST_SCHEMA, read_manifest, sample_records, write_manifest
-from pipeline.parameters import ExtractParameters, FrameParameters
+from pipeline.parameters import ExtractParameters, FlowParameters, FrameParameters
 from pipeline.price import plan_sizes, price_extraction, price_manifest
 from pipeline.shards.plan import plan_shards, shard_number
 
@@ -78,3 +80,31 @@ def test_without_time_one_readable_video_must_do(clip_folder, monkeypatch):
     monkeypatch.setattr("pipeline.price.SAMPLE_SECONDS", 0)
     price = price_extraction(index_dataset("folder", clip_folder).records, clip_folder, PARAMETERS)
     assert price.num_sampled - price.num_failed == 1 and price.modalities[0].num_rows > 0
+
+
+def test_what_a_process_does_at_its_start_is_not_priced(clip_folder, monkeypatch):
+    calls = []
+
+    def measure(record, root, parameters, modality):
+        calls.append(modality)
+        return (10, 100, 3600.0 if calls.count(modality) == 1 else 36.0)
+
+    monkeypatch.setattr("pipeline.price._measure", measure)
+    both = PARAMETERS.model_copy(update={"flow": FlowParameters(height=48, width=64)})
+    price = price_extraction(index_dataset("folder", clip_folder).records, clip_folder, both, sample_size=4)
+    assert [one.core_hours for one in price.modalities] == pytest.approx([0.12, 0.12])
+
+
+def test_each_modality_says_how_many_videos_it_was_measured_on(clip_folder, monkeypatch):
+    def measure(record, root, parameters, modality):
+        seconds = 0.3 if modality == "flow" else 0.0
+        time.sleep(seconds)
+        return (1, 1, seconds)
+
+    monkeypatch.setattr("pipeline.price._measure", measure)
+    monkeypatch.setattr("pipeline.price.SAMPLE_SECONDS", 0.1)
+    both = PARAMETERS.model_copy(update={"flow": FlowParameters(height=48, width=64)})
+    records = index_dataset("folder", clip_folder, limit=4).records
+    price = price_extraction(records, clip_folder, both, sample_size=4)
+    assert {one.modality: one.num_sampled for one in price.modalities} == {"rgb": 4, "flow": 1}
+    assert price.modalities[1].num_rows == 4
