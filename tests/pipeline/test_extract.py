@@ -1,5 +1,6 @@
 """One shard's work without Ray: fates, take-over of earlier rows, bytes."""
 
+import dataclasses
 import errno
 import os
 import shutil
@@ -9,12 +10,12 @@ import numpy as np
 import pytest
 
 from pipeline.errors import VideoError
-from pipeline.extract import ShardJob, VideoJob, extract_shard, extract_video
+from pipeline.extract import ShardJob, VideoJob, _guarded_process, extract_guarded, extract_shard, extract_video
 from pipeline.files import check_video_file
 from pipeline.flow import dequantize
 from pipeline.images import decode_image
 from pipeline.index import index_dataset
-from pipeline.parameters import ExtractParameters, FlowParameters, FrameParameters
+from pipeline.parameters import ExtractParameters, FlowParameters, FrameParameters, Limits
 from pipeline.shards.formats import open_shard
 from pipeline.shards.plan import plan_shards
 from pipeline.storage import Storage
@@ -184,3 +185,61 @@ def _luminance_table(jpeg: bytes) -> bytes:
     """The 64 divisors of a JPEG's first quantisation table."""
     start = jpeg.index(b"\xff\xdb") + 5
     return jpeg[start : start + 64]
+
+
+@pytest.fixture
+def cut_video(shared_data, tmp_path):
+    """A folder with one video that breaks off in its middle."""
+    root = tmp_path / "cut"
+    root.mkdir()
+    (root / "cut.mkv").write_bytes((shared_data / "clips/flipping_a_pancake.mkv").read_bytes()[:200_000])
+    (root / "videos.csv").write_text("path,split,labels\ncut.mkv,train,x\n")
+    return root
+
+
+def test_flow_of_a_broken_video_expects_one_pair_fewer_than_frames(cut_video):
+    path = str(cut_video / "cut.mkv")
+    small = {"height": 32, "width": 32, "fps": 2}
+    frames = extract_video(VideoJob(path, "rgb", FrameParameters(**small), MAX_PIXELS))
+    flow = extract_video(VideoJob(path, "flow", FlowParameters(**small, method="farneback"), MAX_PIXELS))
+    assert frames.problem is not None and flow.problem is not None
+    assert (len(flow.rows), flow.num_expected) == (len(frames.rows) - 1, frames.num_expected - 1)
+
+
+def test_retrying_decodes_a_partial_video_again_and_continuing_does_not(cut_video, tmp_path):
+    (job,) = jobs_for(cut_video, tmp_path / "out")
+    extract_shard(job)
+    continued = dataclasses.replace(job, sources=(job.plan.name,))
+    assert extract_shard(continued).num_reused == 1
+    assert extract_shard(dataclasses.replace(continued, retry_failed=True)).num_reused == 0
+
+
+def test_the_memory_limit_reaches_the_decoding_process(clip_folder, tmp_path, monkeypatch):
+    seen = []
+
+    class Guard:
+        def __init__(self, function, *, memory_bytes, **more):
+            seen.append(memory_bytes)
+
+        def call(self, job, *, timeout_seconds, **more):
+            seen.append(timeout_seconds)
+            raise VideoError("timeout", "too slow")
+
+    monkeypatch.setattr("pipeline.extract.GuardedProcess", Guard)
+    _guarded_process.cache_clear()
+    limits = Limits(seconds_per_video=7, memory_bytes=1 << 29)
+    with pytest.raises(VideoError):
+        extract_guarded(VideoJob(str(clip_folder / "videos/clip 03.mp4"), "rgb", FRAMES, MAX_PIXELS), limits)
+    _guarded_process.cache_clear()
+    assert seen == [1 << 29, 7]
+
+
+def test_earlier_shards_are_closed_when_a_shard_fails(clip_folder, tmp_path, monkeypatch):
+    job = next(job for job in jobs_for(clip_folder, tmp_path) if job.plan.records)
+    extract_shard(job)
+    closed = []
+    monkeypatch.setattr("pipeline.extract._EarlierRows.close", lambda self: closed.append(True))
+    monkeypatch.setattr("pipeline.extract._check_written", lambda *words: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        extract_shard(dataclasses.replace(job, sources=(job.plan.name,)))
+    assert closed == [True]
