@@ -59,13 +59,25 @@ def check_pixels(num_pixels: int, *, max_pixels: int, path: object) -> None:
 
 
 def read_packets(container: InputContainer, *streams: VideoStream) -> Iterator[av.Packet]:
-    """Packets of `streams`, by default of all, in file order, without empty ones, which mean "as before" in AVI."""
+    """Packets of `streams`, by default of all, in file order, without empty ones, which mean "as before" in AVI.
+
+    Left out, too, are repetitions of the packet before, stamps and bytes, as broken transmissions have them.
+    """
+    before: av.Packet | None = None
     try:
         for packet in container.demux(*streams):
-            if packet.size:
+            if packet.size and not (before is not None and _repeats(packet, before)):
                 yield packet
+                before = packet
     except IndexError:
         return  # PyAV stumbles, after the last packet, over streams that began in the middle of the file
+
+
+def _repeats(packet: av.Packet, before: av.Packet) -> bool:
+    if packet.pts is None or packet.stream_index != before.stream_index:
+        return False
+    same = (packet.pts, packet.dts, packet.size) == (before.pts, before.dts, before.size)
+    return same and bytes(packet) == bytes(before)
 
 
 def flags_incomplete_packets(container: InputContainer) -> bool:

@@ -67,9 +67,13 @@ def decode_timeline(path: str | os.PathLike, rows: PacketRows, *, max_pixels: in
         lost = np.isin(np.arange(len(stamps)), list(gaps)).astype(np.int64)
         if are_single_pictures(stream.codec_context, rows.facts):
             lost = np.maximum(lost, unseen_after([pts for pts, _ in stamps], rows.shown_pts))
-        lost = np.maximum(lost, _lost_after([pts for pts, _ in stamps], rows))
+        absent = _lost_after([pts for pts, _ in stamps], rows)
+        lost = np.maximum(lost, absent)
         places = np.flatnonzero(proven[[output is not None for output in outputs]])
         told = {"known_lost": lost, "breaks_off": gap_before or bool(lost.any()), "outputs": places}
+        if tick == stream.time_base:
+            due = _next_due([pts for pts, _ in stamps], rows, ticks)
+            told["lost_seconds"] = np.where(absent > 0, np.nan, due) * float(tick)
         return make_timeline(ticks, container, stream, rows, tick=tick, **told)
 
 
@@ -82,6 +86,18 @@ def _lost_after(pts: list[int | None], rows: PacketRows) -> np.ndarray:
         if len(earlier):
             lost[earlier[known[earlier].argmax()]] += count
     return lost
+
+
+def _next_due(pts: list[int | None], rows: PacketRows, ticks: np.ndarray) -> np.ndarray:
+    """When the packet after each picture was to be shown, in the order on screen: float64 (N,) on the scale of `ticks`.
+
+    NaN after the last, and everywhere where the pictures' stamps are not their packets' own.
+    """
+    packets = np.unique(np.array(rows.due_pts, dtype=np.float64))
+    if None in pts or not len(packets) or not np.array_equal(np.array(pts) - pts[0], ticks - ticks[0]):
+        return np.full(len(ticks), np.nan)
+    after = np.append(packets, np.nan)[np.searchsorted(packets, np.array(pts, dtype=np.float64), side="right")]
+    return after - pts[0] + ticks[0]
 
 
 def _output(frame: av.VideoFrame | None) -> Output | None:

@@ -33,6 +33,8 @@ def is_shorter_than_its_structure(path: str | os.PathLike) -> bool:
             return _riff_end(file, num_bytes) > num_bytes + 1  # the last chunk may lack its padding
         if head[:4] == _EBML:
             return _segment_end(head) > num_bytes
+        if head[:3] == b"FLV":
+            return not _ends_with_tag(file, num_bytes)
         if _ASF_FILE_PROPERTIES in head:
             size_at = head.index(_ASF_FILE_PROPERTIES) + 40
             return int.from_bytes(head[size_at : size_at + 8], "little") > num_bytes
@@ -105,6 +107,17 @@ def _index_end(file: BinaryIO, box: Box) -> int:
     references = index[position + 4 : position + 4 + 12 * count]
     sizes = (int.from_bytes(references[i : i + 4], "big") & 0x7FFFFFFF for i in range(0, len(references), 12))
     return box.end + first + sum(sizes)
+
+
+def _ends_with_tag(file: BinaryIO, num_bytes: int) -> bool:
+    """Whether an FLV file ends with a whole tag, whose size is repeated behind it (FLV specification 10.1, E.3)."""
+    file.seek(max(num_bytes - 4, 0))
+    length = int.from_bytes(file.read(4), "big")
+    if not 11 <= length <= num_bytes - 4:
+        return False
+    file.seek(num_bytes - 4 - length)
+    header = file.read(4)
+    return header[0] & 31 in (8, 9, 18) and int.from_bytes(header[1:], "big") + 11 == length
 
 
 def _segment_end(head: bytes) -> int:

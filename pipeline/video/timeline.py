@@ -28,6 +28,7 @@ from pipeline.video.plan import PacketTable
 from pipeline.video.stamps import MAX_REORDER, are_believable, lost_after
 
 MAX_KEPT_BYTES = 64 << 20  # compressed packets kept from the first pass, so that the second need not read them again
+_GUESSED = {"flv", "mpegts", "nut"}  # store no durations: what FFmpeg says of them follows from a rate
 _STAMPING = {"matroska", "webm", "mpegts", "flv", "nut"}  # store each picture's time, and none for one that stays on
 _HOLDING_BACK = ("h264", "hevc", "mpeg1video", "mpeg2video")  # whose decoders show nothing before they can
 FALLBACK_FRAME_SECONDS = 0.04  # for a frame whose duration nothing tells
@@ -45,14 +46,17 @@ class Timeline:
     announced_frames: int
     table: PacketTable | None = None  # packets in decoding order; None: frames are known only by decoding all
     frame_packets: np.ndarray | None = None  # int64 (N,): the packet of each frame
+    lost_seconds: np.ndarray | None = None  # float64 (N,): when the next packet's picture was due, NaN for unknown
     outputs: np.ndarray | None = None  # int64 (N,): each frame's place among all that a full decode gives
 
     @property
     def leaves_seconds(self) -> np.ndarray:
         """When each frame leaves the screen, float64 (N,); before a gap, after the time a frame usually stays."""
         next_seconds = np.append(self.pts_seconds[1:], self.end_seconds)
-        usual = np.median(next_seconds - self.pts_seconds)
-        return np.where(self.gap_after, np.minimum(next_seconds, self.pts_seconds + usual), next_seconds)
+        usual_seconds = self.pts_seconds + np.median(next_seconds - self.pts_seconds)
+        if self.lost_seconds is not None:
+            usual_seconds = np.where(np.isnan(self.lost_seconds), usual_seconds, self.lost_seconds)
+        return np.where(self.gap_after, np.minimum(next_seconds, usual_seconds), next_seconds)
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,12 @@ class PacketRows:
         """The stamps of those packets, without those that have none."""
         return [pts for pts, shown in zip(self.pts, self.shown.tolist(), strict=True) if shown and pts is not None]
 
+    @property
+    def due_pts(self) -> list[int]:
+        """`shown_pts` and those of packets whose picture is spoiled."""
+        due = self.shown | np.array([fact.broken for fact in self.facts], dtype=bool)
+        return [pts for pts, shown in zip(self.pts, due.tolist(), strict=True) if shown and pts is not None]
+
 
 def read_rows(path: str | os.PathLike, container: InputContainer, stream: VideoStream) -> PacketRows:
     """Read all packets of the stream, to the end of the file or to where it breaks."""
@@ -116,7 +126,8 @@ def read_rows(path: str | os.PathLike, container: InputContainer, stream: VideoS
         failed = True
     pts, duration, keyframe, discard, facts, corrupt, new_setup = zip(*rows, strict=True) if rows else ((),) * 7
     extent = {"num_packets": len(rows), "span_seconds": _span_seconds(pts, duration, stream)}
-    extent |= {"frame_seconds": _mean_frame_seconds(stream)}
+    seconds = np.sort([float(ticks * stream.time_base) for ticks in pts if ticks is not None])
+    extent |= {"frame_seconds": _usual_frame_seconds(seconds, stream)}
     lost, breaks = _missing(container, context.codec.canonical_name, pts, duration, discard, facts)
     return PacketRows(
         lost=lost,
@@ -183,7 +194,7 @@ def packet_timeline(
         stream,
         rows,
         tick=stream.time_base,
-        last_seconds=float((rows.duration[frame_packets[-1]] or 0) * stream.time_base),
+        last_seconds=_stored_seconds(container, stream, rows.duration[frame_packets[-1]]),
         known_lost=np.array([rows.lost.get(row, 0) for row in frame_packets.tolist()], dtype=np.int64),
         table=table,
         frame_packets=frame_packets,
@@ -200,6 +211,7 @@ def make_timeline(
     last_seconds: float = 0.0,
     known_lost: np.ndarray | None = None,
     breaks_off: bool = False,
+    lost_seconds: np.ndarray | None = None,
     **packets: np.ndarray | PacketTable,
 ) -> Timeline:
     """Timeline from rising ticks of `tick` seconds each; the last frame stays for `last_seconds`, 0 for unknown.
@@ -210,6 +222,8 @@ def make_timeline(
     pts_seconds = ticks * tick.numerator / tick.denominator
     end_seconds = float(pts_seconds[-1]) + (last_seconds or _usual_frame_seconds(pts_seconds, stream))
     lost = _lost_by_stamps(ticks, container, rows) if tick == stream.time_base else np.zeros(len(ticks), dtype=np.int64)
+    if lost_seconds is not None:
+        lost_seconds = np.where(lost > 0, np.nan, lost_seconds)  # a steady rate tells it better
     if known_lost is not None:
         lost = np.maximum(lost, known_lost)
     gap_after = lost > 0
@@ -229,6 +243,7 @@ def make_timeline(
         gap_after=gap_after,
         announced_seconds=announced_end,
         announced_frames=announced_frames,
+        lost_seconds=lost_seconds,
         **packets,
     )
 
@@ -303,10 +318,19 @@ def _span_seconds(pts: tuple[int | None, ...], duration: tuple[int | None, ...],
     return float((max(ends) - min(begin for begin in pts if begin is not None)) * stream.time_base) if ends else 0.0
 
 
+def _stored_seconds(container: InputContainer, stream: VideoStream, duration: int | None) -> float:
+    """A packet's duration, 0 where the container stores none."""
+    return 0.0 if format_names(container) & _GUESSED else float((duration or 0) * stream.time_base)
+
+
 def _usual_frame_seconds(pts_seconds: np.ndarray, stream: VideoStream) -> float:
-    if stream.average_rate or len(pts_seconds) < 2:
-        return _mean_frame_seconds(stream)
-    return float(np.median(np.diff(pts_seconds)))
+    """How long a picture stays: by the announced rate, unless the pictures' own times plainly contradict it."""
+    mean_seconds = _mean_frame_seconds(stream)
+    if len(pts_seconds) < 2:
+        return mean_seconds
+    seen_seconds = float(np.median(np.diff(pts_seconds)))
+    agree = stream.average_rate and 0.5 < seen_seconds / mean_seconds < 2
+    return mean_seconds if agree else seen_seconds
 
 
 def _mean_frame_seconds(stream: VideoStream) -> float:

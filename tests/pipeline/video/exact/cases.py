@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from tests.pipeline.video.exact.damage import DAMAGES, Damage
+from tests.pipeline.video.exact.damage import DAMAGES
 from tests.pipeline.video.exact.files import (
     CONTAINERS,
+    EDIT_LISTS,
     TIMINGS,
     Container,
     Plan,
@@ -40,6 +41,15 @@ _IMPOSSIBLE = (
     ("*", "mxf", "*", "*", "headless*"),
     ("mpeg1-b2-gop12", "*", "edit", "*", "*"),  # FFmpeg itself shows a picture that the edit list cuts away
     ("*", "*", "edit", "all", "*"),  # FFmpeg never reads what such a file has before the first "key" shown
+    ("*", "m*", "edit", "*", "cut*"),  # packets before the edit are not given, so that nothing can be counted
+    ("*", "mov", "pause", "all", "*"),  # FFmpeg takes such a file's edit list to end earlier
+    ("*", "mp4*", "pause", "all", "*"),
+    ("*", "3gp", "pause", "all", "*"),
+    ("*", "ivf", "*", "*", "headless*"),
+    ("*", "asf", "*", "*", "fill*"),  # cuts packets into pieces
+    ("*", "asf", "*", "*", "zero*"),
+    ("*", "asf", "*", "*", "half*"),
+    ("*", "asf", "*", "*", "flip*"),
     ("png", "*", "*", "none", "*"),  # FFmpeg takes PNG pictures that are no keys for differences
 )
 
@@ -123,6 +133,13 @@ def _makes_sense(case: Case) -> bool:
         return False
     if damage.name == "intact":
         return True
+    if timing.name == "pause" and container.name in _STAMPING:
+        return False  # a hole of a hundred pictures may be a loss or not
+    bare = container.steady and container.regular and not container.announces
+    if bare and not damage.name.startswith(("flip", "cut")):
+        return False  # a bare stream has no times: what comes after a loss moves
+    if timing.name == "edit" and container.name not in EDIT_LISTS:
+        return False  # stamps below zero are not stored as they are
     if case.flags == "none" and codec_of(case.stream) not in _READABLE:
         return False  # nothing tells where decoding can go on
     # Times in the order of decoding move to other pictures where a packet is gone.
@@ -145,7 +162,7 @@ def make(case: Case, folder: Path) -> tuple[Path, Stream, Plan]:
         act = spoiling.before if container.in_band else spoiling.mark
     if act is not None:
         packets = act(packets, generator)
-        plan = _damaged(plan, packets, damage, stream, container)
+        plan = _damaged(plan, packets, case, stream)
         packets = [entry for entry in packets if entry.state != "gone"]
     path = folder / f"clip{container.suffix}"
     write(path, stream, container, timing, packets, flags=case.flags)
@@ -156,14 +173,17 @@ def make(case: Case, folder: Path) -> tuple[Path, Stream, Plan]:
     return path, stream, plan
 
 
-def _damaged(plan: Plan, packets: list[Stamped], damage: Damage, stream: Stream, container: Container) -> Plan:
-    evident = _is_evident(damage, stream, container)
+def _damaged(plan: Plan, packets: list[Stamped], case: Case, stream: Stream) -> Plan:
+    damage, container = DAMAGES[case.damage], CONTAINERS[case.container]
+    evident = _is_evident(case, packets, stream)
     return replace(
         plan,
         lost=_numbers(packets, "gone", "lost"),
         doubtful=_numbers(packets, "doubtful"),
         evident=evident,
         from_first=damage.headless and (not container.announces or damage.name.startswith("headless")),
+        timed=damage.tells != "nobody",
+        replaced=damage.tells == "numbered" and not _has_plain_holes(TIMINGS[case.timing]),
         silent=damage.tells == "nobody" or not (evident or stream.codec in _INDEPENDENT or damage.headless),
     )
 
@@ -184,16 +204,36 @@ _PLAIN = (
     "asv1",
     "h261",
 )  # any bytes are a picture to them
+_STAMPING = ("mkv", "webm", "ts", "m2ts", "flv", "nut")  # store each picture's time and not how long it stays
 _NUMBERING = ("h264", "hevc", "mpeg1video", "mpeg2video")  # a picture that is missing leaves a hole in the numbers
 
 
-def _is_evident(damage: Damage, stream: Stream, container: Container) -> bool:
+def _is_evident(case: Case, packets: list[Stamped], stream: Stream) -> bool:
     """Whether the file itself tells that something is lost."""
+    damage, container, timing = DAMAGES[case.damage], CONTAINERS[case.container], TIMINGS[case.timing]
     if damage.spoiling is not None and stream.codec in _PLAIN:
         return False
-    if damage.tells == "always":
-        return not damage.headless or (container.announces and not damage.name.startswith("headless"))
-    return damage.tells == "numbered" and stream.codec in _NUMBERING
+    if damage.tells == "numbered":  # by a hole in a steady rate, or in the numbers of pictures that others need
+        if container.name in _STAMPING and _has_plain_holes(timing):
+            return True
+        if damage.name == "lose15" and stream.codec != "h264":
+            return False  # a whole group: the numbers begin anew
+        needed = any(entry.state == "gone" and not _is_b(entry, packets) for entry in packets)
+        return stream.codec in _NUMBERING and needed and any(entry.state == "doubtful" for entry in packets)
+    if damage.headless:
+        return container.announces and not damage.name.startswith("headless")
+    return damage.tells == "always"
+
+
+def _has_plain_holes(timing: Timing) -> bool:
+    """Whether a steady rate shows in stamps of whole milliseconds."""
+    return (timing.regular or timing.steady) and timing.name != "fast"
+
+
+def _is_b(entry: Stamped, packets: list[Stamped]) -> bool:
+    """Whether a picture that comes earlier in the file is shown later."""
+    before = packets[: packets.index(entry)]
+    return any(other.number is not None and other.number > entry.number for other in before)
 
 
 def _numbers(packets: list[Stamped], *states: str) -> frozenset[int]:

@@ -20,7 +20,14 @@ PacketDamage = Callable[[list[Stamped], random.Random], list[Stamped]]
 
 
 def _doubt(packets: Sequence[Stamped], first: int, last: int) -> list[Stamped]:
-    """Marks what may depend on packets `first` .. `last`: all up to the next start, and what is shown before that."""
+    """Marks what may depend on packets `first` .. `last`: all up to the next start, and what is shown before that.
+
+    Where pictures are reordered, those before the loss count as well, back to the start before: which of them are
+    predicted from what is gone no header tells.
+    """
+    shown = [entry.number for entry in packets if entry.number is not None]
+    if shown != sorted(shown):
+        first = max((at for at in range(first) if packets[at].packet.start), default=0) + 1 if first else first
     starts = [later for later in range(last + 1, len(packets)) if packets[later].packet.start]
     end = starts[0] if starts else len(packets)
     limit = packets[end].number if starts else -1
@@ -133,7 +140,8 @@ def _cut(share: float) -> Callable[[Path, Stream, Container, Plan], Plan]:
             lost=plan.lost | set(gone),
             doubtful=plan.doubtful | doubtful,
             evident=container.announces,
-            timed=not container.steady or container.name in ("mpg", "vob", "asf", "mxf"),
+            silent=plan.silent or not container.announces,  # the torn packet may decode to something
+            timed=False,
             unreadable=("truncated", "unreadable", "no_frames", "corrupt") if share < 0.2 else (),
         )
 
@@ -193,7 +201,8 @@ DAMAGES = {
           for share in (0.0, 0.3, 0.52, 0.97)),
         *(Damage(f"fill{share}", spoiling=_Spoiling(share, _fill, "lost"), headless=share == 0)
           for share in (0.0, 0.3, 0.52, 0.97)),
-        *(Damage(f"half{share}", spoiling=_Spoiling(share, _shorten, "lost")) for share in (0.3, 0.52, 0.97)),
+        *(Damage(f"half{share}", spoiling=_Spoiling(share, _shorten, "doubtful"), tells="nobody")
+          for share in (0.3, 0.52, 0.97)),
         *(Damage(f"flip{share}", spoiling=_Spoiling(share, _flip, "doubtful"), tells="nobody")
           for share in (0.1, 0.3, 0.52, 0.8)),
         *(Damage(f"dup{share}", file=_double(share), only=("ts", "flv")) for share in (0.0, 0.3, 0.52, 0.97)),

@@ -173,6 +173,7 @@ class Plan:
     evident: bool = True  # the file itself tells that something is lost
     from_first: bool = False  # nothing tells when the lost beginning was: time zero is the first picture that comes
     timed: bool = True  # the file itself tells when pictures after a loss are due
+    replaced: bool = False  # nothing tells when the lost ones were due: the picture before may stay on for them
     silent: bool = False  # no decoder can tell: doubtful pictures may be spoiled, but never taken for others
     exact_end: bool = True  # the container tells how long the last picture stays
     unreadable: tuple[str, ...] = ()  # reasons that may be given for not a single picture

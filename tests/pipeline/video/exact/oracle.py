@@ -174,7 +174,9 @@ class _Judge:
             extra = [number for number in extra if number is not None]
             missing = [number for number in missing if number not in plan.doubtful]
         neighbours = [number for number in extra if number is not None]
-        if neighbours and (plan.evident or not plan.lost):
+        if plan.lost | plan.doubtful:  # how long the last one stays is known from the sound part alone
+            neighbours = [number for number in neighbours if number != plan.numbers[-1]]
+        if neighbours and not plan.replaced and (plan.evident or not plan.lost):
             yield f"{neighbours[:8]} came and are not due (due {due[:60]}, came {numbers[:60]})"
         gone = [number for number in missing if number not in plan.lost | plan.doubtful]
         if gone:
