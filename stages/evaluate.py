@@ -30,7 +30,9 @@ def main(model: str, modality: str) -> None:
         facts = params.run_facts(reader, model, split, asdict(params.evaluate))
         write_record(folder / EVALUATION, describe_run(started, **facts))
     words = metric_words(metrics.as_dict(), reader.info.name)
-    edge.out.print(f"{model} {modality}: {words} on {metrics.num_videos} {split} videos", highlight=False)
+    edge.out.print(
+        f"{model} {modality}: {words} on {edge.counted(metrics.num_videos, f'{split} video')}", highlight=False
+    )
 
 
 if __name__ == "__main__":

@@ -60,13 +60,14 @@ def print_price(price: Price, *, as_json: bool) -> None:
     for one in price.modalities:
         size, time = edge.human_bytes(one.stored_bytes), edge.human_hours(one.core_hours)
         sample = f"measured on {edge.counted(one.num_sampled, 'video')}, {one.num_failed} of which could not be read"
-        words = f"{one.modality}: {one.num_rows:,} rows, {size}, {time} of one core ({sample})"
+        words = f"{one.modality}: {edge.counted(one.num_rows, 'row')}, {size}, {time} of one core ({sample})"
         edge.out.print(words, soft_wrap=True, highlight=False)
     times = ", ".join(f"{edge.human_hours(price.hours_on(cores))} on {cores} cores" for cores in CORE_COUNTS)
-    shards = f"{price.num_shards:,} shards a modality"
+    shards = f"{edge.counted(price.num_shards, 'shard')} a modality"
     if price.most_in_shard is not None:
-        shards += f" with at most {price.most_in_shard} videos"
-    edge.out.print(f"{price.num_videos:,} videos, {shards}: {times}", soft_wrap=True, highlight=False)
+        shards += f" with at most {edge.counted(price.most_in_shard, 'video')}"
+    videos = edge.counted(price.num_videos, "video")
+    edge.out.print(f"{videos}, {shards}: {times}", soft_wrap=True, highlight=False)
 
 
 def summary_record(summary: Summary) -> dict[str, object]:
@@ -95,8 +96,12 @@ def print_summary(summary: Summary) -> None:
         counts = ", ".join(f"{count} {status}" for status, count in count_by_status(rows).items())
         num_full = count_by_decoding(rows)["full"]
         whole = f", {num_full} of them decoded whole" if num_full else ""
-        kinds.append(f"{modality}: {len(rows)} videos ({counts}){whole}, {sum(row.num_stored for row in rows)} rows")
-    size, made = edge.human_bytes(summary.stored_bytes), f"{summary.num_shards_made} of {summary.num_shards} shards new"
+        videos, stored = edge.counted(len(rows), "video"), edge.counted(sum(row.num_stored for row in rows), "row")
+        kinds.append(f"{modality}: {videos} ({counts}){whole}, {stored}")
+    size, made = (
+        edge.human_bytes(summary.stored_bytes),
+        f"{summary.num_shards_made} of {edge.counted(summary.num_shards, 'shard')} new",
+    )
     edge.out.print(f"{'; '.join(kinds)}; {size}, {made}; {summary.location}", soft_wrap=True, highlight=False)
 
 

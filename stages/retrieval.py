@@ -174,8 +174,15 @@ def print_retrieval(run: RetrievalRun) -> None:
     edge.out.print(f"[bold]{escape(title)}[/]", soft_wrap=True, highlight=False)
     edge.out.print(table)
     same = run.learned_on is run.database
-    learned_on = "the same images" if same else f"{len(run.learned_on.images)} images of {_name(run.learned_on)}"
-    counts = f"{len(run.database.retrieval.queries)} queries, {len(run.database.images)} images"
+    learned_on = (
+        "the same images" if same else f"{edge.counted(len(run.learned_on.images), 'image')} of {_name(run.learned_on)}"
+    )
+    counts = ", ".join(
+        (
+            edge.counted(len(run.database.retrieval.queries), "query", "queries"),
+            edge.counted(len(run.database.images), "image"),
+        )
+    )
     what = "vocabulary" if run.options[0].num_dimensions is None else "vocabulary and PCA"
     edge.out.print(f"{counts}; {what} learned on {learned_on}", soft_wrap=True, highlight=False)
     for database in (run.database,) if same else (run.database, run.learned_on):
@@ -184,11 +191,11 @@ def print_retrieval(run: RetrievalRun) -> None:
 
 def _print_lost(database: Database) -> None:
     """Print which images of a set are not there, and that the copy is not the published one where it is not."""
-    for names, words in ((database.unreadable, "do not decode"), (database.missing, "are missing")):
+    for names, words in ((database.unreadable, "unreadable"), (database.missing, "missing")):
         if names:
             shown = ", ".join(names[:NAMES_SHOWN])
             more = f" and {len(names) - NAMES_SHOWN} more; --out has them all" if len(names) > NAMES_SHOWN else ""
-            text = f"{len(names)} images of {_name(database)} {words}: {shown}{more}"
+            text = f"{edge.counted(len(names), 'image')} of {_name(database)} {words}: {shown}{more}"
             edge.out.print(f"[bold]lost:[/] {escape(text)}", soft_wrap=True, highlight=False)
     found, published = len(database.retrieval.images), dataset_spec(_name(database)).num_items
     if found != published:

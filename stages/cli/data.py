@@ -38,7 +38,7 @@ def demo(out: Path, seed: int, train_per_class: int, test_per_class: int, as_jso
     if as_json:
         edge.print_json({"out": str(out), "num_videos": num_videos, "seed": seed})
     else:
-        edge.out.print(f"{num_videos} clips in {out}", soft_wrap=True)
+        edge.out.print(f"{edge.counted(num_videos, 'clip')} in {out}", soft_wrap=True)
 
 
 @click.command()

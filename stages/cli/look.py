@@ -40,7 +40,8 @@ def inspect(path: str, sheet: Path | None, videos: int, as_json: bool) -> None:
         return
     labels = "several labels a video" if inspection.multi_label else "one label a video"
     edge.out.print(
-        f"[bold]{escape(inspection.dataset)}[/]: {inspection.num_classes} classes, {labels}", highlight=False
+        f"[bold]{escape(inspection.dataset)}[/]: {edge.counted(inspection.num_classes, 'class', 'classes')}, {labels}",
+        highlight=False,
     )
     for number, splits in inspection.list_splits.items():
         counts = ", ".join(f"{count} {split}" for split, count in splits.items())
@@ -59,7 +60,7 @@ def _modality_table(modalities) -> Table:
     table.add_row("videos stored", *(str(one.num_videos) for one in modalities))
     table.add_row("rows", *(str(one.num_rows) for one in modalities))
     table.add_row("splits", *(", ".join(f"{n} {split}" for split, n in one.splits.items()) for one in modalities))
-    table.add_row("fates", *(", ".join(f"{n} {status}" for status, n in one.status.items()) for one in modalities))
+    table.add_row("status", *(", ".join(f"{n} {status}" for status, n in one.status.items()) for one in modalities))
     table.add_row("parameters", *(_parameter_words(one.parameters) for one in modalities))
     if any(one.mean_magnitude is not None for one in modalities):
         table.add_row("mean flow", *(_flow_words(one) for one in modalities))
@@ -106,11 +107,14 @@ def _print_status(state) -> None:
         words = "damaged: `tdn-data repair` makes the small files again, the same `tdn-data extract` the shards"
     edge.out.print(f"{escape(state.location)}: {words}", soft_wrap=True, highlight=False)
     for one in state.modalities:
-        fates = ", ".join(f"{count} {name}" for name, count in (one.status | one.reasons).items())
-        shards = f"{one.num_shards} of {one.num_shards_total} shards"
+        status = ", ".join(f"{count} {name}" for name, count in one.status.items())
+        reasons = ", ".join(f"{count} {name}" for name, count in one.reasons.items())
+        status += f"; of these {reasons}" if reasons else ""
+        shards = f"{one.num_shards} of {edge.counted(one.num_shards_total, 'shard')}"
         if one.num_shards_earlier:
             shards += f" ({one.num_shards_earlier} of an earlier number beside them)"
-        words = f"{one.modality}: {shards}, {one.num_videos} videos ({fates}), {one.num_rows} rows"
+        videos, rows = edge.counted(one.num_videos, "video"), edge.counted(one.num_rows, "row")
+        words = f"{one.modality}: {shards}, {videos} ({status}), {rows}"
         edge.out.print(words, soft_wrap=True, highlight=False)
     _print_findings(state.findings)
 
@@ -139,7 +143,8 @@ def verify(path: str, as_json: bool) -> None:
         edge.print_json(verification)
     else:
         _print_findings(verification.findings)
-        seen = f"{verification.num_shards} shards, {verification.num_videos} fates, {verification.num_images} images"
+        counts = (verification.num_shards, "shard"), (verification.num_videos, "ledger row")
+        seen = ", ".join(edge.counted(*one) for one in (*counts, (verification.num_images, "image")))
         edge.out.print(f"{seen} read; {len(verification.findings) or 'nothing'} wrong", highlight=False)
     if verification.findings:
         raise SystemExit(edge.EXIT_FAILED)
@@ -164,7 +169,7 @@ def repair(path: str, as_json: bool) -> None:
         edge.print_json(repair)
     else:
         _print_findings(repair.findings)
-        made = [f"{len(repair.upgraded)} shards upgraded"] if repair.upgraded else []
+        made = [f"{edge.counted(len(repair.upgraded), 'shard')} upgraded"] if repair.upgraded else []
         made += [f"{', '.join(repair.written)} written"] if repair.written else []
         if not repair.findings:
             edge.out.print(f"{repair.location}: {', '.join(made) or 'nothing to repair'}", soft_wrap=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stages.edge import human_hours
+from stages.edge import counted, human_hours
 
 
 @pytest.mark.parametrize(
@@ -22,3 +22,13 @@ from stages.edge import human_hours
 )
 def test_hours_have_a_unit_that_fits(hours: float, words: str) -> None:
     assert human_hours(hours) == words
+
+
+def test_one_is_not_counted_in_the_plural():
+    assert [counted(number, "video") for number in (0, 1, 2, 1000)] == [
+        "0 videos",
+        "1 video",
+        "2 videos",
+        "1,000 videos",
+    ]
+    assert [counted(number, "class", "classes") for number in (1, 2)] == ["1 class", "2 classes"]

@@ -90,7 +90,7 @@ def test_lost_images_are_named_and_more_than_few_end_the_run(holidays_copy):
     assert "1 of the 32 images of holidays are missing or do not decode, more than --fail-above 0.01: 100101" in stderr
     code, stdout, stderr = call(*arguments, "--fail-above", 0.05)
     assert code == 0, stderr
-    assert "lost: 1 images of holidays do not decode: 100101" in stdout
+    assert "lost: 1 image of holidays unreadable: 100101" in stdout
 
 
 @pytest.mark.parametrize(
