@@ -130,12 +130,13 @@ def test_good_rows_are_not_replaced_by_none(clip_folder, out):
 
 
 def test_videos_that_are_gone_stop_a_run_before_it_writes(clip_folder_copy, out):
-    before = hashes(out)
+    before, listed = hashes(out), index_dataset("folder", clip_folder_copy)
     for number in (3, 4):
         (clip_folder_copy / f"videos/clip {number:02d}.mp4").unlink()
-    for options in ({}, {"parameters": SMALLER, "replace": True}):
+    now = index_dataset("folder", clip_folder_copy)
+    for manifest, parameters in ((now, FRAMES), (now, SMALLER), (listed, SMALLER)):
         with pytest.raises(InputError, match="2 videos that are stored are not in .*clips any more"):
-            run(clip_folder_copy, out, **options)
+            run_extraction(manifest, parameters, out=out, num_workers=2, replace=parameters is SMALLER)
         assert hashes(out) == before and not (out / NEW_FOLDER).exists()
     counts = run(clip_folder_copy, out, allow_loss=True)
     assert sum(row.reason == "missing" for row in counts.ledger) == 3
@@ -169,12 +170,14 @@ def test_a_video_that_came_back_is_extracted(clip_folder_copy, tmp_path):
 
 def test_reused_rows_have_todays_labels_split_and_path(clip_folder_copy, out):
     listed = clip_folder_copy / "videos.csv"
-    listed.write_text(listed.read_text().replace("clip 05.mp4,train,left", "clip 05.mp4,test,right"))
+    listed.write_text(listed.read_text().replace("clip 05.mp4,train,left", "clip 05.mov,test,right"))
+    (clip_folder_copy / "videos/clip 05.mp4").rename(clip_folder_copy / "videos/clip 05.mov")
     summary = run(clip_folder_copy, out)
     assert summary.num_shards_made == 1 and summary.num_reused >= 1
     row = next(row for row in summary.ledger if row.video_id == "videos/clip 05")
     video = next(video for video in ShardReader(out).videos if video.video_id == "videos/clip 05")
     assert (row.split, row.labels) == (video.split, video.labels) == ("test", (1,))
+    assert row.path == "videos/clip 05.mov"
     stored = ShardReader(out)
     assert stored.read("videos/clip 05").data.shape[0] == 13
 
