@@ -2,57 +2,12 @@
 
 import json
 import os
-import shutil
-import subprocess
 import sys
-from pathlib import Path
 
-import pytest
 import yaml
 
-PROJECT = Path(__file__).resolve().parents[2]
-ENVIRONMENT = os.environ | {
-    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-    "PYTHONPATH": "",
-    "GIT_AUTHOR_NAME": "t",
-    "GIT_AUTHOR_EMAIL": "t@example.org",
-    "GIT_COMMITTER_NAME": "t",
-    "GIT_COMMITTER_EMAIL": "t@example.org",
-}
 
-
-def run(folder, *command, code=0):
-    """Run a command in the copy; return what it printed on both streams."""
-    result = subprocess.run(
-        command, cwd=folder, env=ENVIRONMENT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-    assert result.returncode == code, result.stdout
-    return result.stdout
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory):
-    """A copy of the project under git with a tiny demo, after its first `dvc repro`."""
-    folder = tmp_path_factory.mktemp("project")
-    for name in ("pipeline", "models", "stages", ".dvc", "dvc.yaml", ".dvcignore", ".gitignore", "params.yaml"):
-        source = PROJECT / name
-        ignore = shutil.ignore_patterns("__pycache__", "tmp", "cache")
-        shutil.copytree(source, folder / name, ignore=ignore) if source.is_dir() else shutil.copy(source, folder / name)
-    params = yaml.safe_load((folder / "params.yaml").read_text())
-    params["demo"] |= {"train_per_class": 2, "test_per_class": 1}
-    params["train"] |= {"epochs": 1, "batch_size": 8}
-    params["evaluate"] |= {"num_clips": 1}
-    (folder / "params.yaml").write_text(yaml.safe_dump(params))
-    run(folder, "git", "init", "-q")
-    run(folder, "git", "add", ".")
-    run(folder, "git", "commit", "-qm", "start")
-    run(folder, "dvc", "repro")
-    run(folder, "git", "add", ".")
-    run(folder, "git", "commit", "-qm", "first results")
-    return folder
-
-
-def test_every_stage_leaves_its_outputs(project):
+def test_every_stage_leaves_its_outputs(project, run):
     for model in ("tsn", "tdn"):
         for modality in ("rgb", "flow", "fused"):
             metrics = json.loads((project / f"runs/{model}-{modality}/metrics.json").read_text())
@@ -61,18 +16,18 @@ def test_every_stage_leaves_its_outputs(project):
     assert report.count("<svg") >= 9 and report.count("<img alt=") == 8
 
 
-def test_a_second_repro_does_nothing(project):
+def test_a_second_repro_does_nothing(project, run):
     assert "Data and pipelines are up to date" in run(project, "dvc", "repro")
 
 
-def test_metrics_and_plots_are_shown(project):
+def test_metrics_and_plots_are_shown(project, run):
     metrics = run(project, "dvc", "metrics", "show")
     assert "top1" in metrics and "runs/tdn-rgb/metrics.json" in metrics.replace(os.sep, "/")
     run(project, "dvc", "plots", "show")
     assert (project / "dvc_plots/index.html").stat().st_size > 1000
 
 
-def test_a_changed_parameter_reruns_only_what_depends_on_it(project):
+def test_a_changed_parameter_reruns_only_what_depends_on_it(project, run):
     words = run(project, "dvc", "exp", "run", "-S", "train.epochs=2")
     assert "Running stage 'train@tdn-rgb'" in words and "Running stage 'report'" in words
     for stage in ("demo", "index", "frames", "flow"):
@@ -80,7 +35,7 @@ def test_a_changed_parameter_reruns_only_what_depends_on_it(project):
     assert "train.epochs" in run(project, "dvc", "params", "diff")
 
 
-def test_networks_that_learn_flow_run_only_where_they_are_asked_for(project):
+def test_networks_that_learn_flow_run_only_where_they_are_asked_for(project, run):
     assert "with_flow" not in run(project, "dvc", "stage", "list", "--name-only")
     change = ["-S", "with_flow.networks=[actionflownet]", "-S", "with_flow.recipes.actionflownet.epochs=2"]
     words = run(project, "dvc", "exp", "run", *change, "evaluate_with_flow")
@@ -92,14 +47,14 @@ def test_networks_that_learn_flow_run_only_where_they_are_asked_for(project):
     assert "ACTIONFLOWNET" in run(project, sys.executable, "-m", "stages.results")
 
 
-def test_a_further_network_runs_on_frames_alone_where_it_is_asked_for(project):
+def test_a_further_network_runs_on_frames_alone_where_it_is_asked_for(project, run):
     assert "others" not in run(project, "dvc", "stage", "list", "--name-only")
     words = run(project, "dvc", "exp", "run", "-S", "others.networks=[tdm]", "evaluate_others")
     assert "Running stage 'train_others@tdm'" in words and "'flow'" not in words
     assert json.loads((project / "runs/tdm-rgb/metrics.json").read_text())["num_videos"] == 8
 
 
-def test_changed_code_recreates_shards_and_a_comment_does_not(project):
+def test_changed_code_recreates_shards_and_a_comment_does_not(project, run):
     shards = project / "data/shards/rgb"
     before = {path.name: path.read_bytes() for path in shards.glob("frames-*")}
     convert = project / "pipeline/video/convert.py"
@@ -114,7 +69,7 @@ def test_changed_code_recreates_shards_and_a_comment_does_not(project):
     convert.write_text(code)
 
 
-def test_a_wrong_parameter_stops_the_stage_with_its_name(project):
+def test_a_wrong_parameter_stops_the_stage_with_its_name(project, run):
     params = yaml.safe_load((project / "params.yaml").read_text())
     params["train"]["epoch"] = 3
     (project / "params.yaml").write_text(yaml.safe_dump(params))
