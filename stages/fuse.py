@@ -17,13 +17,13 @@ def main(model: str) -> None:
     """Run the stage."""
     with edge.messages(), edge.wrong_arguments():
         params = load_params()
+        folder = run_folder(model, FUSED)
         weights, reader, started = params.fuse, params.open_shards("rgb"), datetime.now(UTC)
         records = {one: read_record(run_folder(model, one) / EVALUATION) for one in ("rgb", "flow")}
         rgb, flow = (read_scores(run_folder(model, one) / "scores.parquet") for one in records)
         check_same_test(records["rgb"], records["flow"])
         flow = in_order_of(rgb.video_ids, flow)
         fused = replace(rgb, scores=fuse(rgb.scores, flow.scores, weights=(weights.rgb, weights.flow)))
-        folder = run_folder(model, FUSED)
         write_results(folder, fused, reader.info, list_split=params.dataset.list_split)
         facts = params.run_facts(reader, model, records["rgb"].split, weights.model_dump(), modality=FUSED)
         write_record(folder / EVALUATION, describe_run(started, **facts))
