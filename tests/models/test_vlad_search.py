@@ -184,6 +184,11 @@ def test_an_untrained_network_is_drawn_by_its_seed_and_leaves_the_callers_genera
     assert torch.equal(loaded.state_dict()["conv1.weight"], weights[0])
 
 
+def test_the_device_is_the_gpu_only_where_there_is_one():
+    network = retrieval_network("resnet18", device="auto")
+    assert next(network.parameters()).is_cuda == torch.cuda.is_available()
+
+
 def test_unknown_devices_are_refused():
     with pytest.raises(ValueError, match="device is 'gpu'; expected auto, cpu or cuda"):
         retrieval_network("resnet18", device="gpu")

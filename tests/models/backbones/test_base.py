@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from models.backbones import build_backbone
-from models.backbones.base import convert_first_layer, fold_input
+from models.backbones.base import IMAGENET_MEAN, IMAGENET_STD, convert_first_layer, fold_input
 
 # name -> multiply-adds for one 224 x 224 image, as counted on the public implementations
 MULTIPLY_ADDS = {
@@ -120,3 +120,8 @@ def test_folded_input_gives_the_same_response():
     folded, shift = fold_input(weight, gain=gain, offset=offset)
     expected = F.conv2d(gain[:, None, None] * x + offset[:, None, None], weight)
     torch.testing.assert_close(F.conv2d(x, folded, shift), expected, rtol=1e-5, atol=1e-4)
+
+
+def test_images_are_normalised_by_the_numbers_that_torchvisions_weights_were_trained_with():
+    assert IMAGENET_MEAN == (0.485, 0.456, 0.406)
+    assert IMAGENET_STD == (0.229, 0.224, 0.225)
