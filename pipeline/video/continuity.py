@@ -13,7 +13,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from pipeline.video.numbering import PERIOD
+from pipeline.video.numbering import PERIOD, period_of
 from pipeline.video.packet_facts import PacketFacts
 
 _SMALLEST_PROOF = 8  # pictures, to know a steady step by
@@ -28,7 +28,7 @@ def lost_by_numbers(facts: Sequence[PacketFacts]) -> dict[int, int]:
     periods: dict[int, dict[int, int]] = {}
     for number, fact in enumerate(facts):
         if fact.order is not None and fact.shown:
-            periods.setdefault((fact.order + PERIOD // 2) // PERIOD, {}).setdefault(fact.order, number)
+            periods.setdefault(period_of(fact.order), {}).setdefault(fact.order, number)
     usual = _usual_step([order for period in periods.values() for order in period])
     lost: dict[int, int] = {}
     for packet_of in periods.values() if usual else ():

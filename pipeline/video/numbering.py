@@ -19,6 +19,11 @@ _HEAD_BYTES = 32  # of a slice, more than its numbers are in
 _MAX_TEMPORAL_REFERENCE = 1024
 
 
+def period_of(order: int) -> int:
+    """The period of a number on screen; places before its beginning are below zero."""
+    return (order + PERIOD // 2) // PERIOD
+
+
 class Numbers(NamedTuple):
     """What a picture's numbers say: its place on screen, and whether one that it may need is missing before it."""
 

@@ -24,6 +24,7 @@ from pipeline.video.h264_parameters import may_have_fields
 from pipeline.video.packet_facts import PacketFacts
 
 MAX_REORDER = 32  # pictures; codecs allow 16
+MAX_LOST = 25  # pictures in a row that are missing, and not a picture that stays on
 _SMALLEST_PROOF = 8  # pictures, to know a steady rate by
 _TYPED_CODECS = ("mpeg1video", "mpeg2video", "mpeg4")  # whose picture types tell the order on screen
 _NAMED_TYPES = (*_TYPED_CODECS, "h264")  # whose reader tells B pictures
@@ -76,7 +77,8 @@ def lost_after(ticks: np.ndarray, durations: Sequence[int | None]) -> np.ndarray
     """How many pictures are lost after each of those at rising `ticks` int64 (N,), int64 (N,).
 
     Where every packet that says a duration says the same and nearly every picture stays that long, a step of several
-    durations is a loss, up to a fiftieth of the steps or two of them; more are a varying frame rate.
+    durations is a loss, up to a fiftieth of the steps or two of them; more are a varying frame rate, and one of more
+    than MAX_LOST pictures is a pause.
     """
     lost = np.zeros(len(ticks), dtype=np.int64)
     known = {duration for duration in durations if duration}
@@ -88,7 +90,7 @@ def lost_after(ticks: np.ndarray, durations: Sequence[int | None]) -> np.ndarray
     holes = whole >= 2
     steady = bool((np.abs(steps - whole) <= max(0.1, 1.0 / duration)).all() and (whole >= 1).all())
     if steady and holes.sum() <= max(2, len(steps) // 50):
-        lost[:-1] = whole - 1
+        lost[:-1] = np.where(whole - 1 <= MAX_LOST, whole - 1, 0)
     return lost
 
 

@@ -23,6 +23,7 @@ from pipeline.video.completeness import announced_seconds, announces_duration, i
 from pipeline.video.container import flags_incomplete_packets, format_names, open_video, read_packets
 from pipeline.video.continuity import breaks as find_breaks
 from pipeline.video.continuity import lost_by_numbers
+from pipeline.video.numbering import period_of
 from pipeline.video.packet_facts import PREDICTED, PacketFacts
 from pipeline.video.plan import PacketTable
 from pipeline.video.stamps import MAX_REORDER, are_believable, lost_after
@@ -154,19 +155,39 @@ def _missing(
     facts: Sequence[PacketFacts],
 ) -> tuple[dict[int, int], np.ndarray]:
     """`PacketRows.lost` and `.breaks`: by the pictures' numbers, else by holes in a steady rate."""
-    numbered = bool(facts) and all(fact.order is not None for fact in facts if fact.shown)
-    if numbered or any(fact.suspect for fact in facts):
-        keys: Sequence[int | None] = [fact.order for fact in facts]
-        lost = lost_by_numbers(facts) if numbered and not any(fact.suspect for fact in facts) else {}
-    else:
-        keys = pts
-        shown = [at for at, fact in enumerate(facts) if fact.shown and not discard[at] and pts[at] is not None]
-        shown.sort(key=lambda at: pts[at])
-        lost = {}
-        if shown and not format_names(container).isdisjoint(_STAMPING):
-            counts = lost_after(np.array([pts[at] for at in shown], dtype=np.int64), [duration[at] for at in shown])
-            lost = {shown[place]: int(counts[place]) for place in np.flatnonzero(counts)}
+    numbered, suspect = _are_numbered(facts), any(fact.suspect for fact in facts)
+    keys: Sequence[int | None] = [fact.order for fact in facts] if numbered or suspect else pts
+    lost = {} if suspect else _lost_by_packet_stamps(container, pts, duration, discard, facts)
+    if numbered and not suspect:  # a pause between numbered pictures is none of theirs missing, but groups begin anew
+        lost = {at: count for at, count in lost.items() if _ends_a_period(at, pts, facts)} | lost_by_numbers(facts)
     return lost, find_breaks(facts, keys, lost, names_references=codec == "h264")
+
+
+def _are_numbered(facts: Sequence[PacketFacts]) -> bool:
+    return bool(facts) and all(fact.order is not None for fact in facts if fact.shown)
+
+
+def _lost_by_packet_stamps(
+    container: InputContainer,
+    pts: Sequence[int | None],
+    duration: Sequence[int | None],
+    discard: Sequence[bool],
+    facts: Sequence[PacketFacts],
+) -> dict[int, int]:
+    """Packet -> how many pictures are missing on screen after its own, by holes in a steady rate."""
+    shown = [at for at, fact in enumerate(facts) if fact.shown and not discard[at] and pts[at] is not None]
+    shown.sort(key=lambda at: pts[at])
+    if not shown or format_names(container).isdisjoint(_STAMPING):
+        return {}
+    counts = lost_after(np.array([pts[at] for at in shown], dtype=np.int64), [duration[at] for at in shown])
+    return {shown[place]: int(counts[place]) for place in np.flatnonzero(counts)}
+
+
+def _ends_a_period(packet: int, pts: Sequence[int | None], facts: Sequence[PacketFacts]) -> bool:
+    """Whether the next picture on screen after a packet's own counts its place anew."""
+    later = [at for at, fact in enumerate(facts) if fact.shown and pts[at] is not None and pts[at] > pts[packet]]
+    following = min(later, key=lambda at: pts[at], default=packet)
+    return period_of(facts[following].order) != period_of(facts[packet].order)
 
 
 def packet_timeline(
@@ -221,7 +242,9 @@ def make_timeline(
     """
     pts_seconds = ticks * tick.numerator / tick.denominator
     end_seconds = float(pts_seconds[-1]) + (last_seconds or _usual_frame_seconds(pts_seconds, stream))
-    lost = _lost_by_stamps(ticks, container, rows) if tick == stream.time_base else np.zeros(len(ticks), dtype=np.int64)
+    lost = np.zeros(len(ticks), dtype=np.int64)
+    if tick == stream.time_base and not _are_numbered(rows.facts):
+        lost = _lost_by_stamps(ticks, container, rows)
     if lost_seconds is not None:
         lost_seconds = np.where(lost > 0, np.nan, lost_seconds)  # a steady rate tells it better
     if known_lost is not None:
