@@ -249,7 +249,7 @@ def test_a_loss_that_is_lost_to_infinity_stops_the_training(frames, flow, tmp_pa
     ("wrong", "words"),
     [
         ({"flow_share": 1.5}, "flow_share is 1.5; it must be between 0 and 1"),
-        ({"flow_weight": -1.0}, "flow_weight is -1.0; it must be 0 or more"),
+        ({"flow_weight": -1.0}, "flow_weight is -1.0; it must be a number, 0 or more"),
         ({"flow_pairs": "sintel", "flow_share": 0.5}, "flow_pairs and flow_pairs_root go together"),
         ({"flow_pairs": "sintel", "flow_pairs_root": "s"}, "flow_pairs is 'sintel'; flow_share must say"),
         ({"color_jitter": 1.0}, "color_jitter is 1.0; it must be at least 0 and below 1"),

@@ -45,7 +45,8 @@ def test_a_link_to_a_regular_file_is_read(tmp_path):
         ("NUL", "missing", "NUL byte"),
     ],
 )
-def test_anything_but_a_regular_file_is_refused_at_once(tmp_path, kind, key, words):
+def test_anything_but_a_regular_file_is_refused_at_once(tmp_path, monkeypatch, kind, key, words):
+    monkeypatch.chdir(tmp_path)  # a socket's path has at most 107 bytes
     path = _make(tmp_path, kind)
     with pytest.raises(InputError, match=words) as caught:
         open_regular(path, what="class list")
@@ -61,7 +62,6 @@ def _make(folder, kind):
     elif kind == "fifo":
         os.mkfifo(path)
     elif kind == "socket":
-        os.chdir(folder)  # a socket's path has at most 107 bytes
         socket.socket(socket.AF_UNIX).bind("x")
     elif kind == "loop":
         path.symlink_to(path)
