@@ -17,9 +17,9 @@ class Bits:
 
     def golomb(self) -> int:
         """The next unsigned Exp-Golomb number, ue(v) of ITU-T H.264, 9.1."""
-        zeros = 0
-        while zeros < 32 and not self.read(1):
-            zeros += 1
+        rest = self._value & ((1 << self._left) - 1) if self._left > 0 else 0
+        zeros = min(self._left - rest.bit_length(), 32) if rest else 32
+        self._left -= zeros + 1
         return (1 << zeros) - 1 + self.read(zeros)
 
     def signed_golomb(self) -> int:

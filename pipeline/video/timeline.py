@@ -127,7 +127,7 @@ def read_rows(path: str | os.PathLike, container: InputContainer, stream: VideoS
         failed = True
     pts, duration, keyframe, discard, facts, corrupt, new_setup = zip(*rows, strict=True) if rows else ((),) * 7
     extent = {"num_packets": len(rows), "span_seconds": _span_seconds(pts, duration, stream)}
-    seconds = np.sort([float(ticks * stream.time_base) for ticks in pts if ticks is not None])
+    seconds = np.sort([ticks for ticks in pts if ticks is not None]) * float(stream.time_base)
     extent |= {"frame_seconds": _usual_frame_seconds(seconds, stream)}
     lost, breaks = _missing(container, context.codec.canonical_name, pts, duration, discard, facts)
     return PacketRows(
