@@ -6,6 +6,7 @@ Everything here is decided before the first file is written.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,8 +15,10 @@ from pathlib import Path
 from pipeline.errors import InputError
 from pipeline.manifest import Manifest, VideoRecord
 from pipeline.parameters import ExtractParameters, Limits
+from pipeline.shards.ledger import LEDGER_NAME, read_ledger
 from pipeline.shards.plan import ShardPlan, modality_digest
 from pipeline.shards.schema import LedgerRow
+from pipeline.storage import Storage
 from pipeline.versions import differences, row_versions
 
 THREADS = 16  # asking whether files are there waits for the disk or the network
@@ -31,7 +34,7 @@ class Policy:
     """What a run may do with rows that are there already.
 
     `replace` shards of other parameters or versions; `keep_versions` keeps rows of other versions; `retry_failed`
-    decodes again what is not ok; `allow_loss` lets rows go whose videos cannot be read any more.
+    decodes again what is not ok; `allow_loss` lets rows go whose videos cannot be found any more.
     """
 
     replace: bool = False
@@ -180,6 +183,21 @@ def refuse_loss_of_sources(
             f"{videos} not in {root} any more, e.g. {gone[0]}; their rows would be lost. Nothing was changed: bring "
             "the videos back, or give --allow-loss to let their rows go.",
             path=root,
+        )
+
+
+def refuse_loss_by_limit(out: str | os.PathLike[str], manifest: Manifest) -> None:
+    """Raise InputError where a finished extraction holds rows of videos that a shortened list leaves out."""
+    storage = Storage(out)
+    if LEDGER_NAME not in storage.names():
+        return
+    listed = {record.video_id for record in manifest}
+    left_out = {row.video_id for row in read_ledger(storage) if row.num_stored} - listed
+    if left_out:
+        raise InputError(
+            f"{storage.shown} holds {len(left_out)} of the videos that --limit leaves out, e.g. {min(left_out)}; their "
+            "rows would be lost. Leave --limit out, choose another folder, or give --allow-loss.",
+            path=storage.shown,
         )
 
 

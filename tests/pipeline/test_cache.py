@@ -142,6 +142,14 @@ def test_videos_that_are_gone_stop_a_run_before_it_writes(clip_folder_copy, out)
     assert sum(row.reason == "missing" for row in counts.ledger) == 3
 
 
+def test_a_limit_does_not_let_stored_rows_go(clip_folder, out, tmp_path):
+    manifest = index_dataset("folder", clip_folder)
+    with pytest.raises(InputError, match="holds [0-9]+ of the videos that --limit leaves out, e.g. .*--allow-loss"):
+        cache.refuse_loss_by_limit(out, manifest.limited(1))
+    cache.refuse_loss_by_limit(out, manifest)
+    cache.refuse_loss_by_limit(tmp_path / "nothing", manifest.limited(1))
+
+
 def test_a_folder_without_any_listed_video_is_named(clip_folder_copy, out):
     before = hashes(out)
     (clip_folder_copy / "videos").rename(clip_folder_copy / "elsewhere")
