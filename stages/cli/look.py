@@ -146,6 +146,8 @@ def verify(path: str, as_json: bool) -> None:
         counts = (verification.num_shards, "shard"), (verification.num_videos, "ledger row")
         seen = ", ".join(edge.counted(*one) for one in (*counts, (verification.num_images, "image")))
         edge.out.print(f"{seen} read; {len(verification.findings) or 'nothing'} wrong", highlight=False)
+        if verification.findings:
+            edge.out.print("Delete the shards that are named and run the same `tdn-data extract`: it recreates them.")
     if verification.findings:
         raise SystemExit(edge.EXIT_FAILED)
 
@@ -156,7 +158,7 @@ def verify(path: str, as_json: bool) -> None:
 def repair(path: str, as_json: bool) -> None:
     """Write the index, ledger, splits and dataset.json of a folder again from its shards; nothing is decoded.
 
-    Shards of an older schema are upgraded. A damaged shard is named: the same `extract` recreates it.
+    Shards of an older schema are upgraded. A shard whose metadata are damaged is named: the same `extract` recreates it.
 
     \b
     Example: tdn-data repair shards
