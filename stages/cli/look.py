@@ -158,7 +158,8 @@ def verify(path: str, as_json: bool) -> None:
 def repair(path: str, as_json: bool) -> None:
     """Write the index, ledger, splits and dataset.json of a folder again from its shards; nothing is decoded.
 
-    Shards of an older schema are upgraded. A shard whose metadata are damaged is named: the same `extract` recreates it.
+    Shards of an older schema are upgraded. A shard whose metadata are damaged is named: the same `extract` recreates
+    it.
 
     \b
     Example: tdn-data repair shards
