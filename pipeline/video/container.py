@@ -15,7 +15,7 @@ from av.video.stream import VideoStream
 from pipeline.errors import VideoError
 from pipeline.files import check_video_file
 from pipeline.video.formats import OPEN_OPTIONS, is_unlisted, undecodable_kind
-from pipeline.video.structure import is_cut_iso
+from pipeline.video.structure import is_cut_iso, lacks_time_scale
 
 DEFAULT_MAX_PIXELS = 1 << 26  # 67 million: twice an 8K picture
 _PADDING_PIXELS = 1 << 20  # decoders round sizes up to whole blocks
@@ -35,8 +35,7 @@ def open_video(
     path = Path(path)
     check_video_file(path)
     try:
-        # "file:" keeps names with ':' or '%' or a leading '-' from being taken for protocols or patterns
-        container = av.open(f"file:{path}", metadata_errors="replace", container_options=OPEN_OPTIONS)
+        container = _open(path)
     except (av.FFmpegError, ValueError, OSError) as error:
         raise _opening_error(path, error) from error
     with container:
@@ -50,6 +49,17 @@ def open_video(
         except av.FFmpegError as error:
             reason = "too_large" if isinstance(error, MemoryError) else "corrupt"
             raise VideoError(reason, f"{path} cannot be decoded ({error.strerror})", path=path) from error
+
+
+def _open(path: Path, **options: str) -> InputContainer:
+    """Open a container; without a time scale its edit list means nothing, and would cut pictures away."""
+    # "file:" keeps names with ':' or '%' or a leading '-' from being taken for protocols or patterns
+    container = av.open(f"file:{path}", metadata_errors="replace", container_options=OPEN_OPTIONS | options)
+    ticks = [float(stream.time_base) for stream in container.streams.video if stream.time_base]
+    if not options and "mov" in format_names(container) and lacks_time_scale(path, max(ticks, default=0.0)):
+        container.close()
+        return _open(path, ignore_editlist="1")
+    return container
 
 
 def check_pixels(num_pixels: int, *, max_pixels: int, path: object) -> None:

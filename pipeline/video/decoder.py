@@ -22,6 +22,7 @@ from pipeline.video.container import (
 from pipeline.video.plan import needed_packets, plan_runs
 from pipeline.video.proof import Output, are_proven
 from pipeline.video.stamps import MAX_REORDER, are_single_pictures, is_nearly_rising, unseen_after
+from pipeline.video.structure import lacks_time_scale
 from pipeline.video.timeline import (
     FALLBACK_FRAME_SECONDS,
     PacketRows,
@@ -30,6 +31,8 @@ from pipeline.video.timeline import (
     packet_timeline,
     read_rows,
 )
+
+FALLBACK_TICK = Fraction(FALLBACK_FRAME_SECONDS).limit_denominator(1000)
 
 
 class TimelineMismatchError(Exception):
@@ -48,7 +51,8 @@ def decode_timeline(path: str | os.PathLike, rows: PacketRows, *, max_pixels: in
     """When each frame is on screen, from a full decode without conversion: right for any file.
 
     Times are the pictures' own stamps, put in order, or if these do not nearly rise those of their packets, or else
-    follow the mean frame rate. Raises VideoError where not one picture decodes.
+    follow the mean frame rate, 25 a second in a file without a time scale. Raises VideoError where not one picture
+    decodes.
     """
     with open_video(path, max_pixels=max_pixels) as (container, stream):
         outputs = [_output(frame) for frame in decode_all(container, stream, rows)]
@@ -64,6 +68,8 @@ def decode_timeline(path: str | os.PathLike, rows: PacketRows, *, max_pixels: in
         told = stream.start_time is not None and announces_duration(container)
         gap_before = -1 in gaps and told and not rows.begins_in_the_middle
         ticks, tick = _rising_ticks(stamps, stream, rows, zero=stream.start_time if gap_before else None)
+        if lacks_time_scale(path, float(stream.time_base)):
+            ticks, tick = np.arange(len(stamps)), FALLBACK_TICK
         lost = np.isin(np.arange(len(stamps)), list(gaps)).astype(np.int64)
         if are_single_pictures(stream.codec_context, rows.facts):
             lost = np.maximum(lost, unseen_after([pts for pts, _ in stamps], rows.shown_pts))
@@ -216,7 +222,7 @@ def _rising_ticks(
             step = round(1 / (rate * stream.time_base)) if rate else 1
             tail = known[-1] + max(step, 1) * np.arange(1, len(times) - len(known) + 1)
             return np.append(known, tail).astype(np.int64) - (known[0] if zero is None else zero), stream.time_base
-    return np.arange(len(stamps)), 1 / rate if rate else Fraction(FALLBACK_FRAME_SECONDS).limit_denominator(1000)
+    return np.arange(len(stamps)), 1 / rate if rate else FALLBACK_TICK
 
 
 def _are_packets_own(ticks: list[int], stream: VideoStream, rows: PacketRows) -> bool:

@@ -20,6 +20,7 @@ from pipeline.video.container import (
 )
 from pipeline.video.decoder import read_timeline
 from pipeline.video.geometry import pixel_aspect, shown_geometry
+from pipeline.video.structure import lacks_time_scale
 
 _ESTIMATING = {"mpegvideo", "h264", "hevc", "m4v", "obu", "mjpeg", "cavsvideo", "vc1", "dirac"}  # bare streams
 
@@ -86,7 +87,8 @@ def _extent(
 ) -> tuple[float, float, int | None]:
     """(frames per second, seconds, number of frames)."""
     seconds, rate = announced_seconds(container, stream), stream.average_rate
-    if seconds > 0 and rate and container.format.name not in _ESTIMATING:
+    timed = container.format.name not in _ESTIMATING and not lacks_time_scale(path, float(stream.time_base))
+    if seconds > 0 and rate and timed:
         return float(rate), seconds, stream.frames or None
     timeline = read_timeline(path, max_pixels=max_pixels)
     num_frames = len(timeline.pts_seconds)

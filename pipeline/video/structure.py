@@ -64,6 +64,26 @@ def is_followed_by_another_movie(path: str | os.PathLike) -> bool:
     return any(b"moov" in part and b"mdat" in part and b"moof" not in part for part in parts)
 
 
+def lacks_time_scale(path: str | os.PathLike, stream_tick_seconds: float) -> bool:
+    """Whether some track of an ISO file says that its seconds have no parts, mdhd's time scale 0 (14496-12, 8.4.2).
+
+    FFmpeg then counts in whole seconds, so other values of `stream_tick_seconds` settle it without a look.
+    """
+    if stream_tick_seconds < 1:
+        return False
+    with Path(path).open("rb") as file:
+        movie = next((box for box in _boxes(file, os.stat(path).st_size) if box.kind == b"moov"), None)
+        if movie is None:
+            return False
+        file.seek(movie.begin)
+        content = file.read(min(movie.end - movie.begin, _MAX_INDEX_BYTES))
+    for header in content.split(b"mdhd")[1:]:
+        scale_at = 20 if header[:1] == b"\1" else 12
+        if header[scale_at : scale_at + 4] == b"\0\0\0\0":
+            return True
+    return False
+
+
 def is_cut_iso(path: str | os.PathLike) -> bool:
     """Whether the outermost boxes of an ISO file (MP4, MOV, 3GP) reach past the end of the file."""
     num_bytes = os.stat(path).st_size

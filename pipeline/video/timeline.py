@@ -27,6 +27,7 @@ from pipeline.video.numbering import period_of
 from pipeline.video.packet_facts import PREDICTED, PacketFacts
 from pipeline.video.plan import PacketTable
 from pipeline.video.stamps import MAX_REORDER, are_believable, lost_after
+from pipeline.video.structure import lacks_time_scale
 
 MAX_KEPT_BYTES = 64 << 20  # compressed packets kept from the first pass, so that the second need not read them again
 _GUESSED = {"flv", "mpegts", "nut"}  # store no durations: what FFmpeg says of them follows from a rate
@@ -194,7 +195,7 @@ def packet_timeline(
     path: str | os.PathLike, container: InputContainer, stream: VideoStream, rows: PacketRows
 ) -> Timeline | None:
     """Timeline from the packets alone; None where their timestamps are not to be believed."""
-    if not _is_believable(stream, rows):
+    if lacks_time_scale(path, float(stream.time_base)) or not _is_believable(stream, rows):
         return None
     pts, shown = np.array([0 if pts is None else pts for pts in rows.pts], dtype=np.int64), rows.shown
     if _may_begin_hidden(rows, pts, shown):
