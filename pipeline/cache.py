@@ -175,15 +175,23 @@ def refuse_loss_of_sources(
     ]
     wanted = list({record.path: record for record in wanted}.values())
     with ThreadPoolExecutor(THREADS) as pool:
-        there = list(pool.map(lambda record: is_there(root / record.path), wanted))
+        there = list(pool.map(lambda record: _holds_something(root / record.path), wanted))
     gone = [record.path for record, here in zip(wanted, there, strict=True) if not here]
     if gone:
         videos = "1 video that is stored is" if len(gone) == 1 else f"{len(gone)} videos that are stored are"
         raise InputError(
-            f"{videos} not in {root} any more, e.g. {gone[0]}; their rows would be lost. Nothing was changed: bring "
-            "the videos back, or give --allow-loss to let their rows go.",
+            f"{videos} not in {root} any more, or empty, e.g. {gone[0]}; their rows would be lost. Nothing was changed: "
+            "bring the videos back, or give --allow-loss to let their rows go.",
             path=root,
         )
+
+
+def _holds_something(path: Path) -> bool:
+    """Return whether a regular file with at least one byte is there."""
+    try:
+        return path.is_file() and path.stat().st_size > 0
+    except OSError:
+        return False
 
 
 def refuse_loss_by_limit(out: str | os.PathLike[str], manifest: Manifest) -> None:

@@ -142,6 +142,16 @@ def test_videos_that_are_gone_stop_a_run_before_it_writes(clip_folder_copy, out)
     assert sum(row.reason == "missing" for row in counts.ledger) == 3
 
 
+@pytest.mark.parametrize("kind", ["empty", "folder"])
+def test_what_took_a_videos_place_and_holds_nothing_does_not_take_its_rows(clip_folder_copy, out, kind):
+    before, path = hashes(out), clip_folder_copy / "videos/clip 03.mp4"
+    path.unlink()
+    path.mkdir() if kind == "folder" else path.touch()
+    with pytest.raises(InputError, match="1 video that is stored is not in .* any more, or empty, e.g. videos/clip 03"):
+        run(clip_folder_copy, out)
+    assert hashes(out) == before
+
+
 def test_a_limit_does_not_let_stored_rows_go(clip_folder, out, tmp_path):
     manifest = index_dataset("folder", clip_folder)
     with pytest.raises(InputError, match="holds [0-9]+ of the videos that --limit leaves out, e.g. .*--allow-loss"):
