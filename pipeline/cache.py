@@ -180,8 +180,8 @@ def refuse_loss_of_sources(
     if gone:
         videos = "1 video that is stored is" if len(gone) == 1 else f"{len(gone)} videos that are stored are"
         raise InputError(
-            f"{videos} not in {root} any more, or empty, e.g. {gone[0]}; their rows would be lost. Nothing was changed: "
-            "bring the videos back, or give --allow-loss to let their rows go.",
+            f"{videos} not in {root} any more, or empty, e.g. {gone[0]}; their rows would be lost. Nothing was "
+            "changed: bring the videos back, or give --allow-loss to let their rows go.",
             path=root,
         )
 
