@@ -4,7 +4,11 @@ import json
 import os
 import sys
 
+import pytest
 import yaml
+
+from pipeline.errors import InputError
+from stages.params import load_params
 
 
 def test_every_stage_leaves_its_outputs(project, run):
@@ -75,3 +79,12 @@ def test_a_wrong_parameter_stops_the_stage_with_its_name(project, run):
     (project / "params.yaml").write_text(yaml.safe_dump(params))
     words = run(project, sys.executable, "-m", "stages.train", "tsn", "rgb", code=2)
     assert "train.epoch: unknown key" in words and "Traceback" not in words
+
+
+def test_the_list_split_of_params_reaches_the_shards(project, monkeypatch):
+    monkeypatch.chdir(project)
+    params = load_params()
+    assert params.open_shards("rgb").videos
+    second = params.model_copy(update={"dataset": params.dataset.model_copy(update={"list_split": 2})})
+    with pytest.raises(InputError, match="has no list split 2"):
+        second.open_shards("rgb")
