@@ -74,10 +74,12 @@ def test_changed_code_recreates_shards_and_a_comment_does_not(project, run):
 
 
 def test_a_wrong_parameter_stops_the_stage_with_its_name(project, run):
-    params = yaml.safe_load((project / "params.yaml").read_text())
+    as_found = (project / "params.yaml").read_text()
+    params = yaml.safe_load(as_found)
     params["train"]["epoch"] = 3
     (project / "params.yaml").write_text(yaml.safe_dump(params))
     words = run(project, sys.executable, "-m", "stages.train", "tsn", "rgb", code=2)
+    (project / "params.yaml").write_text(as_found)
     assert "train.epoch: unknown key" in words and "Traceback" not in words
 
 
