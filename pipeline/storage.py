@@ -10,6 +10,7 @@ import copy
 import os
 import queue
 import re
+import reprlib
 import shutil
 import tempfile
 import threading
@@ -35,8 +36,8 @@ class Storage:
     """One output folder; names inside it are flat. Picklable: the filesystem is opened on first use."""
 
     def __init__(self, location: str | os.PathLike[str]) -> None:
-        """Raises InputError for a location that names no folder."""
-        self.location = checked_location(os.fspath(location))
+        """Raises TypeError for what is neither text nor a path, InputError for a location that names no folder."""
+        self.location = checked_location(_location_text(location))
         self.is_local = "://" not in self.location
         self._filesystem: fs.FileSystem | None = None
         self._root = self.location
@@ -92,20 +93,17 @@ class Storage:
 
     def names(self) -> list[str]:
         """Return the sorted file names in the folder; an absent folder has none."""
-        with self.faults("the folder"):
-            selector = fs.FileSelector(self.path(""), allow_not_found=True)
-            infos = self.filesystem.get_file_info(selector)
-        return sorted(info.base_name for info in infos if info.type == fs.FileType.File)
+        return sorted(self.sizes())
 
     def sizes(self) -> dict[str, int]:
-        """Return name -> bytes for the files in the folder."""
-        with self.faults("the folder"):
+        """Return name -> bytes for the files in the folder; an absent folder has none."""
+        with self.faults("the folder", reading=True):
             infos = self.filesystem.get_file_info(fs.FileSelector(self.path(""), allow_not_found=True))
         return {info.base_name: info.size for info in infos if info.type == fs.FileType.File}
 
     def read_bytes(self, name: str) -> bytes:
         """Return the content of a file; raise StorageError when it cannot be read."""
-        with self.faults(name), self.filesystem.open_input_file(self.path(name)) as file:
+        with self.faults(name, reading=True), self.filesystem.open_input_file(self.path(name)) as file:
             return file.read()
 
     def write_bytes(self, name: str, data: bytes) -> None:
@@ -138,6 +136,7 @@ class Storage:
         """
         with self.faults(name):
             folder = self.local_root if self.is_local else Path(tempfile.mkdtemp(prefix="tdn-data-"))
+            os.stat(f"{folder}/")  # a file in the place of the folder is found before anything is written
         scratch = folder / f".{name}.{os.getpid()}.tmp"
         try:
             yield scratch
@@ -156,17 +155,34 @@ class Storage:
             fs.copy_files(str(scratch), self.path(name), fs.LocalFileSystem(), self.filesystem)
 
     @contextmanager
-    def faults(self, name: str) -> Iterator[None]:
-        """Turn an operating system's or a store's error into a StorageError that names the file and the way out."""
+    def faults(self, name: str, *, reading: bool = False) -> Iterator[None]:
+        """Turn an operating system's or a store's error into a StorageError that names the file and the way out.
+
+        `reading`: nothing is written in the body. A file in the place of the folder is an InputError.
+        """
         try:
             yield
         except (OSError, pa.ArrowException) as error:
+            if self.is_local and self.local_root.is_file():
+                raise InputError(
+                    f"{self.shown} is a file; give the folder that holds the shards.", path=self.shown
+                ) from error
+            way_out = "make it readable" if reading else "what is written stays. Fix it"
             raise StorageError(
-                f"{self.shown}: {name}: {_reason(error, self.location)}; what is written stays. Fix it and run the "
-                "command again.",
+                f"{self.shown}: {name}: {_reason(error, self.location)}; {way_out} and run the command again.",
                 path=self.shown,
                 key=name,
             ) from error
+
+
+def _location_text(location: object) -> str:
+    text = os.fspath(location) if isinstance(location, os.PathLike) else location
+    if not isinstance(text, str):
+        raise TypeError(
+            f"the folder of shards is {reprlib.repr(location)}; it must be text or a path, e.g. 'shards' or "
+            "'s3://bucket/shards'"
+        )
+    return text
 
 
 def is_scratch(name: str) -> bool:

@@ -8,9 +8,11 @@ reader.read("soccer/abc", rows=[0, 3]).data         # uint8 (2, H, W, 3)
 from __future__ import annotations
 
 import os
+import reprlib
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral
 
 import numpy as np
 
@@ -20,7 +22,7 @@ from pipeline.manifest import UNUSED
 from pipeline.shards.formats import Shard, open_shard
 from pipeline.shards.labels import labelling_of, renumbered
 from pipeline.shards.ledger import REPAIR, IndexRow, read_dataset, read_index, read_ledger, read_list_splits
-from pipeline.shards.schema import Labelling, LedgerRow, VideoRows
+from pipeline.shards.schema import SCHEMAS, Labelling, LedgerRow, VideoRows
 from pipeline.storage import Storage
 
 OPEN_SHARDS = 32  # files kept open per process; the one unused for longest is closed first
@@ -58,19 +60,20 @@ class StoredFrames:
 class ShardReader:
     """A finished extraction, one modality. Picklable; shards are opened lazily in each process.
 
-    Raises InputError where there is no finished extraction of the modality, and ShardError where a file is damaged.
+    Raises InputError where there is no finished extraction of the modality, ShardError where a file is damaged, and
+    TypeError or ValueError for a path, a modality or a list split that can be none.
     `list_split` is one of the train/test splits of a data set that has several (HMDB51, UCF101: 1 to 3): a video's
     `split` is then that one's, or `unused` where it has none there. None takes the split the shards were made with.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, modality: str = "rgb", list_split: int | None = None) -> None:
         self._storage = Storage(path)
-        self.modality = modality
+        self.modality = _known_modality(modality)
         about = read_dataset(self._storage)
         if modality not in about["parameters"]:
             raise InputError(
-                f"{path} holds {', '.join(about['parameters'])}, not {modality}; run `tdn-data extract --modality "
-                f"{modality}` into it.",
+                f"{self._storage.shown} holds {', '.join(about['parameters'])}, not {modality}; run `tdn-data extract "
+                f"--modality {modality}` into it.",
                 path=path,
             )
         self.info = DatasetInfo(
@@ -96,6 +99,8 @@ class ShardReader:
 
     def _list_split(self, number: int) -> dict[str, str]:
         """Return video -> split of one list split; raise InputError where the shards do not know it."""
+        if isinstance(number, bool) or not isinstance(number, Integral):
+            raise TypeError(f"list_split is {reprlib.repr(number)}; it must be a whole number from 1, or None")
         splits = read_list_splits(self._storage, self._about)
         if number not in splits:
             known = f"its shards know {', '.join(map(str, splits))}" if splits else "its data set has one split only"
@@ -106,10 +111,15 @@ class ShardReader:
         return row.split if self._splits is None else self._splits.get(row.video_id, UNUSED)
 
     def num_rows(self, video_id: str) -> int:
-        """Return how many rows of a video are stored; raise InputError if it is unknown."""
+        """Return how many rows of a video are stored; raise InputError if it is unknown, TypeError if it is no text."""
         return self._row(video_id).num_rows
 
     def _row(self, video_id: str) -> IndexRow:
+        if not isinstance(video_id, str):
+            raise TypeError(
+                f"video_id is {reprlib.repr(video_id)}; it must be one video's identifier, a text from "
+                "`[video.video_id for video in reader.videos]`"
+            )
         if video_id not in self._rows:
             raise InputError(f"{video_id!r} is not stored in {self._storage.shown}; see its ledger.", key=video_id)
         return self._rows[video_id]
@@ -117,7 +127,8 @@ class ShardReader:
     def read(self, video_id: str, rows: Sequence[int] | None = None) -> StoredFrames:
         """Return the decoded rows of one video, or those at the positions `rows` (0 to its number of rows - 1).
 
-        Raises InputError for a video or a position that is not there, and ShardError where the shard is damaged.
+        Raises InputError for a video or a position that is not there, TypeError for a `video_id` that is no text, and
+        ShardError where the shard is damaged.
         """
         return decode_rows(self.read_encoded(video_id, rows), str(self.info.parameters["codec"]))
 
@@ -159,6 +170,16 @@ class ShardReader:
                 f"{shard.name} holds other videos, labels or splits than index.parquet says; {REPAIR}.", key=shard.name
             )
         return shard
+
+
+def _known_modality(modality: object) -> str:
+    """Return a modality that shards can have; raise TypeError or ValueError for another, with those that there are."""
+    words = f"modality is {reprlib.repr(modality)}; known modalities: {', '.join(SCHEMAS)}"
+    if not isinstance(modality, str):
+        raise TypeError(words)
+    if modality not in SCHEMAS:
+        raise ValueError(words)
+    return modality
 
 
 def decode_rows(rows: VideoRows, codec: str) -> StoredFrames:
