@@ -11,6 +11,7 @@ packet on, which is always right.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from pipeline.video.packet_facts import BROKEN, KEY, PREDICTED, PacketFacts, Pac
 
 _START_CODE = b"\0\0\1"
 _SLICE_HEAD_BYTES = 32
+_MPEG4_LAYER = re.compile(rb"\x00\x00\x01[\x20-\x2f].*?(?=\x00\x00\x01|\Z)", re.DOTALL)
 _UNIT_HEADER = struct.Struct(">IBB")
 _VP8_START_CODE = b"\x9d\x01\x2a"
 _SMALLEST_CODED_VOP_BYTES = 11  # shorter MPEG-4 packets are placeholders: "nothing new", or the rest of a packed pair
@@ -37,8 +39,10 @@ def packet_reader(codec: str, extradata: bytes | None, *, intra_only: bool) -> P
         numbers = H264Numbers(extradata) if codec == "h264" else HevcNumbers(extradata)
         return _NalReader(facts, _length_size(codec, extradata), numbers)
     if codec in ("mpeg1video", "mpeg2video"):
-        return _Mpeg12Reader(Mpeg12Numbers())
-    readers = {"mpeg4": _mpeg4_facts, "ffv1": _ffv1_facts}
+        return _SetupReader(_Mpeg12Reader(Mpeg12Numbers()), _mpeg12_setup, _mpeg12_setup(extradata))
+    if codec == "mpeg4":
+        return _SetupReader(_mpeg4_facts, _mpeg4_setup, _mpeg4_setup(extradata))
+    readers = {"ffv1": _ffv1_facts}
     readers |= {"vp8": _vp8_facts, "vp9": _vp9_facts, "av1": _av1_facts} | FAMILY_READERS
     return readers.get(codec)
 
@@ -86,6 +90,32 @@ class _NalReader:
                 self.numbers.meet_parameters(content)
             elif not self._is_hevc and unit.first & 31 == 7:
                 self.numbers.meet_parameters(content[1:])
+
+
+@dataclass
+class _SetupReader:
+    """Adds to `facts` where `setup` finds another one than before; empty: the packet has none."""
+
+    facts: PacketReader
+    setup: Callable[[bytes], bytes]
+    before: bytes
+
+    def __call__(self, packet: memoryview) -> PacketFacts:
+        setup, before = self.setup(bytes(packet)), self.before
+        self.before = setup or before
+        return self.facts(packet)._replace(new_setup=bool(before) and self.before != before)
+
+
+def _mpeg12_setup(packet: bytes) -> bytes:
+    """Size, shape and rate of the sequence header (6.2.2.1), behind its start code."""
+    position = packet.find(b"\0\0\1\xb3")
+    return packet[position + 4 : position + 8] if position >= 0 else b""
+
+
+def _mpeg4_setup(packet: bytes) -> bytes:
+    """The video object layer (ISO 14496-2, 6.2.3), start code 20 to 2F, up to the next start code."""
+    found = _MPEG4_LAYER.search(packet)
+    return found.group() if found else b""
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from pipeline.video.formats import OPEN_OPTIONS, is_unlisted, undecodable_kind
 from pipeline.video.structure import is_cut_iso, lacks_time_scale
 
 DEFAULT_MAX_PIXELS = 1 << 26  # 67 million: twice an 8K picture
+_OGG_HEADERS = (b"OVP80", b"\x80theora", b"\x81theora", b"\x82theora")
 _PADDING_PIXELS = 1 << 20  # decoders round sizes up to whole blocks
 
 
@@ -71,12 +72,16 @@ def check_pixels(num_pixels: int, *, max_pixels: int, path: object) -> None:
 def read_packets(container: InputContainer, *streams: VideoStream) -> Iterator[av.Packet]:
     """Packets of `streams`, by default of all, in file order, without empty ones, which mean "as before" in AVI.
 
-    Left out, too, are repetitions of the packet before, stamps and bytes, as broken transmissions have them.
+    Left out, too, are repetitions of the packet before, stamps and bytes, as broken transmissions have them, and the
+    headers that come again where Ogg files are joined.
     """
     before: av.Packet | None = None
+    headers = _OGG_HEADERS if "ogg" in format_names(container) else ()
     try:
         for packet in container.demux(*streams):
-            if packet.size and not (before is not None and _repeats(packet, before)):
+            if not packet.size or bytes(memoryview(packet)[:7]).startswith(headers):
+                continue
+            if not (before is not None and _repeats(packet, before)):
                 yield packet
                 before = packet
     except IndexError:

@@ -121,6 +121,9 @@ def decode_all(container: InputContainer, stream: VideoStream, rows: PacketRows)
         told = zip(rows.facts, rows.breaks.tolist(), resumes, strict=True)
         for packet, (fact, after_loss, resume) in zip(read_packets(container, stream), told, strict=False):
             broken = fact.broken or (packet.is_corrupt and flags)
+            if fact.new_setup and not waiting:  # what is held back would be lost
+                yield from _drain(context)
+                context.flush_buffers()
             if after_loss and not waiting:
                 yield from _drain(context)
                 context.flush_buffers()

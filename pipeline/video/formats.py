@@ -11,7 +11,7 @@ import os
 import av
 
 from pipeline.files import open_regular
-from pipeline.video.structure import read_boxes
+from pipeline.video.structure import MAX_MOVIE_BYTES, read_boxes
 
 _GENERAL = """
     matroska,webm mov,mp4,m4a,3gp,3g2,mj2 avi asf asf_o flv live_flv kux mpegts mpegtsraw mpeg ogg nut mxf gxf
@@ -36,7 +36,6 @@ OPEN_OPTIONS = {
     "enable_drefs": "0",  # MOV files whose pictures lie in other files
 }
 _ANIMATION = 1 << 1  # of the flags in WebP's VP8X chunk
-_MAX_MOVIE_BYTES = 64 << 20
 _MAX_REFERENCES = 1000
 _EMPTY_REFERENCE_BYTES = 12
 
@@ -52,7 +51,7 @@ def undecodable_kind(path: str | os.PathLike[str]) -> str | None:
         head = file.read(32)
         if head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X" and len(head) > 20 and head[20] & _ANIMATION:
             return "an animated WebP, which FFmpeg does not decode"
-        if any(_names_other_file(part) for part in read_boxes(file, b"moov", max_bytes=_MAX_MOVIE_BYTES)):
+        if any(_names_other_file(part) for part in read_boxes(file, b"moov", max_bytes=MAX_MOVIE_BYTES)):
             return "a movie whose pictures lie in another file, which is not opened"
     return None
 

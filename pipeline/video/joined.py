@@ -16,6 +16,7 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from pipeline.video.container import format_names
+from pipeline.video.settings import find_foreign
 from pipeline.video.structure import is_followed_by_another_movie
 
 OTHER_PROGRAM = "the file holds another video program before or after this one, which is not read"
@@ -36,6 +37,8 @@ def part_left_out(path: str | os.PathLike, container: InputContainer, stream: Vi
     names = format_names(container)
     if "mpegts" in names:
         return OTHER_PROGRAM if _has_program_apart(path, stream.id) else None
+    if find_foreign(path, container, stream) is not None:
+        return OTHER_FILE
     if "mov" in names:
         return OTHER_FILE if is_followed_by_another_movie(path) else None
     beginnings = [beginning for name in names for beginning in _BEGINNINGS.get(name, ())]

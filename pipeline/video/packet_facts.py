@@ -19,6 +19,7 @@ class PacketFacts(NamedTuple):
     restart: bool = False  # after a reset the decoder itself holds back what it cannot show from here on
     broken: bool = False  # nothing that its codec knows
     order: int | None = None  # place on screen by the picture's own number; see `numbering`
+    new_setup: bool = False  # the pictures from here on are set up otherwise than those before, by headers in packets
     after_loss: bool = False  # by those numbers, a picture that it may need is missing before it
 
 

@@ -11,7 +11,8 @@ from typing import BinaryIO, NamedTuple
 _HEAD_BYTES = 1 << 16
 _MAX_PARTS = 1_000_000  # of one file, looked at from the outside
 _MAX_INDEX_BYTES = 16 << 20
-_EBML, SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
+MAX_MOVIE_BYTES = 64 << 20  # of the box that describes an ISO file's tracks
+EBML, SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 _ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _ISO_FIRST_BOXES = (b"ftyp", b"styp", b"moov", b"moof", b"sidx", b"mdat", b"wide", b"free", b"skip", b"pnot")
 
@@ -31,8 +32,8 @@ def is_shorter_than_its_structure(path: str | os.PathLike) -> bool:
         head = file.read(_HEAD_BYTES)
         if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
             return _riff_end(file, num_bytes) > num_bytes + 1  # the last chunk may lack its padding
-        if head[:4] == _EBML:
-            return _segment_end(head) > num_bytes
+        if head[:4] == EBML:
+            return segment_end(head) > num_bytes
         if head[:3] == b"FLV":
             return not _ends_with_tag(file, num_bytes)
         if _ASF_FILE_PROPERTIES in head:
@@ -91,6 +92,64 @@ def is_cut_iso(path: str | os.PathLike) -> bool:
         return any(box.end > num_bytes for box in _boxes(file, num_bytes))
 
 
+def inner_boxes(content: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """(kind, content) of the boxes inside a box, as far as they can be followed."""
+    position = 0
+    while position + 8 <= len(content):
+        length, begin = int.from_bytes(content[position : position + 4], "big"), position + 8
+        if length == 1:
+            length, begin = int.from_bytes(content[begin : begin + 8], "big"), begin + 8
+        length = length or len(content) - position  # 0: up to the end
+        if position + length < begin:
+            return
+        yield content[position + 4 : position + 8], content[begin : position + length]
+        position += length
+
+
+def box_at(content: bytes, *kinds: bytes) -> bytes:
+    """The content of the first box of kind `kinds[0]`, in it of the first of `kinds[1]`, ...; empty where one lacks."""
+    for kind in kinds:
+        content = next((inner for name, inner in inner_boxes(content) if name == kind), b"")
+    return content
+
+
+def track_entry(movie: bytes, track: int) -> bytes:
+    """The first sample entry (ISO 14496-12, 8.5.2) of a track, with its kind, by the content of a movie box.
+
+    Empty where the movie has no track of that number.
+    """
+    for kind, content in inner_boxes(movie):
+        header = box_at(content, b"tkhd") if kind == b"trak" else b""
+        number_at = 20 if header[:1] == b"\1" else 12
+        if header and int.from_bytes(header[number_at : number_at + 4], "big") == track:
+            entries = box_at(content, b"mdia", b"minf", b"stbl", b"stsd")[8:]  # behind version, flags and their number
+            return entries[4 : max(int.from_bytes(entries[:4], "big"), 8)]
+    return b""
+
+
+def decode_time(fragment: bytes, track: int) -> int | None:
+    """When a track's first picture in a fragment is decoded (14496-12, 8.8.12), in ticks; None where nothing says."""
+    for kind, content in inner_boxes(fragment):
+        if kind == b"traf" and int.from_bytes(box_at(content, b"tfhd")[4:8], "big") == track:
+            time = box_at(content, b"tfdt")
+            return int.from_bytes(time[4 : 12 if time[:1] == b"\1" else 8], "big") if time else None
+    return None
+
+
+def movies_and_fragments(path: str | os.PathLike) -> Iterator[tuple[bytes, int, bytes]]:
+    """(kind, first byte, content) of the `moov` and `moof` boxes of an ISO file with fragments behind several movies.
+
+    Of other files nothing, and of no box more than MAX_MOVIE_BYTES.
+    """
+    with Path(path).open("rb") as file:
+        boxes = [box for box in _boxes(file, os.stat(path).st_size) if box.kind in (b"moov", b"moof")]
+        if [box.kind for box in boxes].count(b"moov") < 2 or boxes[-1].kind == b"moov":
+            return
+        for box in boxes:
+            file.seek(box.begin)
+            yield box.kind, box.begin, file.read(min(box.end - box.begin, MAX_MOVIE_BYTES))[8:]
+
+
 def read_boxes(file: BinaryIO, kind: bytes, *, max_bytes: int) -> Iterator[bytes]:
     """The contents of the outermost boxes of one kind, `max_bytes` of each at most."""
     for box in list(_boxes(file, os.fstat(file.fileno()).st_size)):
@@ -140,9 +199,9 @@ def _ends_with_tag(file: BinaryIO, num_bytes: int) -> bool:
     return header[0] & 31 in (8, 9, 18) and int.from_bytes(header[1:], "big") + 11 == length
 
 
-def _segment_end(head: bytes) -> int:
+def segment_end(head: bytes) -> int:
     """Where a Matroska file's segment is to end by its header; 0 where that is left open."""
-    length, position = ebml_size(head, len(_EBML))
+    length, position = ebml_size(head, len(EBML))
     position += length or 0
     if head[position : position + 4] != SEGMENT:
         return 0

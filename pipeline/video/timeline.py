@@ -24,9 +24,10 @@ from pipeline.video.container import flags_incomplete_packets, format_names, ope
 from pipeline.video.continuity import breaks as find_breaks
 from pipeline.video.continuity import lost_by_numbers
 from pipeline.video.numbering import period_of
-from pipeline.video.packet_facts import PREDICTED, PacketFacts
+from pipeline.video.packet_facts import BROKEN, PREDICTED, PacketFacts
 from pipeline.video.plan import PacketTable
-from pipeline.video.stamps import MAX_REORDER, are_believable, lost_after
+from pipeline.video.settings import find_foreign
+from pipeline.video.stamps import MAX_REORDER, are_believable, is_nearly_rising, lost_after
 from pipeline.video.structure import lacks_time_scale
 
 MAX_KEPT_BYTES = 64 << 20  # compressed packets kept from the first pass, so that the second need not read them again
@@ -114,11 +115,16 @@ def read_rows(path: str | os.PathLike, container: InputContainer, stream: VideoS
     reader = packet_reader(codec.canonical_name, context.extradata, intra_only=codec.intra_only)
     read = reader or (lambda packet: PREDICTED)
     rows, packets, num_bytes, failed = [], [], 0, False
+    foreign = find_foreign(path, container, stream)
     try:
         for packet in read_packets(container, stream):
-            keyframe, facts = packet.is_keyframe, read(memoryview(packet))
+            is_foreign = foreign is not None and (packet.pos or 0) >= foreign.begin
+            if is_foreign and not foreign.is_told:
+                break
+            keyframe, facts = packet.is_keyframe, BROKEN if is_foreign else read(memoryview(packet))
             new_setup = keyframe and packet.has_sidedata("new_extradata")
-            rows.append((packet.pts, packet.duration, keyframe, packet.is_discard, facts, packet.is_corrupt, new_setup))
+            discard = packet.is_discard and not is_foreign
+            rows.append((packet.pts, packet.duration, keyframe, discard, facts, packet.is_corrupt, new_setup))
             num_bytes += packet.size
             if num_bytes <= MAX_KEPT_BYTES:
                 packets.append(packet)
@@ -337,9 +343,13 @@ def _starts(rows: PacketRows) -> np.ndarray:
 
 
 def _span_seconds(pts: tuple[int | None, ...], duration: tuple[int | None, ...], stream: VideoStream) -> float:
-    """From the first timestamp to the end of the last."""
+    """From the first timestamp to the end of the last; where times begin anew, at least as long as all are shown."""
     ends = [begin + (ticks or 0) for begin, ticks in zip(pts, duration, strict=True) if begin is not None]
-    return float((max(ends) - min(begin for begin in pts if begin is not None)) * stream.time_base) if ends else 0.0
+    if not ends:
+        return 0.0
+    begins = np.array([begin for begin in pts if begin is not None], dtype=np.int64)
+    seconds = float((max(ends) - int(begins.min())) * stream.time_base)
+    return seconds if is_nearly_rising(begins) else max(seconds, len(begins) * _mean_frame_seconds(stream))
 
 
 def _stored_seconds(container: InputContainer, stream: VideoStream, duration: int | None) -> float:

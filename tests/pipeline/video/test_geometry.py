@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from pipeline.video import iter_frames, probe, sample_frames
-from pipeline.video.cropping import NO_CROP, _elements, container_crop
+from pipeline.video.cropping import NO_CROP, container_crop
+from pipeline.video.matroska import elements
 
 # a, b, c, d of the display matrix, what ffmpeg's automatic filters do for it, and the turn and mirror that equal it
 ORIENTATIONS = {
@@ -102,9 +103,9 @@ def element(identifier: str, content: bytes) -> bytes:
 
 def with_video_elements(source: Path, target: Path, added: dict[str, int], *, drop: Iterable[str] = ()) -> Path:
     """A Matroska file with elements of its video track added, and without index and seek table, which would be off."""
-    (head, (_, segment)) = _elements(source.read_bytes())
+    (head, (_, segment)) = elements(source.read_bytes())
     parts = []
-    for identifier, content in _elements(segment):
+    for identifier, content in elements(segment):
         if identifier.hex() == "1654ae6b":
             content = _tracks_with(content, added, set(drop))
         if identifier.hex() not in ("114d9b74", "ec", "1c53bb6b"):
@@ -115,11 +116,11 @@ def with_video_elements(source: Path, target: Path, added: dict[str, int], *, dr
 
 def _tracks_with(tracks: bytes, added: dict[str, int], drop: set[str]) -> bytes:
     parts = []
-    for identifier, content in _elements(tracks):
+    for identifier, content in elements(tracks):
         entry = []
-        for name, value in _elements(content):
+        for name, value in elements(content):
             if name.hex() == "e0":
-                kept = [element(key.hex(), data) for key, data in _elements(value) if key.hex() not in drop]
+                kept = [element(key.hex(), data) for key, data in elements(value) if key.hex() not in drop]
                 value = b"".join(kept + [element(key, number.to_bytes(4, "big")) for key, number in added.items()])
             entry.append(element(name.hex(), value))
         parts.append(element(identifier.hex(), b"".join(entry)))

@@ -167,26 +167,29 @@ _REFRESHING = ("h264-refresh",)  # marked as keys: pictures from which on the ne
 
 
 @cache
-def encoded(name: str) -> Stream:
-    """The stream of that name, checked: the reference shows the pictures that its packets announce and nothing else."""
-    coding = CODINGS[name]
-    holder = _encode(coding)
+def encoded(name: str, *, first: int = 0, size: tuple[int, int] | None = None) -> Stream:
+    """The stream of that name, checked: the reference shows the pictures that its packets announce and nothing else.
+
+    Its pictures are numbered from `first`, and have another (height, width) where `size` is given.
+    """
+    coding = replace(CODINGS[name], size=size) if size else CODINGS[name]
+    holder = _encode(coding, first)
     with av.open(io.BytesIO(holder)) as container:
         video = container.streams.video[0]
         codec, extradata = video.codec_context.codec.canonical_name, video.codec_context.extradata or b""
         assert codec == codec_of(name), f"{name} is {codec}"
         raw = [(bytes(packet), packet.pts, packet.is_keyframe) for packet in container.demux(video) if packet.size]
-    packets = _number_packets(raw, only_first_starts=name in _REFRESHING)
+    packets = _number_packets(raw, first, only_first_starts=name in _REFRESHING)
     pictures = _decode(holder)
     shown = [read_number(image) for image in pictures]
-    if shown != list(range(NUM_PICTURES)):
+    if shown != list(range(first, first + NUM_PICTURES)):
         raise AssertionError(f"{name}: a plain decode of the untouched stream shows {shown}")
     if name == "vp8-hidden":
         packets = _hide_every_ninth(packets)
-    return Stream(name, codec, packets, dict(enumerate(pictures)), extradata, holder)
+    return Stream(name, codec, packets, dict(enumerate(pictures, first)), extradata, holder)
 
 
-def _encode(coding: Coding) -> bytes:
+def _encode(coding: Coding, first: int) -> bytes:
     target = io.BytesIO()
     with av.open(target, "w", format=coding.holder) as container:
         stream = container.add_stream(coding.encoder, rate=FPS, options=dict(coding.options))
@@ -197,7 +200,7 @@ def _encode(coding: Coding) -> bytes:
         if coding.b_frames is not None:
             stream.codec_context.max_b_frames = coding.b_frames
         for number in range(NUM_PICTURES):
-            image = picture(number, height=coding.size[0], width=coding.size[1])
+            image = picture(first + number, height=coding.size[0], width=coding.size[1])
             frame = av.VideoFrame.from_ndarray(image, format="rgb24")
             frame.pts, frame.time_base = number, Fraction(1, FPS)
             container.mux(stream.encode(frame))
@@ -211,13 +214,15 @@ def _decode(holder: bytes) -> list[np.ndarray]:
         return [frame.to_ndarray(format="rgb24", threads=1) for frame in container.decode(video=0)]
 
 
-def _number_packets(raw: list[tuple[bytes, int, bool]], *, only_first_starts: bool) -> tuple[CodedPacket, ...]:
+def _number_packets(
+    raw: list[tuple[bytes, int, bool]], first: int, *, only_first_starts: bool
+) -> tuple[CodedPacket, ...]:
     """Packets numbered by the order of their timestamps, which are those that the encoder gave."""
     ranks = sorted(pts for _, pts, _ in raw)
     if len(set(ranks)) != NUM_PICTURES:
         raise AssertionError(f"{len(set(ranks))} timestamps for {NUM_PICTURES} pictures")
     return tuple(
-        CodedPacket(data, ranks.index(pts), start=position == 0 or (key and not only_first_starts), key=key)
+        CodedPacket(data, first + ranks.index(pts), start=position == 0 or (key and not only_first_starts), key=key)
         for position, (data, pts, key) in enumerate(raw)
     )
 
