@@ -18,6 +18,7 @@ from pipeline.datasets.frame_folders import FrameFolders, frame_paths
 from pipeline.datasets.listing import Finding, ListedVideo, Listing, finding_at, row_findings
 from pipeline.errors import InputError
 from pipeline.files import check_regular
+from pipeline.text import appearance
 
 
 def audit_dataset(name: str, root: Path, *, list_split: int | None = None) -> tuple[Finding, ...]:
@@ -83,13 +84,18 @@ def _count_findings(listing: Listing, spec: DatasetSpec) -> Iterator[Finding]:
 def _file_findings(listing: Listing) -> Iterator[Finding]:
     on_disk = set(walk_files(listing.root))
     listed = set(listing.left_out)
+    unlisted = on_disk - listed - {row.path for row in listing.videos}
+    alike = {appearance(path): path for path in sorted(unlisted)}
     for row in listing.videos:
         if row.path in listed:
             continue
         listed.add(row.path)
         if row.path not in on_disk and not os.path.isfile(listing.root / row.path):
-            yield finding_at("missing_file", row, f"{row.path!r} {_absence(listing.root / row.path)}.", fatal=False)
-    for path in sorted(on_disk - listed):
+            words = f"{row.path!r} {_absence(listing.root / row.path)}"
+            other = alike.get(appearance(row.path))
+            hint = "" if other is None else f"; {ascii(other)} is in no list and looks like {ascii(row.path)}"
+            yield finding_at("missing_file", row, f"{words}{hint}.", fatal=False)
+    for path in sorted(unlisted):
         yield Finding("unlisted_file", f"{path!r} is in no list.", path)
 
 

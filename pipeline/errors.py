@@ -5,6 +5,8 @@ A message is one sentence that names the thing and the way out; the command line
 
 from __future__ import annotations
 
+from pipeline.text import shown_text
+
 
 class PipelineError(Exception):
     """A fault that the pipeline understands: `message`, and the `path` or `key` it is about where there is one."""
@@ -55,8 +57,7 @@ class VideoError(PipelineError):
         """The message without the file's path, which stands beside it wherever this is shown."""
         text = self.message.strip()
         if self.path:
-            shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in self.path)
-            for path in (self.path, shown):
+            for path in (self.path, shown_text(self.path)):
                 text = text.removeprefix(f"{path}: ").replace(f"'{path}'", path).replace(path, "the file")
         return text.removeprefix(": ").strip()
 

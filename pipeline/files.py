@@ -18,6 +18,7 @@ from typing import BinaryIO
 
 from pipeline.errors import InputError, StorageError, VideoError
 from pipeline.limits import MAX_SMALL_FILE_BYTES
+from pipeline.text import shown_text
 
 _KINDS = (
     (stat.S_ISDIR, "a folder"),
@@ -84,7 +85,7 @@ def shown_path(path: str | os.PathLike[str]) -> str:
     """Return a path as it may be printed: control characters and undecodable bytes escaped."""
     text = os.fspath(path)
     text = os.fsdecode(text) if isinstance(text, bytes) else text
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
+    return shown_text(text)
 
 
 def read_bytes(path: str | os.PathLike[str], *, what: str = "file", max_bytes: int = MAX_SMALL_FILE_BYTES) -> bytes:

@@ -26,6 +26,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from pipeline.errors import VideoError
+from pipeline.text import shown_text
 
 Result = TypeVar("Result")
 
@@ -172,8 +173,7 @@ def checked_text(text: object) -> str:
 
 def plain_problem(error: VideoError) -> list[str]:
     """Return [reason, sentence] for `checked_problem` on the other side; a long sentence is cut."""
-    text = error.sentence
-    shown = "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)
+    shown = shown_text(error.sentence)
     return [error.reason, shown if len(shown) <= MAX_MESSAGE_CHARACTERS else shown[: MAX_MESSAGE_CHARACTERS - 1] + "…"]
 
 

@@ -16,20 +16,42 @@ from pathlib import Path
 from typing import NoReturn
 
 from pydantic import ValidationError
-from rich.console import Console
+from rich.console import Console, ConsoleRenderable
 from rich.logging import RichHandler
 from rich.markup import escape
+from rich.text import Text
 
 from pipeline.errors import InputError, PipelineError
 from pipeline.files import shown_path
+from pipeline.text import shown_text, without_controls
 from stages.progress import show_progress
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_STOPPED = 130  # by Ctrl-C
 
-out = Console()
-err = Console(stderr=True)
+
+class HarmlessConsole(Console):
+    """A console on which no name from a file controls the terminal; `:words:` stay as they are written."""
+
+    def __init__(self, **options) -> None:
+        super().__init__(emoji=False, **options)
+
+    def render_str(self, text: str, **options) -> Text:
+        """Return text to be printed, its control characters escaped."""
+        return super().render_str(without_controls(text), **options)
+
+
+class HarmlessHandler(RichHandler):
+    """Log lines whose control characters are escaped."""
+
+    def render_message(self, record: logging.LogRecord, message: str) -> ConsoleRenderable:
+        """Return the line to be printed."""
+        return super().render_message(record, without_controls(message))
+
+
+out = HarmlessConsole()
+err = HarmlessConsole(stderr=True)
 progress = partial(show_progress, err)
 
 
@@ -131,13 +153,18 @@ def run_stage(main: Callable[..., None]) -> NoReturn:
 
 def fail(message: str, code: int) -> NoReturn:
     """Print `message` on stderr and leave with `code`."""
-    err.print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True)
+    err.print(f"[bold red]error:[/] {shown(message)}", soft_wrap=True)
     sys.exit(code)
+
+
+def shown(text: object) -> str:
+    """Return an identifier, a label, a path or a sentence for `print`: on one line, and none of it is markup."""
+    return escape(shown_text(str(text)))
 
 
 def log_to_console() -> None:
     """Send the libraries' log lines to stderr."""
-    handler = RichHandler(console=err, show_path=False, show_time=False)
+    handler = HarmlessHandler(console=err, show_path=False, show_time=False)
     logging.basicConfig(level=logging.INFO, handlers=[handler], format="%(message)s")
     for noisy in ("numba", "fsspec", "asyncio", "matplotlib", "PIL"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

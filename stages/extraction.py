@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from rich.markup import escape
-
 from pipeline.cache import Policy
 from pipeline.engine import Progress, Summary, run_extraction
 from pipeline.manifest import Manifest
@@ -102,7 +100,8 @@ def print_summary(summary: Summary) -> None:
         edge.human_bytes(summary.stored_bytes),
         f"{summary.num_shards_made} of {edge.counted(summary.num_shards, 'shard')} new",
     )
-    edge.out.print(f"{'; '.join(kinds)}; {size}, {made}; {summary.location}", soft_wrap=True, highlight=False)
+    where = edge.shown(summary.location)
+    edge.out.print(f"{'; '.join(kinds)}; {size}, {made}; {where}", soft_wrap=True, highlight=False)
 
 
 def print_failures(rows: list) -> None:
@@ -111,6 +110,6 @@ def print_failures(rows: list) -> None:
         stored = f", {row.num_stored} of {row.num_expected} stored" if row.num_stored else ""
         kind = f"  {row.reason}{stored}" if row.reason else ""
         words = f"{row.modality}  {row.path}{kind}: {row.message}"
-        edge.out.print(f"[bold]{row.status:7}[/] {escape(words)}", soft_wrap=True, highlight=False)
+        edge.out.print(f"[bold]{row.status:7}[/] {edge.shown(words)}", soft_wrap=True, highlight=False)
     if len(rows) > ROWS_SHOWN:
         edge.out.print(f"and {len(rows) - ROWS_SHOWN} more; ledger.parquet has them all.")

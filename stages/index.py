@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from rich.markup import escape
 from rich.table import Column, Table
 
 from pipeline.audit import audit_listing, findings_by_kind
@@ -62,7 +61,7 @@ def print_findings(findings: Sequence[Finding], root: Path) -> None:
     for kind in counts:
         of_kind = [finding for finding in findings if finding.kind == kind]
         for finding in of_kind[:SHOWN_OF_A_KIND]:
-            table.add_row(kind, escape(finding.message.removeprefix(f"{root}/")))
+            table.add_row(kind, edge.shown(finding.message.removeprefix(f"{root}/")))
         if len(of_kind) > SHOWN_OF_A_KIND:
             table.add_row("", f"and {len(of_kind) - SHOWN_OF_A_KIND:,} more {kind}")
     edge.out.print(table)
@@ -101,7 +100,7 @@ def main() -> None:
         record = write_index(listing, MANIFEST)
         findings = audit_listing(listing, dataset_spec(section.name))
     print_findings(findings, listing.root)
-    edge.out.print(f"{MANIFEST}: {result_words(record, findings)}", soft_wrap=True)
+    edge.out.print(f"{edge.shown(MANIFEST)}: {result_words(record, findings)}", soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -179,7 +179,7 @@ def results_table(folders: Mapping[str, Runs], dataset: str) -> Table:
         for folder, runs in folders.items():
             found = [runs.get(f"{model}-{modality}", {}) for modality in MODALITIES]
             cells = [_percent(run.get(name)) for run in found for name in columns]
-            table.add_row(model.upper(), *([folder] if len(folders) > 1 else []), *cells)
+            table.add_row(edge.shown(model.upper()), *([edge.shown(folder)] if len(folders) > 1 else []), *cells)
     return table
 
 
@@ -206,7 +206,7 @@ def print_results(folders: Sequence[Path] = (), *, as_json: bool = False) -> Non
         edge.out.print(table)
     else:
         for line in result_lines(found, dataset):
-            edge.out.print(line, highlight=False, soft_wrap=True)
+            edge.out.print(edge.shown(line), highlight=False, soft_wrap=True)
     if not folders:
         edge.out.print(f"report: {RUNS / REPORT}", highlight=False)
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.markup import escape
 from rich.table import Table
 
 from models.search_sheet import search_sheet
@@ -80,7 +79,7 @@ def run_retrieval(
     )
     if weights is None:
         warning = f"no --weights: {backbone} is untrained, its weights are random, and its mAP is not the chapter's."
-        edge.err.print(f"[bold red]untrained:[/] {escape(warning)}", soft_wrap=True)
+        edge.err.print(f"[bold red]untrained:[/] {edge.shown(warning)}", soft_wrap=True)
     database, learned_on = _checked(sets, fail_above)
     total = num_readings(options, len(database.images), len(learned_on.images))
     with _counted(total) as told:
@@ -171,7 +170,7 @@ def print_retrieval(run: RetrievalRun) -> None:
     table = Table("layer", *map(_scale_words, columns))
     for one in run.options:
         table.add_row(one.layer, *(values[one.layer, scales] for scales in columns))
-    edge.out.print(f"[bold]{escape(title)}[/]", soft_wrap=True, highlight=False)
+    edge.out.print(f"[bold]{edge.shown(title)}[/]", soft_wrap=True, highlight=False)
     edge.out.print(table)
     same = run.learned_on is run.database
     learned_on = (
@@ -196,7 +195,7 @@ def _print_lost(database: Database) -> None:
             shown = ", ".join(names[:NAMES_SHOWN])
             more = f" and {len(names) - NAMES_SHOWN} more; --out has them all" if len(names) > NAMES_SHOWN else ""
             text = f"{edge.counted(len(names), 'image')} of {_name(database)} {words}: {shown}{more}"
-            edge.out.print(f"[bold]lost:[/] {escape(text)}", soft_wrap=True, highlight=False)
+            edge.out.print(f"[bold]lost:[/] {edge.shown(text)}", soft_wrap=True, highlight=False)
     found, published = len(database.retrieval.images), dataset_spec(_name(database)).num_items
     if found != published:
         words = f"{_name(database)} was published with {published} images; this copy has {found}"

@@ -17,6 +17,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.datasets.base import DatasetSpec, require_folder, split_of
+from pipeline.datasets.files import listed_path
 from pipeline.datasets.folder import class_names_of
 from pipeline.datasets.listing import ListedVideo, Listing, known_and_unknown
 from pipeline.datasets.tables import read_csv
@@ -32,7 +33,7 @@ def read(root: Path) -> Listing:
     """Read `act.csv` and, where it is there, `classes.txt` under `root`."""
     require_folder(root)
     source = root / VIDEO_LIST
-    rows = read_csv(source, ("path", "split", "class"))
+    rows = read_csv(source, ("path", "split", "class"), verbatim=("path",))
     class_names = class_names_of(root / CLASS_LIST, {row["class"] for _, row in rows})
     number_of = {name: number for number, name in enumerate(class_names)}
     videos = []
@@ -41,8 +42,8 @@ def read(root: Path) -> Listing:
         if split not in ("train", "test"):
             raise InputError(f"{source}, line {line}: split {row['split']!r}; expected train or test.", path=source)
         labels, unknown = known_and_unknown([row["class"]], number_of)
-        path = under("videos", row["path"])
-        videos.append(ListedVideo(video_id_of(row["path"]), path, split, labels, source, line, unknown))
+        path = listed_path(root / "videos", row["path"])
+        videos.append(ListedVideo(video_id_of(path), under("videos", path), split, labels, source, line, unknown))
     return Listing("act", root, class_names, False, tuple(videos), str(root / CLASS_LIST))
 
 

@@ -34,6 +34,11 @@ def walk_files(root: Path, *, suffixes: Collection[str] = VIDEO_SUFFIXES) -> Ite
                 yield Path(folder, name).relative_to(root).as_posix()
 
 
+def listed_path(root: Path, path: str) -> str:
+    """Return a listed path as it is written where `root` holds such a file, else without the blanks at its ends."""
+    return path if os.path.lexists(root / path) else path.strip()
+
+
 def files_by_stem(root: Path, *, suffixes: Collection[str] = VIDEO_SUFFIXES) -> dict[str, str]:
     """Return file name without extension -> path relative to `root`; the first in sorted order where two share it."""
     found: dict[str, str] = {}

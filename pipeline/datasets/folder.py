@@ -6,8 +6,8 @@
 
 Labels are class names, several separated by `;`. `classes.txt`, one name a line, fixes their order; without it the
 names that occur are taken in alphabetical order. A row without a label is refused unless other rows have several.
-Paths are relative to the folder. Splits are train (or training), val (or valid, validation, dev), test (or testing) and
-unused.
+Paths are relative to the folder; blanks at the ends of one count where a file has such a name. Splits are train (or
+training), val (or valid, validation, dev), test (or testing) and unused.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import os
 from pathlib import Path
 
 from pipeline.datasets.base import DatasetSpec, read_class_names, require_folder, split_of
+from pipeline.datasets.files import listed_path
 from pipeline.datasets.listing import ListedVideo, Listing, known_and_unknown
 from pipeline.datasets.tables import read_csv
 from pipeline.errors import InputError
@@ -32,14 +33,14 @@ def read(root: Path, *, dataset: str = "folder") -> Listing:
     source = root / VIDEO_LIST
     if not os.path.lexists(source):
         raise InputError(missing_list_words(root), path=source)
-    rows = read_csv(source, COLUMNS, may_be_blank=("labels",))
+    rows = read_csv(source, COLUMNS, may_be_blank=("labels",), verbatim=("path",))
     named = [_label_names(row["labels"]) for _, row in rows]
     class_names = class_names_of(root / CLASS_LIST, {name for names in named for name in names})
     number_of = {name: number for number, name in enumerate(class_names)}
     videos = tuple(
         ListedVideo(
-            video_id_of(row["path"]),
-            row["path"],
+            video_id_of(path),
+            path,
             split_of(row["split"], place=f"{source}, line {line}"),
             labels,
             source,
@@ -47,6 +48,7 @@ def read(root: Path, *, dataset: str = "folder") -> Listing:
             unknown,
         )
         for (line, row), names in zip(rows, named, strict=True)
+        for path in [listed_path(root, row["path"])]
         for labels, unknown in [known_and_unknown(names, number_of)]
     )
     multi_label = any(len(set(names)) > 1 for names in named)

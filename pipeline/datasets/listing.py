@@ -17,6 +17,7 @@ from typing import Self
 from pipeline.errors import InputError
 from pipeline.manifest import UNUSED, Manifest, VideoRecord
 from pipeline.paths import distinct_identifiers, normal_path, path_fault
+from pipeline.text import appearance, has_controls
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,8 @@ class Finding:
         "label_out_of_range",  # a label that the class list does not have
         "in_two_splits",  # one video in two splits of one list
         "conflicting_rows",  # one video twice, with different labels or files
+        "look_alike_labels",  # two classes whose names look the same: case, accents, invisible characters
+        "control_character",  # in a path or a label: a line break, an escape sequence, a writing direction
         "repeated_row",  # one video twice, the same both times; counted once
         "no_training_video",  # nothing is in the split that training takes
         "class_without_training",  # a class that only other splits have
@@ -170,6 +173,7 @@ def row_findings(listing: Listing) -> Iterator[Finding]:
     """Yield what is wrong with the rows themselves, in their order; the disk is not looked at."""
     first: dict[tuple[str, int], ListedVideo] = {}
     anywhere: dict[str, ListedVideo] = {}
+    yield from _name_findings(listing)
     for row in listing.videos:
         yield from _path_findings(row, listing)
         yield from _label_findings(row, listing)
@@ -179,6 +183,31 @@ def row_findings(listing: Listing) -> Iterator[Finding]:
             yield _duplicate_finding(row, earlier)
         elif _differ(row, elsewhere):
             yield _conflict_finding(row, elsewhere)
+
+
+def _name_findings(listing: Listing) -> Iterator[Finding]:
+    """Yield what is odd in the names of the classes, at the first row of each."""
+    first: dict[int, ListedVideo] = {}
+    for row in listing.videos:
+        for label in row.labels:
+            first.setdefault(label, row)
+    alike: dict[str, str] = {}
+    for number, name in enumerate(listing.class_names):
+        row = first.get(number)
+        if has_controls(name):
+            message = f"the class {name!r} has a control character in its name; rename it."
+            yield _finding_on("control_character", row, message, listing)
+        other = alike.setdefault(appearance(name), name)
+        if other is not name:
+            words = f"the classes {ascii(other)} and {ascii(name)} look alike and count as two"
+            yield _finding_on("look_alike_labels", row, f"{words}; if they are one, write one name.", listing)
+
+
+def _finding_on(kind: str, row: ListedVideo | None, message: str, listing: Listing) -> Finding:
+    """Return a finding at a row, or on the class list where no row has the class; neither is fatal."""
+    if row is None:
+        return Finding(kind, f"{listing.classes_from}: {message}")
+    return finding_at(kind, row, message, fatal=False)
 
 
 def finding_at(kind: str, row: ListedVideo, message: str, *, fatal: bool = True) -> Finding:
@@ -191,14 +220,17 @@ def _path_findings(row: ListedVideo, listing: Listing) -> Iterator[Finding]:
     if fault is not None:
         kind, words = fault
         yield finding_at(kind, row, words)
+    elif has_controls(row.path):
+        words = f"the path {row.path!r} has a control character in it; rename the file."
+        yield finding_at("control_character", row, words, fatal=False)
 
 
 def _label_findings(row: ListedVideo, listing: Listing) -> Iterator[Finding]:
     num_classes = len(listing.class_names)
     for label in (*row.unknown_labels, *(label for label in row.labels if not 0 <= label < num_classes)):
         allowed = f"{num_classes} classes" + (f", 0 to {num_classes - 1}" if isinstance(label, int) else "")
-        message = f"label {label!r} of {row.path!r} is not in {listing.classes_from} ({allowed})."
-        yield finding_at("label_out_of_range", row, message)
+        message = f"label {label!r} of {row.path!r} is not in {listing.classes_from} ({allowed})"
+        yield finding_at("label_out_of_range", row, f"{message}{_alike(label, listing)}.")
     if not row.labels and not row.unknown_labels:
         rest = "; it counts as a video of no class" if listing.multi_label else ", and every other video has one"
         yield finding_at("no_label", row, f"{row.path!r} has no label{rest}.", fatal=not listing.multi_label)
@@ -206,6 +238,14 @@ def _label_findings(row: ListedVideo, listing: Listing) -> Iterator[Finding]:
         if count > 1:
             name = listing.class_names[label] if label in range(len(listing.class_names)) else label
             yield finding_at("repeated_label", row, f"{row.path!r} has the label {name!r} {count} times.")
+
+
+def _alike(label: int | str, listing: Listing) -> str:
+    """Return a hint at the class that an unknown name looks like, nothing where there is none."""
+    if isinstance(label, int):
+        return ""
+    known = next((name for name in listing.class_names if appearance(name) == appearance(label)), None)
+    return "" if known is None else f"; {ascii(label)} looks like its class {ascii(known)}"
 
 
 def _duplicate_finding(row: ListedVideo, earlier: ListedVideo) -> Finding:

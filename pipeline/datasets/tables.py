@@ -15,15 +15,16 @@ _BLANKS = re.compile(r"\s*")
 
 
 def read_csv(
-    path: Path, columns: Iterable[str], *, may_be_blank: Iterable[str] = ()
+    path: Path, columns: Iterable[str], *, may_be_blank: Iterable[str] = (), verbatim: Iterable[str] = ()
 ) -> list[tuple[int, dict[str, str]]]:
     """Return (line number, row) for each row of a CSV file whose first line names its columns; values are stripped.
 
-    Further columns are ignored. Raises InputError for a column that is missing or there twice, for quotes that do not
-    close, for a row with more values than there are columns, and for one without a value in one of `columns`, those in
-    `may_be_blank` excepted: there an empty value is allowed, a row that ends before it is not.
+    Blanks at the ends of values in the columns `verbatim` stay. Further columns are ignored. Raises InputError for a
+    column that is missing or there twice, for quotes that do not close, for a row with more values than there are
+    columns, and for one without a value in one of `columns`, those in `may_be_blank` excepted: there an empty value is
+    allowed, a row that ends before it is not.
     """
-    columns, may_be_blank = tuple(columns), tuple(may_be_blank)
+    columns, may_be_blank, verbatim = tuple(columns), tuple(may_be_blank), tuple(verbatim)
     reader = csv.DictReader((f"{line}\n" for line in read_lines(path)), strict=True)
     rows, last = [], 0
     try:
@@ -31,7 +32,8 @@ def read_csv(
         _check_columns(path, reader.fieldnames, columns)
         for row in reader:
             last = reader.line_num
-            rows.append((last, _values(path, reader, row, columns, may_be_blank)))
+            values = _values(path, reader, row, columns, may_be_blank)
+            rows.append((last, values | {name: row[name] for name in verbatim}))
     except csv.Error as error:
         raise InputError(
             f"{path}: the row that begins in line {max(last, 1) + 1} is no valid CSV ({error}).", path=path

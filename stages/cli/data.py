@@ -38,7 +38,7 @@ def demo(out: Path, seed: int, train_per_class: int, test_per_class: int, as_jso
     if as_json:
         edge.print_json({"out": str(out), "num_videos": num_videos, "seed": seed})
     else:
-        edge.out.print(f"{edge.counted(num_videos, 'clip')} in {out}", soft_wrap=True)
+        edge.out.print(f"{edge.counted(num_videos, 'clip')} in {edge.shown(out)}", soft_wrap=True)
 
 
 @click.command()
@@ -137,7 +137,9 @@ def index(dataset: str, root: Path, out: Path, list_split: int | None, limit: in
             edge.EXIT_USAGE,
         )
     if not as_json:
-        edge.out.print(f"{out}: {result_words(record, findings)}", soft_wrap=True, markup=False, highlight=False)
+        edge.out.print(
+            f"{edge.shown(out)}: {edge.shown(result_words(record, findings))}", soft_wrap=True, highlight=False
+        )
 
 
 COMMANDS = (demo, datasets, index)

@@ -53,11 +53,13 @@ def flow(
     height, width = report.flow.shape[:2]
     magnitudes = f"mean {report.mean_magnitude:.3f} px, largest {report.max_magnitude:.2f} px"
     edge.out.print(
-        f"{report.method}: {width} x {height}, {magnitudes}; {report.output}", soft_wrap=True, highlight=False
+        f"{report.method}: {width} x {height}, {magnitudes}; {edge.shown(report.output)}",
+        soft_wrap=True,
+        highlight=False,
     )
     if report.error is not None:
         words = ", ".join(f"{name.replace('_', ' ')} {_number(value)}" for name, value in asdict(report.error).items())
-        edge.out.print(f"against {truth}: {words}", soft_wrap=True, highlight=False)
+        edge.out.print(f"against {edge.shown(truth)}: {words}", soft_wrap=True, highlight=False)
 
 
 def _number(value: float) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from rich.markup import escape
 from rich.table import Table
 
 from pipeline.errors import InputError
@@ -39,18 +38,15 @@ def inspect(path: str, sheet: Path | None, videos: int, as_json: bool) -> None:
         edge.print_json(inspection)
         return
     labels = "several labels a video" if inspection.multi_label else "one label a video"
-    edge.out.print(
-        f"[bold]{escape(inspection.dataset)}[/]: {edge.counted(inspection.num_classes, 'class', 'classes')}, {labels}",
-        highlight=False,
-    )
+    classes = edge.counted(inspection.num_classes, "class", "classes")
+    edge.out.print(f"[bold]{edge.shown(inspection.dataset)}[/]: {classes}, {labels}", highlight=False)
     for number, splits in inspection.list_splits.items():
-        counts = ", ".join(f"{count} {split}" for split, count in splits.items())
-        edge.out.print(f"list split {number}: {counts}", highlight=False)
+        edge.out.print(f"list split {number}: {_split_words(splits)}", highlight=False)
     edge.out.print(_modality_table(inspection.modalities))
     if inspection.failures:
         print_failures(list(inspection.failures))
     if sheet is not None:
-        edge.out.print(f"sheet: {sheet}", soft_wrap=True)
+        edge.out.print(f"sheet: {edge.shown(sheet)}", soft_wrap=True)
 
 
 def _modality_table(modalities) -> Table:
@@ -59,7 +55,7 @@ def _modality_table(modalities) -> Table:
     table.add_row("shards", *(f"{one.num_shards}, {edge.human_bytes(one.shard_bytes)}" for one in modalities))
     table.add_row("videos stored", *(str(one.num_videos) for one in modalities))
     table.add_row("rows", *(str(one.num_rows) for one in modalities))
-    table.add_row("splits", *(", ".join(f"{n} {split}" for split, n in one.splits.items()) for one in modalities))
+    table.add_row("splits", *(_split_words(one.splits) for one in modalities))
     table.add_row("status", *(", ".join(f"{n} {status}" for status, n in one.status.items()) for one in modalities))
     table.add_row("parameters", *(_parameter_words(one.parameters) for one in modalities))
     if any(one.mean_magnitude is not None for one in modalities):
@@ -67,8 +63,12 @@ def _modality_table(modalities) -> Table:
     return table
 
 
+def _split_words(splits: dict[str, int]) -> str:
+    return edge.shown(", ".join(f"{count} {split}" for split, count in splits.items()))
+
+
 def _parameter_words(parameters: dict[str, object]) -> str:
-    return "\n".join(f"{key} {value}" for key, value in parameters.items() if value is not None)
+    return "\n".join(edge.shown(f"{key} {value}") for key, value in parameters.items() if value is not None)
 
 
 def _flow_words(one) -> str:
@@ -105,7 +105,7 @@ def _print_status(state) -> None:
     words = "finished" if state.finished else "unfinished: run the same `tdn-data extract` again to continue"
     if state.findings:
         words = "damaged: `tdn-data repair` makes the small files again, the same `tdn-data extract` the shards"
-    edge.out.print(f"{escape(state.location)}: {words}", soft_wrap=True, highlight=False)
+    edge.out.print(f"{edge.shown(state.location)}: {words}", soft_wrap=True, highlight=False)
     for one in state.modalities:
         status = ", ".join(f"{count} {name}" for name, count in one.status.items())
         reasons = ", ".join(f"{count} {name}" for name, count in one.reasons.items())
@@ -123,7 +123,7 @@ def _print_findings(findings) -> None:
     """Print what is wrong, a line each."""
     for finding in findings:
         where = " ".join(part for part in (finding.shard, finding.video_id) if part)
-        edge.out.print(f"[bold]{escape(where)}[/]: {escape(finding.what)}", soft_wrap=True, highlight=False)
+        edge.out.print(f"[bold]{edge.shown(where)}[/]: {edge.shown(finding.what)}", soft_wrap=True, highlight=False)
 
 
 @click.command()
@@ -175,7 +175,7 @@ def repair(path: str, as_json: bool) -> None:
         made = [f"{edge.counted(len(repair.upgraded), 'shard')} upgraded"] if repair.upgraded else []
         made += [f"{', '.join(repair.written)} written"] if repair.written else []
         if not repair.findings:
-            edge.out.print(f"{repair.location}: {', '.join(made) or 'nothing to repair'}", soft_wrap=True)
+            edge.out.print(f"{edge.shown(repair.location)}: {', '.join(made) or 'nothing to repair'}", soft_wrap=True)
     if repair.findings:
         raise SystemExit(edge.EXIT_FAILED)
 

@@ -152,7 +152,7 @@ def retrieve(dataset: str, root: Path, backbone: str, weights: Path | str | None
     print_retrieval(run)
     for name, path in (("results", out), ("sheet", sheet)):
         if path is not None:
-            edge.out.print(f"{name}: {path}", soft_wrap=True, highlight=False, markup=False)
+            edge.out.print(f"{name}: {edge.shown(path)}", soft_wrap=True, highlight=False)
 
 
 def _check_outputs(root: Path, out: Path | None, sheet: Path | None, weights: Path | str | None) -> None:

@@ -79,3 +79,12 @@ def test_what_cannot_be_a_file_is_one_finding_a_row(tmp_path):
     assert [(finding.kind, finding.line) for finding in findings] == [("missing_file", line) for line in (3, 4, 5)]
     assert "'v.mp4' is there and no file that can be read" in findings[0].message
     assert "is not there" in findings[2].message
+
+
+def test_a_missing_file_is_shown_beside_the_one_whose_name_looks_the_same(tmp_path):
+    make_folder(tmp_path, "e\u0301.mp4,train,run", "gone.mp4,train,run")
+    (tmp_path / "gone.mp4").unlink()
+    (tmp_path / "videos.csv").write_text("path,split,labels\n\u00e9.mp4,train,run\ngone.mp4,train,run\n")
+    alike, gone, unlisted = audit_dataset("folder", tmp_path)
+    assert alike.message.endswith(r"is not there; 'e\u0301.mp4' is in no list and looks like '\xe9.mp4'.")
+    assert gone.message.endswith("'gone.mp4' is not there.") and unlisted.path == "e\u0301.mp4"

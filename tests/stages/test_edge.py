@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
+import logging
 
+import pytest
+from rich.table import Table
+
+from stages import edge
 from stages.edge import counted, human_hours
 
 
@@ -32,3 +36,33 @@ def test_one_is_not_counted_in_the_plural():
         "1,000 videos",
     ]
     assert [counted(number, "class", "classes") for number in (1, 2)] == ["1 class", "2 classes"]
+
+
+NAME = "a\x1b[2J\x9b31m\u202e [bold]b[/] :bug:"
+
+
+def written(console, *things):
+    with console.capture() as capture:
+        console.print(*things, soft_wrap=True)
+    return capture.get()
+
+
+@pytest.mark.parametrize("console", [edge.out, edge.err])
+def test_no_text_that_is_printed_controls_the_terminal(console):
+    table = Table("name")
+    table.add_row(edge.shown(NAME + "\n"))
+    for text in (written(console, edge.shown(NAME)), written(console, NAME), written(console, table)):
+        assert text.replace("\n", "").isprintable() and "\\x1b[2J\\x9b31m\\u202e" in text and ":bug:" in text
+    assert written(console, edge.shown(NAME + "\n")) == "a\\x1b[2J\\x9b31m\\u202e [bold]b[/] :bug:\\n\n"
+
+
+def test_a_log_line_does_not_control_the_terminal():
+    record = logging.LogRecord("x", logging.WARNING, "", 0, "%s", (NAME,), None)
+    rendered = edge.HarmlessHandler(console=edge.err).render_message(record, record.getMessage())
+    assert written(edge.err, rendered).strip().isprintable()
+
+
+def test_an_error_is_one_line_whatever_it_names(capsys):
+    with pytest.raises(SystemExit):
+        edge.fail(f"{NAME}\nerror: another", edge.EXIT_USAGE)
+    assert capsys.readouterr().err == "error: a\\x1b[2J\\x9b31m\\u202e [bold]b[/] :bug:\\nerror: another\n"

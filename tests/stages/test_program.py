@@ -1,5 +1,6 @@
 """The program as the system sees it: its output, its encoding, its exit code."""
 
+import csv
 import os
 import shutil
 import subprocess
@@ -38,3 +39,25 @@ def test_names_in_any_script_are_read_and_printed_where_the_system_has_no_encodi
     code, stdout, stderr = run("index", "--dataset", "folder", "--root", root, "--out", tmp_path / "m.parquet", **plain)
     assert code == 0 and "Traceback" not in stderr, stderr
     assert "'v/ß.mp4' is not there" in stdout and "2 videos (2 train); problems: 1 missing" in " ".join(stdout.split())
+
+
+def test_no_command_prints_what_a_name_holds_to_control_the_terminal(clip_folder, tmp_path):
+    root, out = tmp_path / "hostile", tmp_path / "out"
+    root.mkdir()
+    shutil.copy(clip_folder / "videos/clip 00.mp4", root / "a\x1b[2J.mp4")
+    (root / "b\x1b[31m\nc.mp4").write_bytes(b"no video")
+    rows = [
+        ["path", "split", "labels"],
+        ["a\x1b[2J.mp4", "train", "x\x1b]0;t\x07"],
+        ["b\x1b[31m\nc.mp4", "train", "\x9by"],
+    ]
+    with (root / "videos.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    dataset = ["--dataset", "folder", "--root", root]
+    said = run("index", *dataset, "--out", tmp_path / "m.parquet")
+    said += run("extract", *dataset, "--out", out, "--workers", 1, "--fail-above", 1)
+    for command in (["status", out], ["verify", out], ["inspect", out, "--sheet", tmp_path / "s[b]\x1b.png"]):
+        said += run(*command)
+    text = "".join(part for part in said if isinstance(part, str))
+    assert text.replace("\n", "").isprintable() and "Traceback" not in text, text
+    assert "b\\x1b[31m\\nc.mp4" in text and "sheet: " in text and "s[b]\\x1b.png" in text

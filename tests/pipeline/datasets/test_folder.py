@@ -112,3 +112,50 @@ def test_a_list_that_is_a_fifo_or_a_folder_is_refused_at_once(tmp_path, name):
     (tmp_path / name).mkdir()
     with pytest.raises(InputError, match=f"{name} is a folder"):
         folder.read(tmp_path)
+
+
+def test_blanks_at_the_ends_of_a_path_count_where_a_file_has_them(tmp_path):
+    for name in (" a.mp4", "b.mp4 ", "c.mp4"):
+        (tmp_path / name).write_bytes(b"x")
+    make(tmp_path, [" a.mp4,train,x", '"b.mp4 ", train ,x', " c.mp4 ,test, x ", " gone.mp4 ,test,x"])
+    listing = read_videos("folder", tmp_path)
+    assert [row.path for row in listing.videos] == [" a.mp4", "b.mp4 ", "c.mp4", "gone.mp4"]
+    assert [row.video_id for row in listing.videos] == [" a", "b", "c", "gone"]
+    assert {row.split for row in listing.videos} == {"train", "test"} and listing.class_names == ("x",)
+
+
+LOOK_ALIKE = ["Café", "Cafe\u0301", "café", "pole\u00a0vault", "pole vault", "run", "ru\u200bn", "jump"]
+
+
+def test_classes_that_look_the_same_are_found_with_both_names_told_apart(tmp_path):
+    make(tmp_path, [f"{number}.mp4,train,{name}" for number, name in enumerate(LOOK_ALIKE)])
+    listing = read_videos("folder", tmp_path)
+    assert len(listing.class_names) == len(LOOK_ALIKE)
+    found = [finding for finding in row_findings(listing) if finding.kind == "look_alike_labels"]
+    assert not any(finding.fatal for finding in found) and all(finding.line for finding in found)
+    words = "\n".join(finding.message for finding in found)
+    assert len(found) == 4 and words.isascii()
+    assert r"the classes 'Cafe\u0301' and 'Caf\xe9' look alike and count as two; if they are one, write one" in words
+    assert r"'pole vault' and 'pole\xa0vault'" in words and r"'run' and 'ru\u200bn'" in words
+
+
+def test_a_name_that_looks_like_a_class_is_refused_with_a_hint(tmp_path):
+    make(tmp_path, ["a.mp4,train,Cafe\u0301"], classes=["Café"])
+    (finding,) = row_findings(read_videos("folder", tmp_path))
+    assert finding.fatal and r"(1 classes); 'Cafe\u0301' looks like its class 'Caf\xe9'." in finding.message
+
+
+def test_control_characters_in_paths_and_classes_are_found_and_shown_escaped(tmp_path):
+    make(tmp_path, ['"a\x1b[31m.mp4",train,"x\ny"', "b.mp4,train,z"])
+    found = {finding.message: finding for finding in row_findings(read_videos("folder", tmp_path))}
+    assert {finding.kind for finding in found.values()} == {"control_character"} and len(found) == 2
+    assert all(message.isprintable() for message in found)
+    assert any(r"the path 'a\x1b[31m.mp4' has a control character" in message for message in found)
+    assert any(r"the class 'x\ny' has a control character" in message for message in found)
+
+
+def test_a_split_with_a_control_character_is_refused_escaped(tmp_path):
+    make(tmp_path, ["a.mp4,tr\x1bain,x"])
+    with pytest.raises(InputError, match=r"the split is 'tr\\x1bain'; splits are") as caught:
+        read_videos("folder", tmp_path)
+    assert caught.value.message.isprintable()
