@@ -104,7 +104,7 @@ def test_an_empty_sample_that_others_need_spoils_no_picture(make, container, nam
         assert problem == "corrupt" or len(came) == len(ALL[::step])
 
 
-@pytest.mark.parametrize("factor", [0, 0.5, 10])  # of "flv-rate" alone follows how long the last picture stays
+@pytest.mark.parametrize("factor", [0, 0.4, 10])  # nearer rates are believed: they tell how long the last stays
 @pytest.mark.parametrize("header", HEADER_NUMBERS)
 def test_wrong_counts_and_durations_move_no_picture(make, header, factor):
     container, marker, form, behind = HEADER_NUMBERS[header]
