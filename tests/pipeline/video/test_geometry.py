@@ -172,6 +172,66 @@ def test_crop_and_projection_go_together(make_clip, tmp_path):
     np.testing.assert_array_equal(sample_frames(path).data, due)
 
 
+def with_aperture(source: Path, target: Path, *numbers: int) -> Path:
+    """A movie whose index is at its end, with a clean aperture: width, height, offset right and down, as fractions."""
+    data = source.read_bytes()
+    clap = struct.pack(">I4s8i", 40, b"clap", *numbers)
+    entry = data.index(b"stsd") + 12
+    end = entry + int.from_bytes(data[entry : entry + 4], "big")
+    changed = bytearray(data[:end] + clap + data[end:])
+    for at in (*(data.index(kind) - 4 for kind in (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd")), entry):
+        changed[at : at + 4] = (int.from_bytes(data[at : at + 4], "big") + len(clap)).to_bytes(4, "big")
+    target.write_bytes(changed)
+    return target
+
+
+@pytest.mark.parametrize("name", ["a.mov", "a.mp4"])
+@pytest.mark.parametrize(
+    ("numbers", "kept"),
+    [
+        ((80, 1, 48, 1, 0, 1, 0, 1), np.s_[8:-8, 8:-8]),
+        ((80, 1, 50, 1, 4, 1, -3, 1), np.s_[4:54, 12:92]),
+        ((160, 2, 192, 4, -16, 2, 12, 2), np.s_[14:62, :80]),
+        ((80, 1, 48, 1, 1, 2, 0, 1), np.s_[8:56, 8:88]),
+        ((96, 1, 64, 1, 0, 1, 0, 1), np.s_[:, :]),
+    ],
+)
+def test_the_clean_aperture_of_a_movie_is_what_is_shown(make_clip, tmp_path, name, numbers, kept):
+    source = make_clip(name, num_frames=8)
+    path = with_aperture(source, tmp_path / f"clap{name}", *numbers)
+    due = np.stack(plain_pictures(source))[(slice(None), *kept)]
+    np.testing.assert_array_equal(sample_frames(path).data, due)
+    np.testing.assert_array_equal(sample_frames(path, timestamps=[0.13]).data, due[3:4])
+    info = probe(path)
+    assert (info.height, info.width, info.coded_height, info.coded_width) == (*due.shape[1:3], 64, 96)
+
+
+def test_an_aperture_is_cut_before_the_picture_is_turned(make_clip, tmp_path):
+    source = make_clip("a.mov", num_frames=3, matrix=ORIENTATIONS["clock"][0])
+    path = with_aperture(source, tmp_path / "clap.mov", 80, 1, 50, 1, 4, 1, -3, 1)
+    due = np.stack([ORIENTATIONS["clock"][1](picture[4:54, 12:92]) for picture in plain_pictures(source)])
+    np.testing.assert_array_equal(sample_frames(path).data, due)
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        (0, 1, 48, 1, 0, 1, 0, 1),
+        (80, 0, 48, 1, 0, 1, 0, 1),
+        (80, 1, 48, 1, 0, -1, 0, 1),
+        (98, 1, 64, 1, 0, 1, 0, 1),
+        (80, 1, 48, 1, 9, 1, 0, 1),
+        (80, 1, 48, 1, 0, 1, -9, 1),
+        (-80, 1, 48, 1, 0, 1, 0, 1),
+        (2147483647, 1, 2147483647, 1, 2147483647, 1, -2147483648, 1),
+    ],
+)
+def test_an_impossible_aperture_is_none(make_clip, tmp_path, numbers):
+    source = make_clip("a.mov", num_frames=2)
+    path = with_aperture(source, tmp_path / "clap.mov", *numbers)
+    np.testing.assert_array_equal(sample_frames(path).data, np.stack(plain_pictures(source)))
+
+
 def test_files_without_crop_have_none(make_clip):
     for name in ("a.mkv", "a.mp4"):
         path = make_clip(name, num_frames=2)
