@@ -5,8 +5,8 @@ flag every packet. Specifications: H.264 (ITU-T H.264, 7.3.1 and 7.4.1: a pictur
 reference; 7.3.3: slice types), H.265 (7.4.2.2: sub-layer non-reference pictures may still be used by higher temporal
 sub-layers, so only those of the highest can go), MPEG-1/2 (ISO 13818-2, 6.2.3: B pictures are never references;
 6.2.3.1: field pictures), MPEG-4 part 2 (ISO 14496-2, 6.2.5), VP8 (RFC 6386, 9.1), VP9 (6.2: frames that are not shown)
-and AV1 (5.3.2, 5.9.2). The family of H.263 is in `h263_family`. A codec without a reader is decoded from its first
-packet on, which is always right.
+and AV1 (5.3.2, 5.9.2). The family of H.263 is in `h263_family`, JPEG in `mjpeg`. A codec without a reader is decoded
+from its first packet on, which is always right.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from pipeline.video.h263_family import FAMILY_READERS
+from pipeline.video.mjpeg import mjpeg_facts
 from pipeline.video.numbering import H264Numbers, HevcNumbers, Mpeg12Numbers
 from pipeline.video.packet_facts import BROKEN, KEY, PREDICTED, PacketFacts, PacketReader
 
@@ -32,6 +33,8 @@ _SMALLEST_CODED_VOP_BYTES = 11  # shorter MPEG-4 packets are placeholders: "noth
 def packet_reader(codec: str, extradata: bytes | None, *, intra_only: bool) -> PacketReader | None:
     """The reader for a codec by FFmpeg's canonical name and the stream's extradata; None where there is none."""
     extradata = extradata or b""
+    if codec == "mjpeg":
+        return mjpeg_facts
     if intra_only or codec == "png":
         return _intra_facts
     if codec in ("h264", "hevc"):

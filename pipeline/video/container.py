@@ -14,6 +14,7 @@ from av.video.stream import VideoStream
 
 from pipeline.errors import VideoError
 from pipeline.files import check_video_file
+from pipeline.video.avi import index_times, restamp
 from pipeline.video.formats import OPEN_OPTIONS, is_unlisted, undecodable_kind
 from pipeline.video.structure import is_cut_iso, lacks_time_scale
 
@@ -73,12 +74,15 @@ def read_packets(container: InputContainer, *streams: VideoStream) -> Iterator[a
     """Packets of `streams`, by default of all, in file order, without empty ones, which mean "as before" in AVI.
 
     Left out, too, are repetitions of the packet before, stamps and bytes, as broken transmissions have them, and the
-    headers that come again where Ogg files are joined.
+    headers that come again where Ogg files are joined. Where an AVI file's index says another time than FFmpeg counted,
+    a packet gets that.
     """
     before: av.Packet | None = None
     headers = _OGG_HEADERS if "ogg" in format_names(container) else ()
+    times = {stream.index: index_times(container, stream) for stream in streams}
     try:
         for packet in container.demux(*streams):
+            restamp(packet, times.get(packet.stream_index, {}))
             if not packet.size or bytes(memoryview(packet)[:7]).startswith(headers):
                 continue
             if not (before is not None and _repeats(packet, before)):

@@ -64,7 +64,7 @@ def decode_timeline(path: str | os.PathLike, rows: PacketRows, *, max_pixels: in
             else:
                 gaps.add(len(stamps) - 1)
         if not stamps:
-            raise nothing_decodes(path, failed=bool(gaps), cut_off=rows.cut_off)
+            raise nothing_decodes(path, failed=bool(gaps), cut_off=rows.cut_off or rows.lacks_end)
         told = stream.start_time is not None and announces_duration(container)
         gap_before = -1 in gaps and told and not rows.begins_in_the_middle
         ticks, tick = _rising_ticks(stamps, stream, rows, zero=stream.start_time if gap_before else None)

@@ -244,11 +244,15 @@ class Extraction:
 
     def problem(self, num_frames: int) -> VideoError | None:
         """Why only `num_frames` came out; None when that is all."""
+        lacks_end = self.rows is not None and self.rows.lacks_end
+        if num_frames >= self.num_expected and lacks_end:
+            message = f"{self.path}: {num_frames} frames, the file is cut off; how many it had is not known"
+            return VideoError("truncated", message, path=self.path)
         if num_frames >= self.num_expected:
             return None
         reason, what = (
             ("truncated", "the file is cut off")
-            if self.rows.cut_off
+            if self.rows.cut_off or lacks_end
             else ("corrupt", "the others are missing or do not decode")
         )
         message = f"{self.path}: {num_frames} of {self.num_expected} frames, {what}"

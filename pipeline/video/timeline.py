@@ -18,6 +18,7 @@ import numpy as np
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
+from pipeline.video.avi import lost_by_index
 from pipeline.video.bitstream import packet_reader
 from pipeline.video.completeness import announced_seconds, announces_duration, is_cut_off
 from pipeline.video.container import flags_incomplete_packets, format_names, open_video, read_packets
@@ -29,6 +30,7 @@ from pipeline.video.plan import PacketTable
 from pipeline.video.settings import find_foreign
 from pipeline.video.stamps import MAX_REORDER, are_believable, is_nearly_rising, lost_after
 from pipeline.video.structure import lacks_time_scale
+from pipeline.video.unannounced import lacks_its_end
 
 MAX_KEPT_BYTES = 64 << 20  # compressed packets kept from the first pass, so that the second need not read them again
 _GUESSED = {"flv", "mpegts", "nut"}  # store no durations: what FFmpeg says of them follows from a rate
@@ -74,6 +76,7 @@ class PacketRows:
     packets: tuple[av.Packet, ...] | None  # None: more than MAX_KEPT_BYTES
     damaged: bool  # some packet is incomplete
     cut_off: bool  # the file ends too early
+    lacks_end: bool  # so it does, and says nowhere how much was to come
     changes_setup: bool  # decoder configuration replaced half-way
     readable: bool  # `facts` were read from the packets, and not just assumed
     lost: dict[int, int]  # packet -> how many pictures are missing on screen after its own
@@ -114,7 +117,7 @@ def read_rows(path: str | os.PathLike, container: InputContainer, stream: VideoS
     codec = context.codec
     reader = packet_reader(codec.canonical_name, context.extradata, intra_only=codec.intra_only)
     read = reader or (lambda packet: PREDICTED)
-    rows, packets, num_bytes, failed = [], [], 0, False
+    rows, dts, packets, num_bytes, failed = [], [], [], 0, False
     foreign = find_foreign(path, container, stream)
     try:
         for packet in read_packets(container, stream):
@@ -125,6 +128,7 @@ def read_rows(path: str | os.PathLike, container: InputContainer, stream: VideoS
             new_setup = keyframe and packet.has_sidedata("new_extradata")
             discard = packet.is_discard and not is_foreign
             rows.append((packet.pts, packet.duration, keyframe, discard, facts, packet.is_corrupt, new_setup))
+            dts.append(packet.dts)
             num_bytes += packet.size
             if num_bytes <= MAX_KEPT_BYTES:
                 packets.append(packet)
@@ -136,7 +140,8 @@ def read_rows(path: str | os.PathLike, container: InputContainer, stream: VideoS
     extent = {"num_packets": len(rows), "span_seconds": _span_seconds(pts, duration, stream)}
     seconds = np.sort([ticks for ticks in pts if ticks is not None]) * float(stream.time_base)
     extent |= {"frame_seconds": _usual_frame_seconds(seconds, stream)}
-    lost, breaks = _missing(container, context.codec.canonical_name, pts, duration, discard, facts)
+    unlisted = lost_by_index(path, container, stream, dts)
+    lost, breaks = _missing(container, context.codec.canonical_name, pts, duration, discard, facts, unlisted)
     return PacketRows(
         lost=lost,
         breaks=breaks,
@@ -148,6 +153,7 @@ def read_rows(path: str | os.PathLike, container: InputContainer, stream: VideoS
         packets=tuple(packets) if num_bytes <= MAX_KEPT_BYTES else None,
         damaged=any(corrupt) and flags_incomplete_packets(container),
         cut_off=failed or is_cut_off(path, container, stream, **extent),
+        lacks_end=lacks_its_end(path),
         changes_setup=any(new_setup[1:]),
         readable=reader is not None,
     )
@@ -160,11 +166,12 @@ def _missing(
     duration: Sequence[int | None],
     discard: Sequence[bool],
     facts: Sequence[PacketFacts],
+    by_index: dict[int, int],
 ) -> tuple[dict[int, int], np.ndarray]:
-    """`PacketRows.lost` and `.breaks`: by the pictures' numbers, else by holes in a steady rate."""
+    """`PacketRows.lost` and `.breaks`: by the pictures' numbers, else by the index or by holes in a steady rate."""
     numbered, suspect = _are_numbered(facts), any(fact.suspect for fact in facts)
     keys: Sequence[int | None] = [fact.order for fact in facts] if numbered or suspect else pts
-    lost = {} if suspect else _lost_by_packet_stamps(container, pts, duration, discard, facts)
+    lost = {} if suspect else by_index or _lost_by_packet_stamps(container, pts, duration, discard, facts)
     if numbered and not suspect:  # a pause between numbered pictures is none of theirs missing, but groups begin anew
         lost = {at: count for at, count in lost.items() if _ends_a_period(at, pts, facts)} | lost_by_numbers(facts)
     return lost, find_breaks(facts, keys, lost, names_references=codec == "h264")

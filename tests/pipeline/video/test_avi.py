@@ -1,0 +1,76 @@
+"""Holes in AVI files: chunks that the index lists and that are not there, and pictures overwritten with zeros."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pipeline.video import sample_frames
+from pipeline.video.mjpeg import mjpeg_facts
+
+CODECS = {"mjpeg": "yuvj420p", "mpeg4": "yuv420p", "ffv1": "yuv420p"}
+
+
+def chunk(content: bytes, number: int) -> tuple[int, int]:
+    """Where the head of a picture's chunk begins and its bytes end."""
+    begin = content.index(b"movi")
+    for _ in range(number + 1):
+        begin = content.index(b"00dc", begin + 1)
+    return begin, begin + 8 + int.from_bytes(content[begin + 4 : begin + 8], "little")
+
+
+def overwrite(path, *, first_byte: int, number: int = 10) -> None:
+    """Write zeros over a picture's chunk, from its byte `first_byte` on."""
+    content = bytearray(path.read_bytes())
+    begin, end = chunk(content, number)
+    content[begin + first_byte : end] = bytes(end - begin - first_byte)
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("first_byte", [0, 8, 700], ids=["with its head", "the whole picture", "its second half"])
+def test_a_hole_in_an_mjpeg_avi_is_missed_and_what_follows_keeps_its_time(make_clip, first_byte):
+    path = make_clip("a.avi", codec="mjpeg", pixel_format="yuvj420p", fps=10, num_frames=30)
+    whole = sample_frames(path)
+    overwrite(path, first_byte=first_byte)
+    batch = sample_frames(path)
+    kept = [number for number in range(30) if number != 10]
+    assert batch.problem.reason == "corrupt" and "29 of 30 frames" in batch.problem.message
+    np.testing.assert_allclose(batch.pts_seconds, whole.pts_seconds[kept], atol=1e-9)
+    np.testing.assert_array_equal(batch.data, whole.data[kept])
+    at_times = sample_frames(path, timestamps=[0.9, 1.0, 1.1, 2.9])
+    assert "3 of 4 frames" in at_times.problem.message
+    np.testing.assert_array_equal(at_times.data, whole.data[[9, 11, 29]])
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("num_holes", [1, 3])
+def test_chunks_that_only_the_index_knows_are_counted_in_every_codec(make_clip, codec, num_holes):
+    path = make_clip("a.avi", codec=codec, pixel_format=CODECS[codec], fps=10, num_frames=30)
+    assert sample_frames(path).problem is None
+    holes = [10 + 4 * number for number in range(num_holes)]
+    for number in reversed(holes):  # a chunk without its head is not counted any more
+        overwrite(path, first_byte=0, number=number)
+    problem = sample_frames(path).problem
+    assert problem is not None and "of 30 frames" in problem.message
+
+
+def test_a_picture_that_means_as_before_is_no_hole(make_clip):
+    path = make_clip("a.avi", codec="mjpeg", pixel_format="yuvj420p", fps=10, num_frames=30)
+    content = bytearray(path.read_bytes())
+    begin, _ = chunk(content, 29)
+    entry = content.rindex(b"00dc")  # of the index, whose entries are kind, flags, place, size
+    assert entry > begin
+    content[entry + 12 : entry + 16] = bytes(4)
+    content[begin + 4 : begin + 8] = bytes(4)
+    path.write_bytes(content)
+    assert sample_frames(path, every_seconds=0.5).problem is None
+
+
+def test_zeros_in_a_jpegs_tables_and_behind_its_end_are_no_hole():
+    head = b"\xff\xd8\xff\xfe\x00\x82" + bytes(128) + b"\xff\xda\x00\x02"
+    assert mjpeg_facts(memoryview(head + b"\x12" * 300 + b"\xff\xd9" + bytes(500))).start
+    assert mjpeg_facts(memoryview(head + b"\x12" * 300)).start
+    assert mjpeg_facts(memoryview(head + b"\x12" * 30 + bytes(64) + b"\x12\xff\xd9")).broken
+    assert mjpeg_facts(memoryview(head + b"\x12" * 30 + bytes(64))).broken
+    assert mjpeg_facts(memoryview(bytes(64))).broken
+    assert mjpeg_facts(memoryview(b"")).start
