@@ -11,16 +11,16 @@ import cv2
 import numpy as np
 
 from pipeline.flow.color import color_disc
+from pipeline.lettering import Colour, drawable, text_width, with_text
 
 CAPTION_HEIGHT = 34
 MARGIN = 8
 FRAME = 4
-FONT = cv2.FONT_HERSHEY_SIMPLEX
+CAPTION_SIZE, STAMP_SIZE = 14, 11  # pixels, of letters
 INK, PALE, PAPER = (30, 34, 40), (110, 118, 128), (255, 255, 255)
 MAX_ASPECT = 3  # of a thumbnail, width to height
 MAX_CAPTION_WIDTH = 1200
 KEY_SIDE = 72
-Colour = tuple[int, int, int]
 
 
 def labelled_thumbnail(image: np.ndarray, height: int, text: str) -> np.ndarray:
@@ -60,8 +60,9 @@ def stack_bands(bands: Sequence[tuple[np.ndarray, str]], *, min_width: int = 0) 
 
     Captions widen the sheet up to `MAX_CAPTION_WIDTH`; a longer one loses its middle.
     """
-    texts = [caption_width(plain_text(text)) for _, text in bands]
-    widths = [max(band.shape[1], min(text, MAX_CAPTION_WIDTH)) for (band, _), text in zip(bands, texts, strict=True)]
+    texts = [drawable(text) for _, text in bands]
+    bands = [(band, text) for (band, _), text in zip(bands, texts, strict=True)]
+    widths = [max(band.shape[1], min(caption_width(text), MAX_CAPTION_WIDTH)) for band, text in bands]
     width = max(min_width, *widths) + MARGIN
     footer = np.full((MARGIN, width, 3), PAPER, np.uint8)
     return np.concatenate([*(_under_caption(band, text, width) for band, text in bands), footer])
@@ -70,27 +71,22 @@ def stack_bands(bands: Sequence[tuple[np.ndarray, str]], *, min_width: int = 0) 
 def _under_caption(band: np.ndarray, text: str, width: int) -> np.ndarray:
     """Return the band, widened to `width`, under a line and its caption."""
     strip = np.full((CAPTION_HEIGHT, width, 3), PAPER, np.uint8)
-    cv2.putText(strip, elided(plain_text(text), width - 2 * MARGIN), (MARGIN, 23), FONT, 0.5, INK, 1, cv2.LINE_AA)
+    shown = elided(text, width - 2 * MARGIN)
+    strip = with_text(strip, shown, left=MARGIN, baseline=23, size=CAPTION_SIZE, colour=INK)
     cv2.line(strip, (MARGIN, 2), (width - MARGIN, 2), PALE, 1)
     return np.concatenate([strip, pad_right(band, width)])
 
 
 def caption_width(text: str) -> int:
     """Return the width in pixels that a caption takes with the margin at its left."""
-    (width, _), _ = cv2.getTextSize(text, FONT, 0.5, 1)
-    return MARGIN + width
-
-
-def plain_text(text: str) -> str:
-    """Return text as the sheet's font can draw it: line breaks and the like escaped, `?` for letters it lacks."""
-    shown = "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
-    return shown.encode("ascii", "replace").decode("ascii")
+    return MARGIN + text_width(text, CAPTION_SIZE)
 
 
 def elided(text: str, width: int) -> str:
     """Return a caption that fits into `width` pixels: itself, or its beginning and end with dots between."""
     kept = len(text)
-    shown = text
+    shown = text if kept <= width else f"{text[: width // 2]} ... {text[-(width // 2) :]}"  # a letter has a pixel
+    kept = min(kept, width)
     while caption_width(shown) - MARGIN > width and kept > 2:
         kept -= 1 + kept // 50
         shown = f"{text[: (kept + 1) // 2]} ... {text[len(text) - kept // 2 :]}"
@@ -109,7 +105,8 @@ def flow_key(scale: float, width: int) -> np.ndarray:
     left = KEY_SIDE + 3 * MARGIN
     for number, line in enumerate(lines):
         shown = elided(line, strip.shape[1] - left)
-        cv2.putText(strip, shown, (left, KEY_SIDE // 2 - 6 + 22 * number), FONT, 0.45, INK, 1, cv2.LINE_AA)
+        baseline = KEY_SIDE // 2 - 6 + 22 * number
+        strip = with_text(strip, shown, left=left, baseline=baseline, size=CAPTION_SIZE, colour=INK)
     return strip
 
 
@@ -126,12 +123,11 @@ def _resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
 def _write_on(picture: np.ndarray, text: str) -> np.ndarray:
     """Return a copy with `text` at its lower left, white on a dark plate, which reads on any picture."""
     written = picture.copy()
-    if text:
-        (width, height), below = cv2.getTextSize(text, FONT, 0.4, 1)
-        bottom = picture.shape[0] - 4
-        cv2.rectangle(written, (3, bottom - height - below - 3), (9 + width, bottom), INK, cv2.FILLED)
-        cv2.putText(written, text, (6, bottom - below), FONT, 0.4, PAPER, 1, cv2.LINE_AA)
-    return written
+    if not text:
+        return written
+    bottom, shown = picture.shape[0] - 4, drawable(text)
+    cv2.rectangle(written, (3, bottom - STAMP_SIZE - 4), (9 + text_width(shown, STAMP_SIZE), bottom), INK, cv2.FILLED)
+    return with_text(written, shown, left=6, baseline=bottom - 4, size=STAMP_SIZE, colour=PAPER)
 
 
 def _with_margin(picture: np.ndarray) -> np.ndarray:
