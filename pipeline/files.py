@@ -36,6 +36,7 @@ _WORDS = {
     errno.ENXIO: ("unreadable", "is a socket or a device, not a regular file"),
     errno.ELOOP: ("unreadable", "is a symbolic link that leads to itself"),
 }
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 
 
 def open_regular(path: str | os.PathLike[str], *, what: str = "file") -> BinaryIO:
@@ -132,7 +133,8 @@ def replacing(path: str | os.PathLike[str], *, reserve_bytes: int = 0) -> Iterat
     What was there stays until then, and nothing is left behind after a fault. The temporary name keeps the suffix, for
     writers that choose a format by it. So many bytes of the disk are the file's from the start with `reserve_bytes`:
     what `fill` then writes fits, however full the disk gets meanwhile. Raises StorageError when the system refuses to
-    make the file, to give the bytes or to move it; what the body raises passes as it is.
+    make the file, to give the bytes or to move it, or has no room for what the body writes; what else the body raises
+    passes as it is.
     """
     path = Path(os.path.realpath(path))  # through a symbolic link, whose target is replaced
     scratch = _scratch_beside(path)
@@ -140,7 +142,8 @@ def replacing(path: str | os.PathLike[str], *, reserve_bytes: int = 0) -> Iterat
         if reserve_bytes:
             with _storage_faults(path), scratch.open("r+b") as file:
                 os.posix_fallocate(file.fileno(), 0, reserve_bytes)
-        yield scratch
+        with _full_disk(path):
+            yield scratch
         with _storage_faults(path):
             _sync(scratch)
             os.replace(scratch, path)
@@ -220,6 +223,18 @@ def _storage_faults(path: str | os.PathLike[str]) -> Iterator[None]:
         raise StorageError(
             f"{shown_path(path)} cannot be written ({words}); what was there before stays.", path=shown_path(path)
         ) from error
+
+
+@contextmanager
+def _full_disk(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Name `path` where a library's write failed without a name: on a full disk, over a quota, on a broken disk."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None or error.errno not in _NO_ROOM:
+            raise
+        with _storage_faults(path):
+            raise
 
 
 @contextmanager

@@ -24,11 +24,12 @@ from rich.text import Text
 from pipeline.errors import InputError, PipelineError
 from pipeline.files import shown_path
 from pipeline.text import shown_text, without_controls
+from stages.output import written_to_its_end
 from stages.progress import show_progress
+from stages.start import EXIT_STOPPED
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
-EXIT_STOPPED = 130  # by Ctrl-C
 
 
 class HarmlessConsole(Console):
@@ -90,7 +91,7 @@ def _explained(error: BaseException) -> tuple[str, int] | None:
         return f"{words}; set PYTHONUTF8=1.", EXIT_USAGE
     if isinstance(error, OSError) and error.errno:
         words = os.strerror(error.errno).lower()
-        if error.filename is None and _output_is_broken():
+        if isinstance(error, BrokenPipeError):
             return f"standard output cannot be written ({words}).", EXIT_FAILED
         if error.filename is None:
             return f"the output cannot be written ({words}); what is written stays.", EXIT_FAILED
@@ -98,21 +99,11 @@ def _explained(error: BaseException) -> tuple[str, int] | None:
     return None
 
 
-def _output_is_broken() -> bool:
-    """Return whether standard output takes no more; what it did not take is then dropped."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        with contextlib.suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return True
-    return False
-
-
 @contextlib.contextmanager
 def program() -> Iterator[None]:
     """Hold a whole program: `messages`, names in any script, and standard output that is written to its end."""
     _use_utf8()
+    sys.stdout = written_to_its_end(sys.stdout)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # names that are no text are shown, not stumbled over

@@ -7,6 +7,8 @@ import sys
 
 import click
 
+from stages.start import stop
+
 
 class Commands(click.Group):
     """Commands by name, each in its module: what the others import is not waited for, nor can it be broken off."""
@@ -33,7 +35,7 @@ class Commands(click.Group):
         try:
             from stages import edge  # not above: who stops the program in its first moment is answered, too
         except KeyboardInterrupt:
-            sys.exit("error: stopped before anything was done.")
+            stop()
         with edge.program():
             code = _run(lambda: super(Commands, self).main(*args, standalone_mode=False, **extra))
         sys.exit(code)

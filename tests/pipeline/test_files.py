@@ -2,6 +2,9 @@ import os
 import socket
 import stat
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import InputError, StorageError
@@ -13,6 +16,7 @@ from pipeline.files import (
     read_json,
     read_text,
     replacing,
+    write_bytes,
     write_json,
     write_text,
 )
@@ -146,3 +150,22 @@ def test_an_output_file_is_checked_before_work(tmp_path):
             check_output_file(path)
     with pytest.raises(InputError, match="link is also read"):
         check_output_file(tmp_path / "link", inputs=[tmp_path / "file"])
+
+
+def test_a_full_disk_names_the_file_though_the_library_that_writes_it_does_not(tmp_path, few_bytes_a_file):
+    path = tmp_path / "m.parquet"
+    write_bytes(path, b"before")
+    table = pa.table({"x": np.random.default_rng(0).random(100_000)})
+    with (
+        few_bytes_a_file(1000),
+        pytest.raises(
+            StorageError, match=r"m.parquet cannot be written \(file too large\); what was there before stays"
+        ),
+        replacing(path) as scratch,
+    ):
+        pq.write_table(table, scratch)
+    assert path.read_bytes() == b"before" and os.listdir(tmp_path) == ["m.parquet"]
+    with pytest.raises(ZeroDivisionError), replacing(path):
+        raise ZeroDivisionError
+    with pytest.raises(FileNotFoundError), replacing(path):
+        open(tmp_path / "another")  # noqa: SIM115

@@ -5,12 +5,13 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 PROJECT = Path(__file__).resolve().parents[2]
-PROGRAM = [sys.executable, "-c", "from stages.cli import main; main(prog_name='tdn-data')"]
+PROGRAM = [sys.executable, "-c", "import sys; sys.argv[0] = 'tdn-data'; from stages.start import main; main()"]
 
 
 def run(*words, stdout=subprocess.PIPE, **environment):
@@ -61,3 +62,63 @@ def test_no_command_prints_what_a_name_holds_to_control_the_terminal(clip_folder
     text = "".join(part for part in said if isinstance(part, str))
     assert text.replace("\n", "").isprintable() and "Traceback" not in text, text
     assert "b\\x1b[31m\\nc.mp4" in text and "sheet: " in text and "s[b]\\x1b.png" in text
+
+
+STOPPED_WHILE = """
+import os, signal, sys
+
+class Stop:
+    def find_spec(name, path=None, target=None):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Stop)
+sys.argv = ["tdn-data", "datasets"]
+from stages.start import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [
+        ("signal", "stopped before anything was done."),
+        ("click", "stopped before anything was done."),
+        ("rich.console", "stopped before anything was done."),
+        ("stages.cli.data", "stopped; what is finished stays, and the same command continues."),
+    ],
+)
+def test_ctrl_c_while_the_program_is_still_being_imported_is_one_line(module, words):
+    script = STOPPED_WHILE.format(module=module)
+    if module == "signal":  # Python itself may have imported it
+        script = script.replace("import os, signal, sys", "import os, sys; import signal; del sys.modules['signal']")
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, timeout=120)
+    assert (ended.returncode, ended.stdout) == (130, "")
+    assert ended.stderr.lstrip("\n") == f"error: {words}\n"  # click ends the line that begins with ^C
+
+
+def test_the_installed_program_imports_nothing_before_it_can_answer():
+    script = "import sys; before = set(sys.modules); import stages.start; print(*sorted(set(sys.modules) - before))"
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment)
+    assert set(ended.stdout.split()) <= {"__future__", "stages", "stages.start"}
+    scripts = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["scripts"]
+    assert scripts == {"tdn-data": "stages.start:main"}
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_disk_is_said_with_the_file_that_standard_output_goes_to(
+    on_a_small_disk, tmp_path, monkeypatch, unbuffered
+):
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
+    script = f"""
+import subprocess, sys
+out = open({str(tmp_path / "sets.json")!r}, "wb")
+words = [sys.executable, "-c", {PROGRAM[2]!r}, "datasets", "--json"]
+ended = subprocess.run(words, stdout=out, stderr=subprocess.PIPE, text=True)
+print(ended.stderr, ended.returncode)
+"""
+    said = on_a_small_disk(tmp_path, 8 << 10, script)
+    assert said.startswith(f"error: standard output ({tmp_path / 'sets.json'}) cannot be written (no space left"), said
+    assert said.endswith(" 1\n")
