@@ -48,7 +48,7 @@ def main() -> None:
             out = f"{folder}/shards"
             arguments = ("--dataset", "fcvid", "--root", str(FCVID_MINI), "--out", out, "--json")
             summary = json.loads(run("tdn-data", "extract", *arguments))
-            claim(sum(summary["status"].values()) == 14, f"all 14 listed videos have a fate ({summary['status']})")
+            claim(sum(summary["status"].values()) == 14, f"all 14 listed videos have a status ({summary['status']})")
             reasons = {row["video_id"]: row["reason"] for row in summary["not_ok"]}
             claim(reasons.get("broken/mIssing_file") == "missing", "the missing video is failed: missing")
             claim("broken/tRunc4ted_00" in reasons, f"the truncated video has its reason ({reasons})")

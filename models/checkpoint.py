@@ -37,7 +37,7 @@ SPARE_BYTES = 1 << 16  # more than two checkpoints of the same network differ by
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A trained network: what `build_model` needs to make it again, its weights, how its clips are cut, and its data.
+    """A trained network: what `build_model` needs to recreate it, its weights, how its clips are cut, and its data.
 
     `data` are the plain values of `models.trained_on.TrainedOn`; None in files of version 1.
     """

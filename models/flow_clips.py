@@ -154,7 +154,7 @@ def _check_times(video: StoredVideo, frame_seconds: np.ndarray, flow_seconds: np
     if apart.any():
         raise InputError(
             f"{video.video_id}: a flow field starts at {flow_seconds[apart][0]:.3f} s and its frame is shown at "
-            f"{frame_seconds[apart][0]:.3f} s; extract frames and flow anew from the same file.",
+            f"{frame_seconds[apart][0]:.3f} s; extract frames and flow again from the same file.",
             key=video.video_id,
         )
 

@@ -21,7 +21,7 @@ def fold_norms(network: nn.Module) -> nn.Module:
     """Fold every batch normalisation of a network in evaluation mode, in place; return the network.
 
     It cannot be trained any more, and its weights are no longer those of a file. Raises ValueError for a network in
-    training mode and for a normalisation whose convolution cannot be told from its name.
+    training mode and for a normalisation whose convolution does not follow from its name.
     """
     if network.training:
         raise ValueError("network is in training mode; call its eval() first")

@@ -15,7 +15,7 @@ def keep_freed_memory() -> bool:
     """Keep what is freed for the next allocation, for the rest of the process; tell whether that could be set.
 
     glibc gives large blocks back to the system at once, and a network asks for the same blocks again at its next
-    layer: each of their pages is then fetched and zeroed anew. On virtual machines, where that is slow, it takes a
+    layer: each of their pages is then fetched and zeroed again. On virtual machines, where that is slow, it takes a
     fifth to a third of a network's time on the CPU. The process keeps its largest size until it ends. Elsewhere than
     on Linux with glibc nothing is set. For programs, not for libraries: it holds for everything in the process.
     """

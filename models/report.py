@@ -19,12 +19,12 @@ from pipeline.images import encode_image
 from pipeline.inspect import pictures_at
 from pipeline.shards.reader import ShardReader
 
-COLORS = (  # one for each network, told apart by colour-blind readers, too, as far as so many can be
+COLORS = (  # one for each network, distinct for colour-blind readers, too, as far as so many can be
     "#1f6feb", "#d1480f", "#2da44e", "#8250df", "#bf8700", "#57606a", "#d63384",
     "#0a9396", "#7f4f24", "#000000", "#94d82d", "#f4a261", "#a2d2ff",
 )  # fmt: skip
 LINES = {"rgb": "-", "flow": "--", "fused": ":"}  # how a curve is drawn, by modality
-CURVES = {  # what DVCLive logged -> what a reader is told
+CURVES = {  # what DVCLive logged -> what a reader is shown
     "loss": "loss on the training clips",
     "class_loss": "loss of the classes on the training clips",
     "flow_loss": "loss of the flow on the training clips",

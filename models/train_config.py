@@ -1,4 +1,4 @@
-"""What a training is told, checked when it is made; `train` in params.yaml."""
+"""The parameters of a training, checked when they are loaded; `train` in params.yaml."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ from torch.utils.data import Subset
 from models.backbones.base import IMAGENET_MEAN, IMAGENET_STD, Backbone
 from models.retrieval import read_ahead
 
-# told what is being done and how many images were just finished in it
+# gets what is being done and how many images were just finished in it
 OnProgress = Callable[[str, int], None]
 BATCH_SIZE = 8
 

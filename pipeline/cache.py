@@ -162,7 +162,7 @@ def check_sources(manifest: Manifest, root: Path) -> None:
 def refuse_loss_of_sources(
     plans: Iterable[ShardPlan], found: Mapping[str, Found], replaced: set[str], root: Path, policy: Policy
 ) -> None:
-    """Raise InputError where rows would be lost: their shard is made again, and their videos are not there any more."""
+    """Raise InputError where rows would be lost: their shard is recreated, and their videos are not there any more."""
     if policy.allow_loss:
         return
     stored = stored_rows(found.values())

@@ -1,4 +1,4 @@
-"""What an extraction may be told, checked when it is loaded. Defaults live here and nowhere else."""
+"""The parameters of an extraction, checked when they are loaded. Defaults live here and nowhere else."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def run_jobs(
     ray_address: str | None,
     on_done: Callable[[int, int], None],
 ) -> list[ShardResult]:
-    """Run every job on Ray and return the results in any order; `on_done` is told how many videos are done
+    """Run every job on Ray and return the results in any order; `on_done` gets how many videos are done
     so far, and how many of them failed.
 
     Without `ray_address` a local Ray with `num_workers` (default: all cores) is started. Raises InputError when no Ray

@@ -109,7 +109,7 @@ class Params(TrainSection):
         return self.others.recipes | self.with_flow.recipes
 
     def train_config(self, model: str) -> TrainConfig:
-        """Return what the training of one network is told: `train`, with what its recipe changes.
+        """Return the parameters of one network's training: `train`, with what its recipe changes.
 
         Raises InputError for a network that is none, pydantic's ValidationError for a recipe that does not fit.
         """
@@ -117,7 +117,7 @@ class Params(TrainSection):
         return TrainSection(train=asdict(self.train) | self.recipes.get(model, {})).train
 
     def extract_parameters(self, modality: str) -> ExtractParameters:
-        """Return what the extraction of one modality is told."""
+        """Return the parameters of one modality's extraction."""
         check_word("modality", modality, SHARDS)
         spec = dataset_spec(self.dataset.name)
         return ExtractParameters(

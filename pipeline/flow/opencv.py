@@ -38,7 +38,7 @@ def build_opencv(method: str, *, device: str, options: dict[str, object]) -> Ope
 
 
 class OpenCVSolver:
-    """Runs `calculate(prev, next)`, made anew by `build` for every image size."""
+    """Runs `calculate(prev, next)`, recreated by `build` for every image size."""
 
     def __init__(self, method: str, build: Callable[[], Calculate]) -> None:
         self._method, self._build = method, build

@@ -112,7 +112,7 @@ def _iterate(u, v, duals, grad_x, grad_y, rho_const, parameters) -> tuple[np.nda
 
 
 def stopping_test(parameters: TVL1Parameters, num_pixels: int) -> Callable[[int, float], bool]:
-    """Return a test that is told each step's sum of squared changes and says whether to stop.
+    """Return a test that gets each step's sum of squared changes and says whether to stop.
 
     OpenCV's CUDA class looks at odd steps only, and after each look waits for as many steps as the error is multiples
     of the limit: expected error of a step it has not summed falls by the limit a step.

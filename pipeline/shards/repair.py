@@ -19,7 +19,7 @@ from pipeline.storage import Storage
 
 @dataclass(frozen=True)
 class Repair:
-    """What was made again: shards of an older schema, and small files; and the shards that must be extracted again."""
+    """What was recreated: shards of an older schema, and small files; and the shards that must be extracted again."""
 
     location: str
     upgraded: tuple[str, ...]

@@ -3,7 +3,7 @@
     frames-00007-of-00120.parquet   one row per frame
     flow-00007-of-00120.parquet     one row per flow pair
     index.parquet                   video -> shard, rows
-    ledger.parquet                  every video's fate
+    ledger.parquet                  every video's status
     dataset.json                    classes, parameters, versions, counts
     splits.parquet                  only where the data set has several train/test splits: each video's in each of them
 

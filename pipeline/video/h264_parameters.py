@@ -16,7 +16,7 @@ class SequenceSet(NamedTuple):
     frames_only: bool
     has_planes: bool  # three colour planes coded apart
     frame_num_bits: int
-    order_bits: int | None  # of pic_order_cnt_lsb; None: the order on screen is told otherwise
+    order_bits: int | None  # of pic_order_cnt_lsb; None: something else says the order on screen
     may_have_gaps: bool  # in frame_num, on purpose
 
 

@@ -98,7 +98,7 @@ class HevcNumbers:
             return Numbers()
         has_planes, order_bits, has_output_flag, extra_bits = self._known
         kind, layer = head[0] >> 1 & 63, (head[1] & 7) - 1
-        if 16 <= kind <= 20:  # places begin anew
+        if 16 <= kind <= 20:  # places begin again from 0
             self._period, self._place = self._period + 1, 0
         if kind in (19, 20):
             return Numbers(self._period * PERIOD)

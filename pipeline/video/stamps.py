@@ -45,7 +45,7 @@ def are_believable(
         return False  # the pictures carry their places on screen themselves
     codec = context.codec.canonical_name
     if codec == "h264" and may_have_fields(context.extradata):
-        return False  # two fields may share a picture, and packets are not to be told apart by their first bytes
+        return False  # two fields may share a picture, and packets cannot be distinguished by their first bytes
     if not is_nearly_rising(pts) or _falls_behind(pts, starts):
         return False
     if codec in _TYPED_CODECS:

@@ -104,7 +104,7 @@ def _print_status(state) -> None:
     """Print whether an extraction is finished, a line for each modality, and what is wrong."""
     words = "finished" if state.finished else "unfinished: run the same `tdn-data extract` again to continue"
     if state.findings:
-        words = "damaged: `tdn-data repair` makes the small files again, the same `tdn-data extract` the shards"
+        words = "damaged: `tdn-data repair` recreates the small files, the same `tdn-data extract` the shards"
     edge.out.print(f"{edge.shown(state.location)}: {words}", soft_wrap=True, highlight=False)
     for one in state.modalities:
         status = ", ".join(f"{count} {name}" for name, count in one.status.items())
