@@ -90,7 +90,7 @@ def _file_findings(listing: Listing) -> Iterator[Finding]:
         if row.path in listed:
             continue
         listed.add(row.path)
-        if row.path not in on_disk and not os.path.isfile(listing.root / row.path):
+        if not os.path.isfile(listing.root / row.path):  # a link that leads nowhere or a FIFO lies on the disk, too
             words = f"{row.path!r} {_absence(listing.root / row.path)}"
             other = alike.get(appearance(row.path))
             hint = "" if other is None else f"; {ascii(other)} is in no list and looks like {ascii(row.path)}"

@@ -211,6 +211,10 @@ def _header(path: Path, metadata: Mapping[bytes, bytes]) -> Manifest:
         version = about.get("version")
     except (ValueError, AttributeError, RecursionError) as error:
         raise InputError(f"{shown_path(path)} is a damaged manifest; run `tdn-data index` again.", path=path) from error
+    if version is None:
+        raise InputError(
+            f"{shown_path(path)} is a Parquet file and no manifest; give what `tdn-data index` wrote.", path=path
+        )
     if version != MANIFEST_VERSION:
         raise InputError(
             f"{shown_path(path)} is a manifest of version {version}, this program reads version {MANIFEST_VERSION}; "

@@ -165,7 +165,7 @@ class Storage:
         except (OSError, pa.ArrowException) as error:
             if self.is_local and self.local_root.is_file():
                 raise InputError(
-                    f"{self.shown} is a file; give the folder that holds the shards.", path=self.shown
+                    f"{self.shown} is a file; a folder of shards is needed here.", path=self.shown
                 ) from error
             way_out = "make it readable" if reading else "what is written stays. Fix it"
             raise StorageError(

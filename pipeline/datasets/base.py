@@ -113,6 +113,8 @@ def read_lines(path: Path, *, may_be_empty: bool = False) -> list[str]:
             path=path,
             key=error.key,
         ) from error
+    if "\n" not in text:
+        text = text.replace("\r", "\n")  # line ends of old Macintosh programs
     lines = text.removesuffix("\n").split("\n")  # not splitlines(), which also breaks at characters inside a name
     if not may_be_empty and not any(line.strip() for line in lines):
         raise InputError(f"{path} is empty; it needs one row per video.", path=path)
@@ -138,13 +140,18 @@ def split_of(word: str, *, place: str) -> str:
 
 
 def read_class_names(path: Path) -> tuple[str, ...]:
-    """Return the names of a list with one class a line, line 1 being class 0; raise InputError for a repeated name."""
+    """Return the names of a list with one class a line, line 1 being class 0.
+
+    Raises InputError for a repeated name and where there is none.
+    """
     first: dict[str, int] = {}
-    for line, name in numbered_rows(path):
+    for line, name in numbered_rows(path, may_be_empty=True):
         if len(first) == MAX_CLASSES:
             raise InputError(f"{path}, line {line}: more than {MAX_CLASSES:,} classes.", path=path)
         if first.setdefault(name, line) != line:
             raise InputError(f"{path}, line {line}: the class {name!r} was named in line {first[name]}.", path=path)
+    if not first:
+        raise InputError(f"{path} is empty; it needs the name of one class a line.", path=path)
     return tuple(first)
 
 

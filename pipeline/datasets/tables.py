@@ -47,7 +47,9 @@ def _check_columns(path: Path, names: Sequence[str], columns: Sequence[str]) -> 
         if names.count(name) != 1:
             what = "no column" if name not in names else "more than one column"
             raise InputError(
-                f"{path} has {what} {name!r}; its first line must name the columns {', '.join(columns)}.", path=path
+                f"{path} has {what} {name!r}; its first line must name the columns {', '.join(columns)}, "
+                "with commas between.",
+                path=path,
             )
 
 

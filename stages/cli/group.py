@@ -55,4 +55,5 @@ def _run(invoke) -> int:
 
         context = getattr(error, "ctx", None)
         hint = f" See '{context.command_path} -h'." if context is not None else ""
-        return edge.fail(f"{error.format_message().strip().rstrip('.')}.{hint}", error.exit_code)
+        words = error.format_message().strip().rstrip(".")
+        return edge.fail(f"{words}{'' if words.endswith('?') else '.'}{hint}", error.exit_code)

@@ -123,7 +123,10 @@ def _print_findings(findings) -> None:
     """Print what is wrong, a line each."""
     for finding in findings:
         where = " ".join(part for part in (finding.shard, finding.video_id) if part)
-        edge.out.print(f"[bold]{edge.shown(where)}[/]: {edge.shown(finding.what)}", soft_wrap=True, highlight=False)
+        what = finding.what.removeprefix(
+            f"{where} "
+        )  # which begins with the shard's name where the shard itself says it
+        edge.out.print(f"[bold]{edge.shown(where)}[/]: {edge.shown(what)}", soft_wrap=True, highlight=False)
 
 
 @click.command()

@@ -88,3 +88,16 @@ def test_a_missing_file_is_shown_beside_the_one_whose_name_looks_the_same(tmp_pa
     alike, gone, unlisted = audit_dataset("folder", tmp_path)
     assert alike.message.endswith(r"is not there; 'e\u0301.mp4' is in no list and looks like '\xe9.mp4'.")
     assert gone.message.endswith("'gone.mp4' is not there.") and unlisted.path == "e\u0301.mp4"
+
+
+def test_what_is_there_and_is_no_file_is_found(tmp_path):
+    make_folder(tmp_path, "a.mp4,train,run", "gone.mp4,train,run", "loop.mp4,train,run", "pipe.mp4,train,run")
+    for name in ("gone", "loop", "pipe"):
+        (tmp_path / f"{name}.mp4").unlink()
+    (tmp_path / "gone.mp4").symlink_to("nowhere.mp4")
+    (tmp_path / "loop.mp4").symlink_to("loop.mp4")
+    os.mkfifo(tmp_path / "pipe.mp4")
+    gone, loop, pipe = audit_dataset("folder", tmp_path)
+    assert {gone.kind, loop.kind, pipe.kind} == {"missing_file"}
+    assert "'gone.mp4' is not there" in gone.message
+    assert all("is there and no file that can be read" in finding.message for finding in (loop, pipe))

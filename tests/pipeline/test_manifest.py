@@ -147,3 +147,9 @@ def test_a_fifo_is_not_fingerprinted(tmp_path):
     os.mkfifo(tmp_path / "f")
     with pytest.raises(InputError, match="is a FIFO"):
         fingerprint_file(tmp_path / "f")
+
+
+def test_another_parquet_file_is_no_manifest(tmp_path):
+    pq.write_table(pa.table({"x": [1]}), tmp_path / "ledger.parquet")
+    with pytest.raises(InputError, match="is a Parquet file and no manifest; give what `tdn-data index` wrote"):
+        read_manifest(tmp_path / "ledger.parquet")

@@ -122,3 +122,9 @@ print(ended.stderr, ended.returncode)
     said = on_a_small_disk(tmp_path, 8 << 10, script)
     assert said.startswith(f"error: standard output ({tmp_path / 'sets.json'}) cannot be written (no space left"), said
     assert said.endswith(" 1\n")
+
+
+def test_a_hint_at_another_option_ends_as_a_question():
+    assert run("datasets", "--jsn")[2] == (
+        "error: No such option '--jsn'. Did you mean '--json'? See 'tdn-data datasets -h'.\n"
+    )

@@ -159,3 +159,25 @@ def test_a_split_with_a_control_character_is_refused_escaped(tmp_path):
     with pytest.raises(InputError, match=r"the split is 'tr\\x1bain'; splits are") as caught:
         read_videos("folder", tmp_path)
     assert caught.value.message.isprintable()
+
+
+def test_lists_of_any_line_ends_are_read(tmp_path):
+    for end in ("\n", "\r\n", "\r"):
+        rows = ("path,split,labels", "a.mp4,train,x", "b.mp4,test,y", "")
+        (tmp_path / "videos.csv").write_text(end.join(rows), newline="")
+        listing = read_videos("folder", tmp_path)
+        assert [(row.path, row.line) for row in listing.videos] == [("a.mp4", 2), ("b.mp4", 3)]
+        assert listing.class_names == ("x", "y")
+
+
+def test_a_class_list_without_a_class_is_refused_for_what_it_is(tmp_path):
+    make(tmp_path, ["a.mp4,train,x"], classes=["", " "])
+    with pytest.raises(InputError, match="classes.txt is empty; it needs the name of one class a line"):
+        read_videos("folder", tmp_path)
+
+
+@pytest.mark.parametrize("head", ["path;split;labels", "path\tsplit\tlabels", "Path,Split,Labels"])
+def test_a_first_line_without_the_columns_is_refused_with_how_it_must_look(tmp_path, head):
+    (tmp_path / "videos.csv").write_text(f"{head}\n")
+    with pytest.raises(InputError, match="must name the columns path, split, labels, with commas between"):
+        read_videos("folder", tmp_path)

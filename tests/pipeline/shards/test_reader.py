@@ -41,7 +41,7 @@ def test_an_unknown_modality_is_refused_with_those_that_there_are(tmp_path, moda
 def test_a_file_in_the_place_of_the_folder_is_named_as_one(tmp_path):
     path = tmp_path / "frames.parquet"
     path.write_bytes(b"x")
-    words = re.escape(f"{path} is a file; give the folder that holds the shards.")
+    words = re.escape(f"{path} is a file; a folder of shards is needed here.")
     with pytest.raises(InputError, match=words):
         ShardReader(path)
     with pytest.raises(InputError, match=words):
