@@ -4,9 +4,9 @@ Each reader looks at a few header bits and nothing else; what a container says o
 flag every packet. Specifications: H.264 (ITU-T H.264, 7.3.1 and 7.4.1: a picture with nal_ref_idc 0 is never a
 reference; 7.3.3: slice types), H.265 (7.4.2.2: sub-layer non-reference pictures may still be used by higher temporal
 sub-layers, so only those of the highest can go), MPEG-1/2 (ISO 13818-2, 6.2.3: B pictures are never references;
-6.2.3.1: field pictures), MPEG-4 part 2 (ISO 14496-2, 6.2.5), VP8 (RFC 6386, 9.1), VP9 (6.2: frames that are not shown)
-and AV1 (5.3.2, 5.9.2). The family of H.263 is in `h263_family`, JPEG in `mjpeg`. A codec without a reader is decoded
-from its first packet on, which is always right.
+6.2.3.1: field pictures), MPEG-4 part 2 (ISO 14496-2, 6.2.5), VP8 (RFC 6386, 9.1), VP9 (6.2: frames that are not shown),
+AV1 (5.3.2, 5.9.2) and Theora (7.1). The family of H.263 is in `h263_family`, JPEG in `mjpeg`. A codec without a reader
+is decoded from its first packet on, which is always right.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def packet_reader(codec: str, extradata: bytes | None, *, intra_only: bool) -> P
     if codec == "mpeg4":
         return _SetupReader(_mpeg4_facts, _mpeg4_setup, _mpeg4_setup(extradata))
     readers = {"ffv1": _ffv1_facts}
-    readers |= {"vp8": _vp8_facts, "vp9": _vp9_facts, "av1": _av1_facts} | FAMILY_READERS
+    readers |= {"vp8": _vp8_facts, "vp9": _vp9_facts, "av1": _av1_facts, "theora": _theora_facts} | FAMILY_READERS
     return readers.get(codec)
 
 
@@ -73,8 +73,9 @@ class _NalReader:
             self._meet_parameters(packet, units)
         if not facts.shown:
             return facts
-        position = next(unit.position for unit in units if self._is_slice(unit.first))
-        order, after_loss = self.numbers(bytes(packet[position : position + _SLICE_HEAD_BYTES]))
+        slices = [unit.position for unit in units if self._is_slice(unit.first)]
+        heads = (bytes(packet[begin : begin + _SLICE_HEAD_BYTES]) for begin in (slices[0], slices[-1]))
+        order, after_loss = self.numbers(*heads)
         return facts._replace(order=order, after_loss=after_loss)
 
     def _is_slice(self, first: int) -> bool:
@@ -209,16 +210,17 @@ def _mpeg12_facts(packet: memoryview) -> PacketFacts:
         droppable=set(kinds) == {3},
         shown=bool(kinds),
         parameters=sequence_header,
-        suspect=_has_field_pictures(data),
+        suspect=_is_no_single_picture(data),
         bidirectional=set(kinds) == {3},
         broken=_START_CODE not in data,
     )
 
 
-def _has_field_pictures(data: bytes) -> bool:
-    """Whether MPEG-2 picture coding extensions (identifier 8) say that a picture is one field (structure not 3)."""
+def _is_no_single_picture(data: bytes) -> bool:
+    """Whether MPEG-2 picture coding extensions (identifier 8) tell of a lone field, or of more than a pair of them."""
     extensions = (data[i + 4 : i + 7] for i in _find_all(data, b"\0\0\1\xb5"))
-    return any(len(bits) == 3 and bits[0] >> 4 == 8 and bits[2] & 3 != 3 for bits in extensions)
+    structures = [bits[2] & 3 for bits in extensions if len(bits) == 3 and bits[0] >> 4 == 8]
+    return set(structures) != {3} and sorted(structures) not in ([], [1, 2])
 
 
 def _mpeg4_facts(packet: memoryview) -> PacketFacts:
@@ -275,6 +277,13 @@ def _leb128(data: memoryview, position: int) -> tuple[int, int]:
         if byte < 128:
             break
     return value, position
+
+
+def _theora_facts(packet: memoryview) -> PacketFacts:
+    """Theora (specification, 7.1): a bit that is set in headers alone, then that of predicted pictures."""
+    if packet[0] & 0x80 or not any(packet):
+        return BROKEN
+    return PREDICTED if packet[0] & 0x40 else KEY
 
 
 def _ffv1_facts(packet: memoryview) -> PacketFacts:

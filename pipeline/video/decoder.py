@@ -198,9 +198,11 @@ def _decode_or_reset(
                 return frames, False
         except av.FFmpegError:
             pass  # told to the caller by the flag
-    frames += _drain(context)
+    drained = _drain(context)
+    if not frames:  # a picture that failed is given all the same by some decoders, without a mark
+        drained = [frame for frame in drained if frame.pts is None or frame.pts != packet.pts]
     context.flush_buffers()
-    return frames, True
+    return frames + drained, True
 
 
 def _drain(context: av.VideoCodecContext) -> list[av.VideoFrame]:

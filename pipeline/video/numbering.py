@@ -32,14 +32,15 @@ class Numbers(NamedTuple):
 
 
 class H264Numbers:
-    """Reads one stream's pictures in decoding order; says nothing where parameter sets differ or fields may come."""
+    """Reads one stream's pictures in decoding order; says nothing where parameter sets differ.
+
+    A field that comes without its pair has no place on screen of its own.
+    """
 
     def __init__(self, extradata: bytes) -> None:
         self._raw = set(sequence_sets(extradata))
         parsed = {parse_sequence_set(one) for one in self._raw}
         self._set: SequenceSet | None = parsed.pop() if len(parsed) == 1 else None
-        if self._set is not None and not self._set.frames_only:
-            self._set = None
         self._period, self._frame_num, self._place = 0, None, 0
 
     def meet_parameters(self, parameters: bytes) -> None:
@@ -47,29 +48,36 @@ class H264Numbers:
         if parameters.rstrip(b"\0") not in {one.rstrip(b"\0") for one in self._raw}:
             self._set = None
 
-    def __call__(self, head: bytes) -> Numbers:
-        """Numbers of the picture whose first slice begins with `head`, its first byte included."""
+    def __call__(self, head: bytes, last: bytes) -> Numbers:
+        """Numbers of the picture whose first slice begins with `head`, its last with `last`, first byte included."""
         known, reference, instantaneous = self._set, head[0] >> 5 & 3, head[0] & 31 == 5
         if known is None:
             return Numbers()
-        bits = Bits(head[1:_HEAD_BYTES].replace(b"\0\0\3", b"\0\0"))
-        bits.golomb()  # first_mb_in_slice
-        bits.golomb()  # slice_type
-        bits.golomb()  # parameter set
-        if known.has_planes:
-            bits.read(2)
-        frame_num = bits.read(known.frame_num_bits)
+        bits, frame_num, field = self._begin(head)
         if instantaneous:
             bits.golomb()
             self._period, self._place = self._period + 1, 0
         lost = not instantaneous and self._is_after_loss(frame_num)
         self._frame_num = frame_num if reference or lost else self._frame_num
         order = None
-        if known.order_bits is not None:
+        if known.order_bits is not None and (field is None or self._begin(last)[2] == 1 - field):
             place = _nearest(bits.read(known.order_bits), 1 << known.order_bits, self._place)
             self._place = place if reference else self._place
             order = self._period * PERIOD + place
         return Numbers(order, lost and not known.may_have_gaps)
+
+    def _begin(self, head: bytes) -> tuple[Bits, int, int | None]:
+        """The bits behind a slice's frame_num and fields, frame_num, and which field it is: 0, 1, None for a frame."""
+        bits, field = Bits(head[1:_HEAD_BYTES].replace(b"\0\0\3", b"\0\0")), None
+        bits.golomb()  # first_mb_in_slice
+        bits.golomb()  # slice_type
+        bits.golomb()  # parameter set
+        if self._set.has_planes:
+            bits.read(2)
+        frame_num = bits.read(self._set.frame_num_bits)
+        if not self._set.frames_only and bits.read(1):
+            field = bits.read(1)
+        return bits, frame_num, field
 
     def _is_after_loss(self, frame_num: int) -> bool:
         before, modulus = self._frame_num, 1 << self._set.frame_num_bits
@@ -92,7 +100,7 @@ class HevcNumbers:
         if parameters.rstrip(b"\0") not in self._raw:
             self._known = None
 
-    def __call__(self, head: bytes) -> Numbers:
+    def __call__(self, head: bytes, last: bytes) -> Numbers:
         """Numbers of the picture whose first slice segment begins with `head`, its two first bytes included."""
         if self._known is None:
             return Numbers()

@@ -266,9 +266,14 @@ def make_timeline(
     gap_after = lost > 0
     if rows.cut_off:  # some of the last pictures may have been held back for others that are gone
         gap_after[-MAX_REORDER:] = True
+        if lost_seconds is not None:  # the next picture on screen may be one of those, and not the next packet's
+            held_back = np.arange(len(ticks)) >= len(ticks) - _reordering(rows.shown_pts)
+            lost_seconds = np.where(held_back, np.nan, lost_seconds)
     announced_end, announced_frames = end_seconds, len(ticks) + int(lost.sum())
     if breaks_off or rows.cut_off:
         span_seconds = _span_seconds(rows.pts, rows.duration, stream)
+        if not any(rows.duration):  # the last picture stays as long as others do
+            span_seconds += _usual_frame_seconds(pts_seconds, stream)
         by_header = announced_seconds(container, stream) if rows.cut_off or not span_seconds else 0.0
         announced_end = max(end_seconds, span_seconds, by_header)
         by_duration = round(announced_end * len(ticks) / end_seconds) if rows.cut_off else 0
@@ -357,6 +362,12 @@ def _span_seconds(pts: tuple[int | None, ...], duration: tuple[int | None, ...],
     begins = np.array([begin for begin in pts if begin is not None], dtype=np.int64)
     seconds = float((max(ends) - int(begins.min())) * stream.time_base)
     return seconds if is_nearly_rising(begins) else max(seconds, len(begins) * _mean_frame_seconds(stream))
+
+
+def _reordering(pts: Sequence[int]) -> int:
+    """By how many places pictures are shown apart from where they are decoded."""
+    order = np.argsort(np.array(pts, dtype=np.int64), kind="stable")
+    return int(np.abs(order - np.arange(len(order))).max(initial=0))
 
 
 def _stored_seconds(container: InputContainer, stream: VideoStream, duration: int | None) -> float:

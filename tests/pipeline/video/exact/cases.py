@@ -152,9 +152,12 @@ def _is_impossible(case: Case) -> bool:
     return any(all(fnmatchcase(name, rule) for rule, name in zip(rules, names, strict=True)) for rules in _IMPOSSIBLE)
 
 
-def make(case: Case, folder: Path) -> tuple[Path, Stream, Plan]:
-    """Write the file of a case into `folder`: its path, its stream and what is due from it."""
-    stream, container, timing = encoded(case.stream), CONTAINERS[case.container], TIMINGS[case.timing]
+def make(case: Case, folder: Path, stream: Stream | None = None) -> tuple[Path, Stream, Plan]:
+    """Write the file of a case into `folder`: its path, its stream and what is due from it.
+
+    `stream` is that of the case's name by default.
+    """
+    stream, container, timing = stream or encoded(case.stream), CONTAINERS[case.container], TIMINGS[case.timing]
     damage, generator = DAMAGES[case.damage], random.Random(str(case))
     plan, packets = make_plan(stream, container, timing), stamp(stream, timing)
     act, spoiling = damage.packets, damage.spoiling
