@@ -127,7 +127,8 @@ class _Mpeg12Reader:
     numbers: Mpeg12Numbers
 
     def __call__(self, packet: memoryview) -> PacketFacts:
-        return _mpeg12_facts(packet)._replace(order=self.numbers(bytes(packet)).order)
+        order, after_loss = self.numbers(bytes(packet))
+        return _mpeg12_facts(packet)._replace(order=order, after_loss=after_loss)
 
 
 def _length_size(codec: str, extradata: bytes) -> int:

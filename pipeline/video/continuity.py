@@ -67,6 +67,8 @@ def breaks(
     found = np.array([fact.after_loss for fact in facts], dtype=bool)
     if names_references:
         return found
+    if found.sum() > max(2, len(found) // _MAX_HOLES):
+        found[:] = False  # so many are a stream whose places mean something else
     edges = [0, *(number for number, fact in enumerate(facts) if fact.start and number), len(facts)]
     for begin, end in pairwise(edges):
         for number in (number for number in lost if begin <= number < end):

@@ -17,6 +17,7 @@ from pipeline.video.h264_parameters import SequenceSet, parse_sequence_set, sequ
 PERIOD = 1 << 40
 _HEAD_BYTES = 32  # of a slice, more than its numbers are in
 _MAX_TEMPORAL_REFERENCE = 1024
+_B_PICTURE = 3  # picture_coding_type
 
 
 def period_of(order: int) -> int:
@@ -123,10 +124,14 @@ class HevcNumbers:
 
 
 class Mpeg12Numbers:
-    """As `H264Numbers`, for MPEG-1 and MPEG-2 pictures."""
+    """As `H264Numbers`, for MPEG-1 and MPEG-2 pictures.
+
+    A B picture comes after both pictures that it is predicted from (6.1.1.11): one whose place is behind those of all
+    others tells that the later of them is missing.
+    """
 
     def __init__(self) -> None:
-        self._period, self._place = 0, 0
+        self._period, self._place, self._anchor = 0, 0, None
 
     def __call__(self, packet: bytes) -> Numbers:
         """Numbers of a packet's first picture."""
@@ -134,10 +139,14 @@ class Mpeg12Numbers:
         if picture < 0 or picture + 5 >= len(packet):
             return Numbers()
         if packet.find(b"\0\0\1\xb8", 0, picture) >= 0:  # a group's header
-            self._period, self._place = self._period + 1, 0
+            self._period, self._place, self._anchor = self._period + 1, 0, None
         low = packet[picture + 4] << 2 | packet[picture + 5] >> 6
         self._place = _nearest(low, _MAX_TEMPORAL_REFERENCE, self._place)
-        return Numbers(self._period * PERIOD + self._place)
+        bidirectional = packet[picture + 5] >> 3 & 7 == _B_PICTURE
+        lost = bidirectional and self._anchor is not None and self._place > self._anchor
+        if not bidirectional:
+            self._anchor = self._place
+        return Numbers(self._period * PERIOD + self._place, lost)
 
 
 def _nearest(low: int, modulus: int, before: int) -> int:
