@@ -107,7 +107,8 @@ def print_summary(summary: Summary) -> None:
 def print_failures(rows: list) -> None:
     """Print ledger rows, a line each, the first `ROWS_SHOWN` of them."""
     for row in rows[:ROWS_SHOWN]:
-        stored = f", {row.num_stored} of {row.num_expected} stored" if row.num_stored else ""
+        due = f" of {row.num_expected}" if row.num_expected != row.num_stored else ""  # not where nothing says how many
+        stored = f", {row.num_stored}{due} stored" if row.num_stored else ""
         kind = f"  {row.reason}{stored}" if row.reason else ""
         words = f"{row.modality}  {row.path}{kind}: {row.message}"
         edge.out.print(f"[bold]{row.status:7}[/] {edge.shown(words)}", soft_wrap=True, highlight=False)

@@ -80,7 +80,7 @@ from stages.extraction import extract_manifest, print_price, print_summary, summ
     help="Share of videos that may be partial or failed before the exit code is 1.",
 )
 @click.option("--retry-failed", is_flag=True, help="Decode again what an earlier run could not, wholly or in part.")
-@click.option("--plan", is_flag=True, help="Only say what it would cost, measured on a few of the videos.")
+@click.option("--plan", is_flag=True, help="Only estimate its time and size, measured on a few of the videos.")
 @click.option("--replace", is_flag=True, help="Recreate shards of other parameters or versions in --out.")
 @click.option("--keep-versions", is_flag=True, help="Keep rows that other versions of code or libraries made.")
 @click.option("--allow-loss", is_flag=True, help="Let stored rows go whose videos are missing or left out now.")

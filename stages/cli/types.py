@@ -67,8 +67,9 @@ class Real(click.ParamType):
         except ValueError:
             number = math.nan
         if not self.least <= number <= self.most or (self.above and number == self.least):
-            low = f"above {self.least:g} and at most" if self.above else f"from {self.least:g} to"
-            self.fail(f"'{shown_path(str(value))}' is no number {low} {self.most:g}.", param, ctx)
+            least, most = (f"{bound:,.12g}" for bound in (self.least, self.most))
+            allowed = f"above {least} and at most {most}" if self.above else f"from {least} to {most}"
+            self.fail(f"'{shown_path(str(value))}' is no number {allowed}.", param, ctx)
         return number
 
 

@@ -2,12 +2,15 @@
 
 import csv
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -127,4 +130,30 @@ print(ended.stderr, ended.returncode)
 def test_a_hint_at_another_option_ends_as_a_question():
     assert run("datasets", "--jsn")[2] == (
         "error: No such option '--jsn'. Did you mean '--json'? See 'tdn-data datasets -h'.\n"
+    )
+
+
+def test_the_bounds_of_a_number_are_written_as_people_write_them(tmp_path):
+    stderr = run("extract", "--dataset", "demo", "--root", tmp_path, "--out", "x", "--memory-limit", "0.001")[2]
+    assert "'0.001' is no number from 0.25 to 1,000,000." in stderr
+
+
+def test_a_cut_file_that_says_nowhere_how_long_it_was_is_partial_without_a_count(tmp_path):
+    root = tmp_path / "cut"
+    root.mkdir()
+    with av.open(str(root / "a.gif"), "w") as container:
+        stream = container.add_stream("gif", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 32, 24, "rgb8"
+        for level in range(20):
+            picture = np.full((24, 32, 3), 12 * level, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode(None))
+    content = (root / "a.gif").read_bytes()
+    (root / "a.gif").write_bytes(content[: len(content) // 2])
+    (root / "videos.csv").write_text("path,split,labels\na.gif,train,x\n")
+    dataset = ("--dataset", "folder", "--root", root)
+    _, stdout, _ = run("extract", *dataset, "--out", tmp_path / "out", "--workers", 1, "--fail-above", 1)
+    line = next(line for line in stdout.splitlines() if "a.gif" in line)
+    assert re.search(r"partial rgb  a.gif  truncated, (\d+) stored: \1 frames, the file is cut off; how many", line), (
+        line
     )
