@@ -1,26 +1,28 @@
-"""What of an earlier extraction can stay: which shards are finished, which rows are lost, and what stops a run.
+"""What of an earlier extraction can stay: which shards are finished, which rows would be lost, and what stops a run.
 
-Everything here is decided before the first file is written.
+Everything here is decided before a file of the folder changes: most of it before the work, and whether the videos still
+give what is stored of them when the work is done, before the shards are put in place.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sized
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.errors import InputError
+from pipeline.errors import InputError, PipelineError, ShardError
 from pipeline.manifest import Manifest, VideoRecord
 from pipeline.parameters import ExtractParameters, Limits
-from pipeline.shards.ledger import LEDGER_NAME, read_ledger
+from pipeline.shards.ledger import read_ledger
 from pipeline.shards.plan import ShardPlan, modality_digest
 from pipeline.shards.schema import LedgerRow
 from pipeline.storage import Storage
 from pipeline.versions import differences, row_versions
 
+LOSS_WORD = "--allow-loss (extract.allow_loss in params.yaml)"
 THREADS = 16  # asking whether files are there waits for the disk or the network
 STOPPED_BY = {
     "timeout": ("seconds_per_video",),
@@ -34,7 +36,7 @@ class Policy:
     """What a run may do with rows that are there already.
 
     `replace` shards of other parameters or versions; `keep_versions` keeps rows of other versions; `retry_failed`
-    decodes again what is not ok; `allow_loss` lets rows go whose videos cannot be found any more.
+    decodes again what is not ok; `allow_loss` lets rows go whose videos are unlisted, missing or broken now.
     """
 
     replace: bool = False
@@ -159,13 +161,27 @@ def check_sources(manifest: Manifest, root: Path) -> None:
         )
 
 
+def refuse_loss_by_list(where: str, stored: Mapping[tuple[str, str], LedgerRow], manifest: Manifest) -> None:
+    """Raise InputError where rows would be lost because their videos are not listed any more."""
+    listed = {record.video_id for record in manifest}
+    left_out = {row.video_id: row.path for row in stored.values() if row.video_id not in listed}
+    if left_out:
+        raise InputError(
+            f"{where} holds {_videos(left_out)} that the list leaves out now, e.g. {min(left_out.values())}; what is "
+            "stored of them would be lost. Nothing was changed: list them again (--limit leaves videos out, too), "
+            f"choose another folder, or give {LOSS_WORD}.",
+            path=where,
+        )
+
+
 def refuse_loss_of_sources(
-    plans: Iterable[ShardPlan], found: Mapping[str, Found], replaced: set[str], root: Path, policy: Policy
+    plans: Iterable[ShardPlan],
+    stored: Mapping[tuple[str, str], LedgerRow],
+    replaced: set[str],
+    root: Path,
+    policy: Policy,
 ) -> None:
     """Raise InputError where rows would be lost: their shard is recreated, and their videos are not there any more."""
-    if policy.allow_loss:
-        return
-    stored = stored_rows(found.values())
     wanted = [
         record
         for plan in plans
@@ -181,9 +197,30 @@ def refuse_loss_of_sources(
         videos = "1 video that is stored is" if len(gone) == 1 else f"{len(gone)} videos that are stored are"
         raise InputError(
             f"{videos} not in {root} any more, or empty, e.g. {gone[0]}; their rows would be lost. Nothing was "
-            "changed: bring the videos back, or give --allow-loss to let their rows go.",
+            f"changed: bring the videos back, or give {LOSS_WORD} to let their rows go.",
             path=root,
         )
+
+
+def refuse_loss_of_rows(
+    where: str, stored: Mapping[tuple[str, str], LedgerRow], ledger: Iterable[LedgerRow], replaced: set[str]
+) -> None:
+    """Raise PipelineError where shards that were made, of this ledger, hold less of a video than is stored now."""
+    lost = lost_videos(stored, ledger, replaced)
+    if lost:
+        now = lost[0]
+        num_before = stored[now.modality, now.video_id].num_stored
+        why = f" ({now.reason}: {(now.message or '').rstrip('.')})" if now.reason else ""
+        raise PipelineError(
+            f"{_videos({row.video_id for row in lost})} would lose rows that are stored: e.g. {now.path} gives "
+            f"{now.num_stored} of {now.modality} now, {num_before} are stored{why}. The old shards stay: bring "
+            f"the whole videos back and run the command again, or give {LOSS_WORD}.",
+            path=where,
+        )
+
+
+def _videos(videos: Sized) -> str:
+    return "1 video" if len(videos) == 1 else f"{len(videos)} videos"
 
 
 def _holds_something(path: Path) -> bool:
@@ -194,41 +231,56 @@ def _holds_something(path: Path) -> bool:
         return False
 
 
-def refuse_loss_by_limit(out: str | os.PathLike[str], manifest: Manifest) -> None:
-    """Raise InputError where a finished extraction holds rows of videos that a shortened list leaves out."""
-    storage = Storage(out)
-    if LEDGER_NAME not in storage.names():
-        return
-    listed = {record.video_id for record in manifest}
-    left_out = {row.video_id for row in read_ledger(storage) if row.num_stored} - listed
-    if left_out:
-        raise InputError(
-            f"{storage.shown} holds {len(left_out)} of the videos that --limit leaves out, e.g. {min(left_out)}; their "
-            "rows would be lost. Leave --limit out, choose another folder, or give --allow-loss.",
-            path=storage.shown,
-        )
-
-
 def is_reusable(record: VideoRecord, row: LedgerRow, replaced: bool, policy: Policy) -> bool:
     """Return whether a stored row serves a record without its video being read again."""
     same = record.fingerprint is not None and row.fingerprint == record.fingerprint
     return same and not replaced and not (policy.retry_failed and row.status != "ok")
 
 
-def stored_rows(shards: Iterable[Found]) -> dict[tuple[str, str], LedgerRow]:
-    """Return (modality, video) -> ledger row for the videos that have rows."""
-    return {(row.modality, row.video_id): row for shard in shards for row in shard.ledger if row.num_stored}
+def stored_rows(
+    storage: Storage, found: Mapping[str, Found], modalities: Iterable[str]
+) -> dict[tuple[str, str], LedgerRow]:
+    """Return (modality, video) -> ledger row for the videos that have rows.
+
+    What shards held that cannot be read any more, or are gone, is known from the folder's own ledger.
+    """
+    rows = [row for shard in found.values() for row in shard.ledger]
+    with contextlib.suppress(InputError, ShardError):  # no ledger, or a damaged one: the shards say what they hold
+        rows = [*(row for row in read_ledger(storage) if row.shard not in found), *rows]
+    return {(row.modality, row.video_id): row for row in rows if row.num_stored and row.modality in set(modalities)}
 
 
-def lost_videos(before: Mapping[tuple[str, str], LedgerRow], after: Sequence[LedgerRow]) -> list[LedgerRow]:
-    """Return the ledger rows without frames or flow of videos that had some before, their files being the same."""
+def lost_videos(
+    before: Mapping[tuple[str, str], LedgerRow], after: Iterable[LedgerRow], replaced: set[str]
+) -> list[LedgerRow]:
+    """Return the ledger rows of videos of which less would be stored than before.
+
+    `replaced` are the modalities whose shards are recreated: their numbers of rows cannot be compared.
+    """
     return [
         row
         for row in after
-        if not row.num_stored
-        and (old := before.get((row.modality, row.video_id))) is not None
-        and row.fingerprint in (old.fingerprint, None)
+        if (old := before.get((row.modality, row.video_id))) is not None
+        and (_is_less(old, row) or (row.modality not in replaced and _is_cut(old, row)))
     ]
+
+
+def _is_less(old: LedgerRow, new: LedgerRow) -> bool:
+    """Return whether a video has no rows any more, is not whole any more, or has a smaller part than before."""
+    if not new.num_stored or (old.status == "ok" and new.status != "ok"):
+        return True
+    if new.status == "ok" or not old.num_expected:
+        return False
+    return new.num_stored < old.num_stored * (new.num_expected or 0) // old.num_expected
+
+
+def _is_cut(old: LedgerRow, new: LedgerRow) -> bool:
+    """Return whether fewer rows come of a smaller file.
+
+    A stream without an index (MPEG-TS) that is cut off looks whole. A longer or larger video in place of another is no
+    loss.
+    """
+    return new.num_stored < old.num_stored and (new.source_bytes or 0) < (old.source_bytes or 0)
 
 
 def check_method(parameters: ExtractParameters) -> None:

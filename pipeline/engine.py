@@ -1,8 +1,9 @@
 """A whole extraction: plans the shards, has every missing one made, and closes the folder.
 
 The folder is finished when `dataset.json` is there. It is taken away before the first shard changes and comes back
-last, so a reader sees a finished extraction or none. What an interrupted run leaves are whole shards; the next run
-makes the others.
+last, so a reader sees a finished extraction or none. Shards that change a finished folder, or take the place of rows,
+are made beside the old ones and put in place together, once none of them loses rows. What an interrupted run leaves are
+whole shards; the next run makes the others.
 """
 
 from __future__ import annotations
@@ -23,16 +24,20 @@ from pipeline.cache import (
     check_sources,
     is_pending,
     lost_videos,
+    refuse_loss_by_list,
+    refuse_loss_of_rows,
     refuse_loss_of_sources,
     refuse_others,
     replaced_modalities,
     stored_rows,
 )
-from pipeline.errors import InputError, PipelineError, ShardError
+from pipeline.errors import InputError, ShardError
 from pipeline.extract import ShardJob, ShardResult
+from pipeline.files import is_scratch
 from pipeline.manifest import Manifest
 from pipeline.parameters import ExtractParameters
 from pipeline.shards.folder import (
+    NEW_FOLDER,
     READ_THREADS,
     ShardContents,
     check_modalities_agree,
@@ -45,13 +50,12 @@ from pipeline.shards.folder import (
 )
 from pipeline.shards.formats import open_shard
 from pipeline.shards.ledger import DATASET_NAME, count_by_status
+from pipeline.shards.marks import read_marks, write_marks
 from pipeline.shards.plan import ShardPlan, plan_shards, source_numbers
 from pipeline.shards.schema import LedgerRow, parse_shard_name, shard_name
-from pipeline.storage import Storage, is_scratch
+from pipeline.storage import Storage
 from pipeline.versions import row_versions
 from pipeline.workers import run_jobs
-
-NEW_FOLDER = ".new"  # inside the folder: shards that will take the place of others
 
 
 @dataclass(frozen=True)
@@ -97,8 +101,9 @@ def run_extraction(
     """Extract `manifest` into `out` and return what became of every video; running it again continues.
 
     Without `ray_address` a Ray of its own is started with `num_workers` (default: all cores). What lies in `out` is
-    treated as a `Policy` of the four words says. Shards that are recreated are made beside the old ones, which stay
-    usable until all are there. Raises InputError for what can be known before work begins, and nothing is changed then.
+    treated as a `Policy` of the four words says. A finished folder stays usable until all that changes it is there.
+    Raises InputError for what can be known before work begins, PipelineError where less of a video would be stored than
+    before, and nothing is changed then.
     """
     policy = Policy(replace, keep_versions, retry_failed, allow_loss)
     root, storage = Path(manifest.root).absolute(), Storage(out)
@@ -109,8 +114,6 @@ def run_extraction(
     with _exclusive(storage):
         check_modalities_agree(_staying_shards(storage, parameters), manifest, where=storage.shown)
         run = _plan_run(storage, manifest, parameters, policy, root)
-        if any(job.storage is storage for job in run.jobs):
-            storage.delete(DATASET_NAME)
         jobs = [dataclasses.replace(job, check_versions=ray_address is not None) for job in run.jobs]
         num_planned = sum(len(plan.records) for plan in run.plans)
         num_found = num_planned - sum(len(job.plan.records) for job in jobs)
@@ -126,8 +129,9 @@ class _Run:
     plans: list[ShardPlan]
     jobs: list[ShardJob]
     stored: dict[tuple[str, str], LedgerRow]
-    new: Storage  # where recreated shards are made
-    new_ledger: list[LedgerRow]  # of those that an interrupted run made there
+    replaced: set[str]  # modalities whose shards are recreated
+    new: Storage  # where shards are made that change a folder which is finished, or take the place of rows
+    made: dict[str, Found]  # those of them that an interrupted run made there
 
 
 def _staying_shards(storage: Storage, parameters: ExtractParameters) -> Iterator[ShardContents]:
@@ -145,25 +149,33 @@ def _plan_run(storage: Storage, manifest: Manifest, parameters: ExtractParameter
     found = _found_shards(storage)
     refuse_others(storage.shown, found, parameters, policy)
     replaced = replaced_modalities(found, parameters, policy)
-    new = storage.folder(NEW_FOLDER)
-    ready = _found_shards(new) if replaced else {}
-    stored = stored_rows(shard for shard in found.values() if shard.modality in parameters.modalities)
+    stored = stored_rows(storage, found, parameters.modalities)
+    if not policy.allow_loss:
+        refuse_loss_by_list(storage.shown, stored, manifest)
     plans = [plan for modality in parameters.modalities for plan in plan_shards(manifest, parameters, modality)]
-    pending = [plan for plan in plans if is_pending(plan, found.get(plan.name), policy, parameters.limits, root)]
+    damaged = read_marks(storage)
+    pending = [
+        plan
+        for plan in plans
+        if plan.name in damaged or is_pending(plan, found.get(plan.name), policy, parameters.limits, root)
+    ]
+    new = storage.folder(NEW_FOLDER)
+    ready = _found_shards(new)
     made = {
         plan.name: shard
         for plan in pending
-        if plan.modality in replaced and (shard := ready.get(plan.name)) is not None
+        if (shard := ready.get(plan.name)) is not None
         if not is_pending(plan, shard, policy, parameters.limits, root)
-        if policy.allow_loss or not lost_videos(stored, shard.ledger)
+        if policy.allow_loss or not lost_videos(stored, shard.ledger, replaced)
     }
+    finished = DATASET_NAME in storage.names()
     jobs = [
         ShardJob(
             plan,
             parameters,
             manifest.dataset,
             str(root),
-            new if plan.modality in replaced else storage,
+            new if finished or _holds_rows(plan, stored) else storage,
             _sources(plan, found),
             retry_failed=policy.retry_failed,
             keep_versions=policy.keep_versions,
@@ -173,10 +185,16 @@ def _plan_run(storage: Storage, manifest: Manifest, parameters: ExtractParameter
         for plan in pending
         if plan.name not in made
     ]
-    refuse_loss_of_sources((job.plan for job in jobs), found, replaced, root, policy)
-    if replaced:
+    if not policy.allow_loss:
+        refuse_loss_of_sources((job.plan for job in jobs), stored, replaced, root, policy)
+    if any(job.storage is new for job in jobs):
         new.create()
-    return _Run(plans, jobs, stored, new, [row for shard in made.values() for row in shard.ledger])
+    return _Run(plans, jobs, stored, replaced, new, made)
+
+
+def _holds_rows(plan: ShardPlan, stored: Mapping[tuple[str, str], LedgerRow]) -> bool:
+    """Return whether rows of a planned shard's videos are stored already."""
+    return any((plan.modality, record.video_id) in stored for record in plan.records)
 
 
 def _found_shards(storage: Storage) -> dict[str, Found]:
@@ -224,20 +242,14 @@ def _run(
 def _put_in_place(storage: Storage, run: _Run, results: list[ShardResult], policy: Policy) -> None:
     """Let the shards that were made beside the old ones take their places, now that all are there.
 
-    Raises PipelineError, and leaves the old ones, where a video would lose all its rows.
+    Raises PipelineError, and leaves the old ones, where less of a video would be stored than before.
     """
-    wanted = {plan.name for plan in run.plans}
     beside = {job.plan.name for job in run.jobs if job.storage is run.new}
-    ledger = [*run.new_ledger, *(row for result in results if result.name in beside for row in result.ledger)]
-    lost = [] if policy.allow_loss else lost_videos(run.stored, ledger)
-    if lost:
-        videos = "1 video that is" if len(lost) == 1 else f"{len(lost)} videos that are"
-        raise PipelineError(
-            f"{videos} stored now could not be extracted again ({lost[0].modality} of {lost[0].path}: "
-            f"{lost[0].reason}); the old shards stay. Fix it and run the command again, or give --allow-loss.",
-            path=storage.shown,
-        )
-    names = [name for name in run.new.names() if name in wanted] if beside or run.new_ledger else []
+    made = [row for shard in run.made.values() for row in shard.ledger]
+    if not policy.allow_loss:
+        ledger = [*made, *(row for result in results if result.name in beside for row in result.ledger)]
+        refuse_loss_of_rows(storage.shown, run.stored, ledger, run.replaced)
+    names = sorted(beside | run.made.keys())
     if names:
         storage.delete(DATASET_NAME)
     for name in names:
@@ -284,6 +296,7 @@ def _close(
     gathered = gather(storage, shard_names(storage))
     _check_handover(manifest, parameters, gathered.ledger)
     write_folder(storage, gathered)
+    write_marks(storage, read_marks(storage) & set(other_shards(storage, parameters.modalities)))
     sizes = storage.sizes()
     asked = tuple(row for row in gathered.ledger if row.modality in parameters.modalities)
     return Summary(

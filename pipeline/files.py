@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import secrets
 import stat
 from collections.abc import Iterable, Iterator
@@ -27,6 +28,7 @@ _KINDS = (
     (stat.S_ISCHR, "a device"),
     (stat.S_ISBLK, "a device"),
 )
+_SCRATCH = re.compile(r"\.tdn-\d+-[0-9a-f]{8}\.tmp(\..*)?$|\..*\.tmp$")  # the latter by earlier versions
 _WORDS = {
     errno.ENOENT: ("missing", "does not exist"),
     errno.ENOTDIR: ("missing", "does not exist: a part of its path is no folder"),
@@ -127,16 +129,17 @@ def read_json(path: str | os.PathLike[str], *, what: str = "file", max_bytes: in
 
 
 @contextmanager
-def replacing(path: str | os.PathLike[str], *, reserve_bytes: int = 0) -> Iterator[Path]:
+def replacing(path: str | os.PathLike[str], *, reserve_bytes: int = 0, follow_links: bool = True) -> Iterator[Path]:
     """Give a temporary path beside `path` to write to; on leaving without an error it takes the place of `path`.
 
     What was there stays until then, and nothing is left behind after a fault. The temporary name keeps the suffix, for
     writers that choose a format by it. So many bytes of the disk are the file's from the start with `reserve_bytes`:
     what `fill` then writes fits, however full the disk gets meanwhile. Raises StorageError when the system refuses to
     make the file, to give the bytes or to move it, or has no room for what the body writes; what else the body raises
-    passes as it is.
+    passes as it is. In place of a symbolic link its target is replaced, unless not `follow_links`: a link of DVC's leads
+    into its cache, which must not change.
     """
-    path = Path(os.path.realpath(path))  # through a symbolic link, whose target is replaced
+    path = Path(os.path.realpath(path)) if follow_links else Path(path)
     scratch = _scratch_beside(path)
     try:
         if reserve_bytes:
@@ -149,6 +152,11 @@ def replacing(path: str | os.PathLike[str], *, reserve_bytes: int = 0) -> Iterat
             os.replace(scratch, path)
     finally:
         scratch.unlink(missing_ok=True)
+
+
+def is_scratch(name: str) -> bool:
+    """Return whether a file name is one that `replacing` gives out: a process that was killed leaves the file."""
+    return _SCRATCH.match(name) is not None
 
 
 def fill(scratch: Path, content: bytes | memoryview) -> None:

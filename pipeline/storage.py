@@ -25,7 +25,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 from pipeline.errors import InputError, StorageError
-from pipeline.files import shown_path
+from pipeline.files import replacing, shown_path
 
 STORE_SECONDS = 60.0  # that an object store may take to answer for the first time
 
@@ -134,25 +134,20 @@ class Storage:
 
         What goes wrong in the body passes as it is: only what it does inside `faults` is a fault of the output.
         """
-        with self.faults(name):
-            folder = self.local_root if self.is_local else Path(tempfile.mkdtemp(prefix="tdn-data-"))
-            os.stat(f"{folder}/")  # a file in the place of the folder is found before anything is written
-        scratch = folder / f".{name}.{os.getpid()}.tmp"
-        try:
-            yield scratch
-            with self.faults(name):
-                self._move(scratch, name)
-        finally:
-            scratch.unlink(missing_ok=True)
-            if not self.is_local:
-                shutil.rmtree(folder, ignore_errors=True)
-
-    def _move(self, scratch: Path, name: str) -> None:
         if self.is_local:
-            _sync(scratch)
-            os.replace(scratch, self.local_root / name)
-        else:
-            fs.copy_files(str(scratch), self.path(name), fs.LocalFileSystem(), self.filesystem)
+            with self.faults(name):
+                os.stat(f"{self.local_root}/")  # a file in the place of the folder is found before anything is written
+            with replacing(self.local_root / name, follow_links=False) as scratch:
+                yield scratch
+            return
+        with self.faults(name):
+            folder = Path(tempfile.mkdtemp(prefix="tdn-data-"))
+        try:
+            yield folder / name
+            with self.faults(name):
+                fs.copy_files(str(folder / name), self.path(name), fs.LocalFileSystem(), self.filesystem)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
     @contextmanager
     def faults(self, name: str, *, reading: bool = False) -> Iterator[None]:
@@ -183,11 +178,6 @@ def _location_text(location: object) -> str:
             "'s3://bucket/shards'"
         )
     return text
-
-
-def is_scratch(name: str) -> bool:
-    """Return whether a file name is one that `publish` writes to before the rename."""
-    return name.startswith(".") and name.endswith(".tmp")
 
 
 def checked_location(location: str) -> str:
@@ -300,14 +290,6 @@ def _open_with_fsspec(location: str, first_error: Exception) -> tuple[fs.FileSys
             f"{shown} is an address that nothing here can open ({_reason(first_error, location)}).", path=shown
         ) from None
     return fs.PyFileSystem(fs.FSSpecHandler(filesystem)), root
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _reason(error: Exception, location: str) -> str:

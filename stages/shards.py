@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from pipeline.cache import Policy
-from pipeline.manifest import read_manifest
+from pipeline.errors import InputError, ShardError
+from pipeline.manifest import Manifest, read_manifest
+from pipeline.shards.ledger import read_dataset
+from pipeline.storage import Storage
 from stages import edge
 from stages.extraction import extract_manifest, print_summary
 from stages.params import MANIFEST, SHARDS, load_params
@@ -14,12 +19,20 @@ def main(modality: str) -> None:
     with edge.messages():
         params = load_params()
         parameters = params.extract_parameters(modality)
+        manifest, out, extract = read_manifest(MANIFEST), str(SHARDS[modality]), params.extract
+        other = other_dataset(out, manifest)
+        if other is not None:
+            edge.err.print(
+                f"{out} holds {edge.shown(other)}, which gives way to {manifest.dataset}; DVC's cache keeps it."
+            )
         summary = extract_manifest(
-            read_manifest(MANIFEST),
+            manifest,
             parameters,
-            out=str(SHARDS[modality]),
-            num_workers=params.extract.workers,
-            policy=Policy(replace=True, retry_failed=params.extract.retry_failed, allow_loss=params.extract.allow_loss),
+            out=out,
+            num_workers=extract.workers,
+            policy=Policy(
+                replace=True, retry_failed=extract.retry_failed, allow_loss=extract.allow_loss or other is not None
+            ),
         )
     print_summary(summary)
     if summary.failed_share() > params.extract.fail_above:
@@ -28,6 +41,14 @@ def main(modality: str) -> None:
             f"({params.extract.fail_above:g}).",
             edge.EXIT_FAILED,
         )
+
+
+def other_dataset(out: str, manifest: Manifest) -> str | None:
+    """Return the data set that a finished folder holds in place of the manifest's, if any."""
+    with contextlib.suppress(InputError, ShardError):
+        stored = str(read_dataset(Storage(out))["name"])
+        return stored if stored != manifest.dataset else None
+    return None
 
 
 if __name__ == "__main__":

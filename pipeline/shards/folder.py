@@ -29,6 +29,7 @@ from pipeline.storage import Storage
 
 READ_THREADS = 16  # reading what shards say of themselves waits for the disk or the network
 MAX_NAMES_SHOWN = 3
+NEW_FOLDER = ".new"  # inside the folder: shards that will take the place of others
 
 T = TypeVar("T")
 Row = TypeVar("Row", IndexRow, LedgerRow)

@@ -7,10 +7,11 @@ reader.read("soccer/abc", rows=[0, 3]).data         # uint8 (2, H, W, 3)
 
 from __future__ import annotations
 
+import contextlib
 import os
 import reprlib
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from numbers import Integral
 
@@ -135,18 +136,33 @@ class ShardReader:
     def read_encoded(self, video_id: str, rows: Sequence[int] | None = None) -> VideoRows:
         """Return the rows as stored, images undecoded."""
         row = self._row(video_id)
-        return self._shard(row).read(row.entry, rows)
+        shard = self._shard(row)
+        with self._way_out():
+            return shard.read(row.entry, rows)
 
     def times(self, video_id: str) -> np.ndarray:
         """Return when each row of a video is shown, float64 (N,) seconds, without reading its pictures."""
         row = self._row(video_id)
-        return self._shard(row).times(row.entry)
+        shard = self._shard(row)
+        with self._way_out():
+            return shard.times(row.entry)
+
+    @contextlib.contextmanager
+    def _way_out(self) -> Iterator[None]:
+        """Add to what is said of a damaged shard the command that notes it, so that extraction recreates it."""
+        try:
+            yield
+        except ShardError as error:
+            words = f"{error.message.rstrip('.')}; `tdn-data verify {self._storage.shown}` says what puts it right."
+            raise ShardError(words, path=error.path, key=error.key) from error
 
     def _shard(self, row: IndexRow) -> Shard:
         if self._process != os.getpid():  # after a fork: file handles are not shared with the parent
             self._open, self._process = OrderedDict(), os.getpid()
         if row.shard not in self._open:
-            self._open[row.shard] = self._checked(open_shard(self._storage, row.shard))
+            with self._way_out():
+                shard = open_shard(self._storage, row.shard)
+            self._open[row.shard] = self._checked(shard)
         self._open.move_to_end(row.shard)
         while len(self._open) > OPEN_SHARDS:
             self._open.popitem(last=False)[1].close()

@@ -13,7 +13,7 @@ from pipeline.shards.formats import Shard, open_shard, shard_writer
 from pipeline.shards.ledger import read_dataset, read_list_splits
 from pipeline.shards.plan import plan_digest
 from pipeline.shards.schema import SCHEMA_VERSION, Labelling, LedgerRow, parse_shard_name
-from pipeline.shards.status import Finding
+from pipeline.shards.status import Finding, marked_findings, number_findings
 from pipeline.storage import Storage
 
 
@@ -38,7 +38,7 @@ def repair_folder(path: str | os.PathLike[str], *, on_shard: Callable[[int, int]
     if not names:
         raise InputError(f"{storage.shown} holds no shard; run `tdn-data extract` into it.", path=storage.shown)
     findings, old = _unreadable(storage, names)
-    findings += _missing(names)
+    findings += [*number_findings(names), *marked_findings(storage, but={finding.shard for finding in findings})]
     if findings:
         return Repair(storage.shown, (), (), tuple(findings))
     labelling, splits = _said_by_folder(storage) if old else (None, {})
@@ -62,21 +62,6 @@ def _unreadable(storage: Storage, names: list[str]) -> tuple[list[Finding], list
         except PipelineError as error:
             findings.append(Finding(name, None, error.message))
     return findings, old
-
-
-def _missing(names: list[str]) -> list[Finding]:
-    """Return the modalities that have not exactly the shards which their names announce."""
-    counts: dict[str, set[int]] = {}
-    for name in names:
-        modality, _, count, _ = parse_shard_name(name)
-        counts.setdefault(modality, set()).add(count)
-    findings = []
-    for modality, announced in counts.items():
-        there = [name for name in names if parse_shard_name(name)[0] == modality]
-        if len(announced) > 1 or len(there) != max(announced):
-            words = f"{modality}: {len(there)} shards are there; their names announce {sorted(announced)}"
-            findings.append(Finding(there[0], None, words))
-    return findings
 
 
 def _said_by_folder(storage: Storage) -> tuple[Labelling, dict[str, tuple[str | None, ...]]]:

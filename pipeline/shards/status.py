@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 from pyarrow import fs
 
 from pipeline.errors import InputError, PipelineError, ShardError
+from pipeline.shards.folder import NEW_FOLDER, shard_names
 from pipeline.shards.formats import open_shard
 from pipeline.shards.ledger import (
     DATASET_NAME,
@@ -22,7 +25,8 @@ from pipeline.shards.ledger import (
     read_ledger,
     read_list_splits,
 )
-from pipeline.shards.schema import SCHEMAS, LedgerRow, parse_shard_name
+from pipeline.shards.marks import read_marks
+from pipeline.shards.schema import SCHEMAS, LedgerRow, parse_shard_name, shard_name
 from pipeline.storage import Storage
 
 _TABLES = {INDEX_NAME: read_index, LEDGER_NAME: read_ledger, SPLITS_NAME: read_list_splits}
@@ -30,11 +34,16 @@ _TABLES = {INDEX_NAME: read_index, LEDGER_NAME: read_ledger, SPLITS_NAME: read_l
 
 @dataclass(frozen=True)
 class Finding:
-    """Something wrong: in which file, with which video (None for the file as a whole), and what."""
+    """Something wrong: in which file, with which video (None for the file as a whole), what, and what puts it right.
+
+    `fix` is `repair`, which writes the small files again from the shards, or `extract`, the same as before, which does
+    that and recreates the shards that are damaged or missing from their videos.
+    """
 
     shard: str
     video_id: str | None
     what: str
+    fix: Literal["repair", "extract"] = "extract"
 
 
 @dataclass(frozen=True)
@@ -53,6 +62,7 @@ class ModalityStatus:
     status: dict[str, int]
     reasons: dict[str, int]
     num_shards_earlier: int = 0
+    num_shards_beside: int = 0  # made by an unfinished run, to take the place of some of them
 
 
 @dataclass(frozen=True)
@@ -82,6 +92,7 @@ def extraction_status(path: str | os.PathLike[str]) -> Status:
     names = storage.names()
     if DATASET_NAME in names:
         findings += folder_findings(storage)
+    findings += marked_findings(storage, but={finding.shard for finding in findings})
     return Status(storage.shown, DATASET_NAME in names and not findings, tuple(modalities), tuple(findings))
 
 
@@ -111,7 +122,7 @@ def _modality_status(
             shard.close()
         except PipelineError as error:
             findings.append(Finding(name, None, error.message))
-    current = next(iter(names))
+    current, beside = next(iter(names)), shard_names(storage.folder(NEW_FOLDER))
     state = ModalityStatus(
         modality=modality,
         num_shards=len(names[current]),
@@ -121,6 +132,7 @@ def _modality_status(
         status=count_by_status(list(rows.values())),
         reasons=count_by_reason(list(rows.values())),
         num_shards_earlier=sum(len(group) for count, group in names.items() if count != current),
+        num_shards_beside=sum(parse_shard_name(name)[0] == modality for name in beside),
     )
     return state, findings
 
@@ -130,13 +142,38 @@ def folder_findings(storage: Storage) -> list[Finding]:
     try:
         about = read_dataset(storage)
     except (ShardError, InputError) as error:
-        return [Finding(DATASET_NAME, None, error.message)]
+        return [Finding(DATASET_NAME, None, error.message, "repair")]
     findings = list(_shard_findings(about, storage.sizes()))
     for name, read in _TABLES.items():
         try:
             read(storage, about)
         except (ShardError, InputError) as error:
-            findings.append(Finding(name, None, error.message))
+            findings.append(Finding(name, None, error.message, "repair"))
+    return findings
+
+
+def marked_findings(storage: Storage, *, but: Collection[str] = ()) -> list[Finding]:
+    """Return the shards that `verify` found damaged, without those whose damage is seen anyway."""
+    there = sorted(read_marks(storage) & set(storage.names()) - set(but))
+    return [Finding(name, None, "is damaged, as `tdn-data verify` found") for name in there]
+
+
+def number_findings(names: Iterable[str]) -> list[Finding]:
+    """Return the shards that are missing by what the others' names announce, and modalities of several numbers."""
+    numbers: dict[str, dict[int, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for name in sorted(names):
+        modality, _, count, _ = parse_shard_name(name)
+        numbers[modality][count].append(name)
+    findings = []
+    for modality, counts in numbers.items():
+        if len(counts) > 1:
+            words = " and ".join(str(count) for count in sorted(counts))
+            findings.append(Finding(DATASET_NAME, None, f"{modality} shards of several numbers are there: {words}"))
+            continue
+        ((count, there),) = counts.items()
+        extension = parse_shard_name(there[0])[3]
+        wanted = (shard_name(modality, number, count, extension) for number in range(count))
+        findings += [Finding(name, None, "is missing") for name in wanted if name not in there]
     return findings
 
 

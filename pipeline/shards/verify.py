@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pipeline.errors import InputError, PipelineError, ShardError
+from pipeline.errors import InputError, PipelineError, ShardError, StorageError
 from pipeline.shards.folder import ShardContents, shard_contents, shard_names
 from pipeline.shards.formats import Shard, open_shard
 from pipeline.shards.labels import labelling_of, renumbered
@@ -21,10 +21,11 @@ from pipeline.shards.ledger import (
     read_ledger,
     read_list_splits,
 )
+from pipeline.shards.marks import write_marks
 from pipeline.shards.parquet import StoredEntry
 from pipeline.shards.reader import decode_rows
-from pipeline.shards.schema import PAYLOADS, Labelling, LedgerRow, parse_shard_name
-from pipeline.shards.status import Finding, folder_findings
+from pipeline.shards.schema import PAYLOADS, Labelling, LedgerRow
+from pipeline.shards.status import Finding, folder_findings, number_findings
 from pipeline.storage import Storage
 
 BYTES_AT_ONCE = 64 << 20  # of one channel of decoded pictures
@@ -32,13 +33,14 @@ BYTES_AT_ONCE = 64 << 20  # of one channel of decoded pictures
 
 @dataclass(frozen=True)
 class Verification:
-    """What was read and what was found wrong."""
+    """What was read, what was found wrong, and whether damaged shards could be noted for `extract` to recreate them."""
 
     location: str
     num_shards: int
     num_videos: int
     num_images: int
     findings: tuple[Finding, ...]
+    noted: bool = True
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,8 @@ def verify_shards(path: str | os.PathLike[str], *, on_shard: Callable[[int, int]
 
     Checked: all checksums, that every image decodes to its size, that times do not fall, that index, ledger, splits,
     dataset.json and shards agree on every video, label and count, that the modalities agree, and that no shard is
-    missing or left over. `on_shard` is called with the number of shards done and their total. Raises InputError when
+    missing or left over. The shards that are to be recreated are noted in the folder (`pipeline.shards.marks`), if it
+    can be written. `on_shard` is called with the number of shards done and their total. Raises InputError when
     the folder holds no finished extraction.
     """
     storage = Storage(path)
@@ -71,7 +74,7 @@ def verify_shards(path: str | os.PathLike[str], *, on_shard: Callable[[int, int]
     findings, folder = folder_findings(storage), _read_folder(storage)
     names = shard_names(storage)
     if folder.about is None:
-        findings += _number_findings(names)
+        findings += number_findings(names)
     rows_of = _by_shard(folder.ledger), _by_shard(folder.index)
     num_images, seen = 0, {}
     for number, name in enumerate(names, start=1):
@@ -84,7 +87,17 @@ def verify_shards(path: str | os.PathLike[str], *, on_shard: Callable[[int, int]
             on_shard(number, len(names))
     findings += _split_findings(storage, folder)
     num_videos = len(folder.ledger) if folder.ledger is not None else len(seen)
-    return Verification(storage.shown, len(names), num_videos, num_images, tuple(dict.fromkeys(findings)))
+    noted = _note(storage, names, findings)
+    return Verification(storage.shown, len(names), num_videos, num_images, tuple(dict.fromkeys(findings)), noted)
+
+
+def _note(storage: Storage, names: list[str], findings: list[Finding]) -> bool:
+    """Note which shards are to be recreated; return whether the folder could be written."""
+    try:
+        write_marks(storage, {finding.shard for finding in findings if finding.fix == "extract"} & set(names))
+    except StorageError:
+        return False
+    return True
 
 
 def _read_folder(storage: Storage) -> _Folder:
@@ -111,20 +124,6 @@ def _by_shard(rows: list | None) -> dict[str, list] | None:
     return found
 
 
-def _number_findings(names: list[str]) -> Iterator[Finding]:
-    """Yield the modalities whose shards are of several numbers, or lack one of those that their names announce."""
-    groups: dict[str, dict[int, set[int]]] = {}
-    for name in names:
-        modality, number, count, _ = parse_shard_name(name)
-        groups.setdefault(modality, {}).setdefault(count, set()).add(number)
-    for modality, counts in groups.items():
-        for count, numbers in counts.items():
-            if len(numbers) != count and len(counts) == 1:
-                yield Finding(DATASET_NAME, None, f"{len(numbers)} of {count} {modality} shards are there")
-        if len(counts) > 1:
-            yield Finding(DATASET_NAME, None, f"{modality} shards are of several numbers: {sorted(counts)}")
-
-
 def _split_findings(storage: Storage, folder: _Folder) -> Iterator[Finding]:
     """Yield the videos whose split in some list is not the one that the ledger says."""
     if folder.about is None or folder.ledger is None:
@@ -136,11 +135,11 @@ def _split_findings(storage: Storage, folder: _Folder) -> Iterator[Finding]:
     listed = {row.video_id for row in folder.ledger}
     for number, split in splits.items():
         for video_id in sorted(split.keys() - listed):
-            yield Finding(SPLITS_NAME, video_id, f"is in list split {number} and not in the ledger")
+            yield Finding(SPLITS_NAME, video_id, f"is in list split {number} and not in the ledger", "repair")
     for row in folder.ledger:
         found = tuple(splits.get(number, {}).get(row.video_id) for number in range(1, len(row.list_splits) + 1))
         if row.list_splits and found != row.list_splits:
-            yield Finding(SPLITS_NAME, row.video_id, f"says {found}, its shard says {row.list_splits}")
+            yield Finding(SPLITS_NAME, row.video_id, f"says {found}, its shard says {row.list_splits}", "repair")
 
 
 def _disagreement(seen: dict[str, tuple], row: LedgerRow, contents: ShardContents) -> Iterator[Finding]:
@@ -194,11 +193,11 @@ def _content_findings(
         outside = {row.video_id: row for row in said.get(contents.name, ())}
         wrong = [key for key in {**inside, **outside} if inside.get(key) != outside.get(key)]
         for video_id in sorted(wrong):
-            yield Finding(contents.name, video_id, f"its own {name} differs from {name}.parquet")
+            yield Finding(contents.name, video_id, f"its own {name} differs from {name}.parquet", "repair")
     if folder.about["parameters"].get(contents.about["modality"]) != contents.about["parameters"]:
-        yield Finding(contents.name, None, "its parameters differ from those in dataset.json")
+        yield Finding(contents.name, None, "its parameters differ from those in dataset.json", "repair")
     if (own.dataset, own.multi_label) != (common.dataset, common.multi_label):
-        yield Finding(contents.name, None, "its data set or kind of labels differs from dataset.json")
+        yield Finding(contents.name, None, "its data set or kind of labels differs from dataset.json", "repair")
 
 
 def _verify_video(shard: Shard, entry: StoredEntry, codec: str) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.cache import Policy, refuse_loss_by_limit
+from pipeline.cache import Policy
 from pipeline.datasets import DatasetSpec, dataset_spec, read_videos
 from pipeline.datasets.defaults import flow_parameters, frame_parameters
 from pipeline.errors import InputError
@@ -83,7 +83,7 @@ from stages.extraction import extract_manifest, print_price, print_summary, summ
 @click.option("--plan", is_flag=True, help="Only estimate its time and size, measured on a few of the videos.")
 @click.option("--replace", is_flag=True, help="Recreate shards of other parameters or versions in --out.")
 @click.option("--keep-versions", is_flag=True, help="Keep rows that other versions of code or libraries made.")
-@click.option("--allow-loss", is_flag=True, help="Let stored rows go whose videos are missing or left out now.")
+@click.option("--allow-loss", is_flag=True, help="Let stored rows go whose videos are missing, unlisted or broken now.")
 @json_option
 def extract(dataset: str | None, root: Path | None, manifest: Path | None, out: str, list_split: int | None,
             limit: int | None, workers: int | None, ray_address: str | None, fail_above: float, replace: bool,
@@ -108,11 +108,8 @@ def extract(dataset: str | None, root: Path | None, manifest: Path | None, out: 
                 price = source.price(parameters)
             print_price(price, as_json=as_json)
             return
-        listed = source.manifest()
-        if limit is not None and not allow_loss:
-            refuse_loss_by_limit(out, listed)
         summary = extract_manifest(
-            listed,
+            source.manifest(),
             parameters,
             out=out,
             num_workers=workers,

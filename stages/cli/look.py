@@ -104,7 +104,10 @@ def _print_status(state) -> None:
     """Print whether an extraction is finished, a line for each modality, and what is wrong."""
     words = "finished" if state.finished else "unfinished: run the same `tdn-data extract` again to continue"
     if state.findings:
-        words = "damaged: `tdn-data repair` recreates the small files, the same `tdn-data extract` the shards"
+        words = f"damaged. {_way_out(state)}"
+    elif state.finished and (beside := sum(one.num_shards_beside for one in state.modalities)):
+        new = edge.counted(beside, "shard")
+        words += f", but not the last run, which made {new} until now: the same `tdn-data extract` continues it"
     edge.out.print(f"{edge.shown(state.location)}: {words}", soft_wrap=True, highlight=False)
     for one in state.modalities:
         status = ", ".join(f"{count} {name}" for name, count in one.status.items())
@@ -117,6 +120,19 @@ def _print_status(state) -> None:
         words = f"{one.modality}: {shards}, {videos} ({status}), {rows}"
         edge.out.print(words, soft_wrap=True, highlight=False)
     _print_findings(state.findings)
+
+
+def _way_out(found) -> str:
+    """Return the command that puts right what was found wrong in a folder."""
+    shards = sorted({finding.shard for finding in found.findings if finding.fix == "extract"})
+    if not shards:
+        return f"Run `tdn-data repair {edge.shown(found.location)}`: it writes what is named again from the shards."
+    if not getattr(found, "noted", True):
+        return (
+            f"{edge.shown(found.location)} cannot be written, so the next extraction does not know what is damaged: make "
+            "it writable, verify it again, and run the same `tdn-data extract` as before."
+        )
+    return "Run the same `tdn-data extract` as before: it puts right what is named and makes no other shard."
 
 
 def _print_findings(findings) -> None:
@@ -135,6 +151,8 @@ def _print_findings(findings) -> None:
 def verify(path: str, as_json: bool) -> None:
     """Read every shard again and name what is wrong: checksums, counts, images, times.
 
+    Shards that are damaged are noted in the folder: the next `extract` into it recreates them, and no others.
+
     \b
     Example: tdn-data verify shards
     """
@@ -150,7 +168,7 @@ def verify(path: str, as_json: bool) -> None:
         seen = ", ".join(edge.counted(*one) for one in (*counts, (verification.num_images, "image")))
         edge.out.print(f"{seen} read; {len(verification.findings) or 'nothing'} wrong", highlight=False)
         if verification.findings:
-            edge.out.print("Delete the shards that are named and run the same `tdn-data extract`: it recreates them.")
+            edge.out.print(_way_out(verification), soft_wrap=True, highlight=False)
     if verification.findings:
         raise SystemExit(edge.EXIT_FAILED)
 
@@ -161,8 +179,8 @@ def verify(path: str, as_json: bool) -> None:
 def repair(path: str, as_json: bool) -> None:
     """Write the index, ledger, splits and dataset.json of a folder again from its shards; nothing is decoded.
 
-    Shards of an older schema are upgraded. A shard whose metadata are damaged is named: the same `extract` recreates
-    it.
+    Shards of an older schema are upgraded. A shard that is missing or known to be damaged is named: the same `extract`
+    recreates it.
 
     \b
     Example: tdn-data repair shards
@@ -177,8 +195,9 @@ def repair(path: str, as_json: bool) -> None:
         _print_findings(repair.findings)
         made = [f"{edge.counted(len(repair.upgraded), 'shard')} upgraded"] if repair.upgraded else []
         made += [f"{', '.join(repair.written)} written"] if repair.written else []
-        if not repair.findings:
-            edge.out.print(f"{edge.shown(repair.location)}: {', '.join(made) or 'nothing to repair'}", soft_wrap=True)
+        nothing = "nothing to repair (pictures are not read here; `tdn-data verify` reads them)"
+        words = _way_out(repair) if repair.findings else f"{edge.shown(repair.location)}: {', '.join(made) or nothing}"
+        edge.out.print(words, soft_wrap=True, highlight=False)
     if repair.findings:
         raise SystemExit(edge.EXIT_FAILED)
 

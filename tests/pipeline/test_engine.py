@@ -142,7 +142,7 @@ def test_an_added_video_is_decoded_alone_and_a_removed_one_touches_its_shard_alo
     reference = {name: digest for name, digest in hashes(extracted[0]).items() if name.startswith("frames-")}
     assert {name: digest for name, digest in hashes(out).items() if name.startswith("frames-")} == reference
     (clip_folder_copy / "videos.csv").write_text(shorter)
-    assert run(clip_folder_copy, out, rgb).num_shards_made == 1
+    assert run(clip_folder_copy, out, rgb, allow_loss=True).num_shards_made == 1
     assert hashes(out) == before
 
 

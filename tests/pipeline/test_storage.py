@@ -36,6 +36,14 @@ def test_a_fault_of_the_body_is_no_fault_of_the_output(tmp_path):
         storage.write_bytes("a", b"x")
 
 
+def test_a_link_gives_way_and_what_it_leads_to_stays(tmp_path):
+    (tmp_path / "cache").write_bytes(b"kept")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/a").symlink_to(tmp_path / "cache")
+    Storage(tmp_path / "out").write_bytes("a", b"new")
+    assert (tmp_path / "out/a").read_bytes() == b"new" and (tmp_path / "cache").read_bytes() == b"kept"
+
+
 def test_deleting_what_is_not_there_does_nothing(tmp_path):
     storage = Storage(tmp_path)
     storage.delete("absent")

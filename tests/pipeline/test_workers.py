@@ -10,10 +10,11 @@ import pytest
 
 from pipeline.errors import InputError, PipelineError
 from pipeline.extract import ShardJob
+from pipeline.files import is_scratch
 from pipeline.index import index_dataset
 from pipeline.parameters import ExtractParameters, FlowParameters, FrameParameters
 from pipeline.shards.plan import plan_shards
-from pipeline.storage import Storage, is_scratch
+from pipeline.storage import Storage
 from pipeline.workers import _ray_folder, _wants_gpu, run_jobs
 
 SIZE = {"height": 48, "width": 64}
