@@ -136,8 +136,8 @@ def replacing(path: str | os.PathLike[str], *, reserve_bytes: int = 0, follow_li
     writers that choose a format by it. So many bytes of the disk are the file's from the start with `reserve_bytes`:
     what `fill` then writes fits, however full the disk gets meanwhile. Raises StorageError when the system refuses to
     make the file, to give the bytes or to move it, or has no room for what the body writes; what else the body raises
-    passes as it is. In place of a symbolic link its target is replaced, unless not `follow_links`: a link of DVC's leads
-    into its cache, which must not change.
+    passes as it is. In place of a symbolic link its target is replaced, unless not `follow_links`: a link of DVC's
+    leads into its cache, which must not change.
     """
     path = Path(os.path.realpath(path)) if follow_links else Path(path)
     scratch = _scratch_beside(path)

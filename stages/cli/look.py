@@ -129,8 +129,8 @@ def _way_out(found) -> str:
         return f"Run `tdn-data repair {edge.shown(found.location)}`: it writes what is named again from the shards."
     if not getattr(found, "noted", True):
         return (
-            f"{edge.shown(found.location)} cannot be written, so the next extraction does not know what is damaged: make "
-            "it writable, verify it again, and run the same `tdn-data extract` as before."
+            f"{edge.shown(found.location)} cannot be written, so the next extraction does not know what is damaged: "
+            "make it writable, verify it again, and run the same `tdn-data extract` as before."
         )
     return "Run the same `tdn-data extract` as before: it puts right what is named and makes no other shard."
 
