@@ -19,6 +19,7 @@ from pipeline.errors import InputError
 from pipeline.files import check_output_file, open_regular, replacing, shown_path
 from pipeline.limits import MAX_IDENTIFIER_BYTES
 from pipeline.paths import normal_path, path_fault
+from pipeline.text import has_controls
 
 MANIFEST_VERSION = 1
 FROM_MANIFEST = "manifest"  # a relative root counts from the manifest's folder; in older ones from the working folder
@@ -269,6 +270,11 @@ def _row_fault(row: Mapping[str, object], header: Manifest) -> str | None:
         return f"no {absent[0]}."
     if len(row["video_id"].encode()) > MAX_IDENTIFIER_BYTES or "\0" in row["video_id"]:
         return f"the identifier {row['video_id']!r} has a NUL byte or more than {MAX_IDENTIFIER_BYTES} bytes."
+    odd = [
+        split for split in (row["split"], *(row.get("list_splits") or ())) if split is not None and _is_no_word(split)
+    ]
+    if odd:
+        return f"the split {odd[0]!r} of {row['path']!r} is no word; use one such as train, val or test."
     fault = path_fault(row["path"], header.root)
     if fault is not None:
         return fault[1]
@@ -276,3 +282,7 @@ def _row_fault(row: Mapping[str, object], header: Manifest) -> str | None:
         if label is None or not 0 <= label < len(header.class_names):
             return f"label {label} of {row['path']!r} is none of the {len(header.class_names)} classes."
     return None
+
+
+def _is_no_word(split: str) -> bool:
+    return has_controls(split) or not split or split != split.strip()

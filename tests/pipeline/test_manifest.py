@@ -153,3 +153,12 @@ def test_another_parquet_file_is_no_manifest(tmp_path):
     pq.write_table(pa.table({"x": [1]}), tmp_path / "ledger.parquet")
     with pytest.raises(InputError, match="is a Parquet file and no manifest; give what `tdn-data index` wrote"):
         read_manifest(tmp_path / "ledger.parquet")
+
+
+@pytest.mark.parametrize("splits", [{"split": "tr\x1bain"}, {"split": " "}, {"list_splits": ("train", "te\nst")}])
+def test_a_split_that_is_no_word_is_refused_escaped(tmp_path, splits):
+    record = VideoRecord(**({"video_id": "a", "path": "a.mp4", "split": "train", "labels": (0,)} | splits))
+    write_manifest(Manifest("folder", str(tmp_path), ("x",), False, (record,)), tmp_path / "m.parquet")
+    with pytest.raises(InputError, match=r"row 1: the split .* of 'a.mp4' is no word; use one such as train") as caught:
+        read_manifest(tmp_path / "m.parquet")
+    assert caught.value.message.isprintable()
