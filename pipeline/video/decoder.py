@@ -188,8 +188,11 @@ def _sound(frames: list[av.VideoFrame]) -> list[av.VideoFrame]:
 
 def _decode_or_reset(
     context: av.VideoCodecContext, packet: av.Packet, *, incomplete: bool
-) -> tuple[list[av.VideoFrame], bool]:
-    """Pictures that came out, and whether there was damage; then those held back come too and the decoder is reset."""
+) -> tuple[list[av.VideoFrame | None], bool]:
+    """Pictures that came out, and whether there was damage; then those held back come too and the decoder is reset.
+
+    None stands in the place of one that failed.
+    """
     frames: list[av.VideoFrame] = []
     if not incomplete:
         try:
@@ -200,7 +203,7 @@ def _decode_or_reset(
             pass  # told to the caller by the flag
     drained = _drain(context)
     if not frames:  # a picture that failed is given all the same by some decoders, without a mark
-        drained = [frame for frame in drained if frame.pts is None or frame.pts != packet.pts]
+        drained = [None if frame.pts is not None and frame.pts == packet.pts else frame for frame in drained]
     context.flush_buffers()
     return frames + drained, True
 
