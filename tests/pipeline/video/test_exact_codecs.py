@@ -53,6 +53,12 @@ def quiet_decoders():
     av.logging.set_level(level)
 
 
+def test_a_frame_of_a_stream_with_fields_that_fails_leaves_its_own_place_empty(tmp_path):
+    case = Case("h264-mbaff", "nut", "cfr", "all", "flip0.8")
+    path, stream, plan = make(case, tmp_path)
+    assert not complaints(path, stream, plan, seed=str(case))
+
+
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_each_picture_is_the_one_that_is_due(case, tmp_path):
     path, stream, plan = make(case, tmp_path, handmade(case.stream))
