@@ -5,8 +5,8 @@ flag every packet. Specifications: H.264 (ITU-T H.264, 7.3.1 and 7.4.1: a pictur
 reference; 7.3.3: slice types), H.265 (7.4.2.2: sub-layer non-reference pictures may still be used by higher temporal
 sub-layers, so only those of the highest can go), MPEG-1/2 (ISO 13818-2, 6.2.3: B pictures are never references;
 6.2.3.1: field pictures), MPEG-4 part 2 (ISO 14496-2, 6.2.5), VP8 (RFC 6386, 9.1), VP9 (6.2: frames that are not shown),
-AV1 (5.3.2, 5.9.2) and Theora (7.1). The family of H.263 is in `h263_family`, JPEG in `mjpeg`. A codec without a reader
-is decoded from its first packet on, which is always right.
+AV1 (5.3.2, 5.9.2) and Theora (7.1). The family of H.263 is in `h263_family`, JPEG in `mjpeg`, screen recorders in
+`screen_family`. A codec without a reader is decoded from its first packet on, which is always right.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ from pipeline.video.h263_family import FAMILY_READERS
 from pipeline.video.mjpeg import mjpeg_facts
 from pipeline.video.numbering import H264Numbers, HevcNumbers, Mpeg12Numbers
 from pipeline.video.packet_facts import BROKEN, KEY, PREDICTED, PacketFacts, PacketReader
+from pipeline.video.screen_family import SCREEN_READERS
 
 _START_CODE = b"\0\0\1"
+_SMALLEST_BLANK_BYTES = 32
 _SLICE_HEAD_BYTES = 32
 _MPEG4_LAYER = re.compile(rb"\x00\x00\x01[\x20-\x2f].*?(?=\x00\x00\x01|\Z)", re.DOTALL)
 _UNIT_HEADER = struct.Struct(">IBB")
@@ -45,9 +47,14 @@ def packet_reader(codec: str, extradata: bytes | None, *, intra_only: bool) -> P
         return _SetupReader(_Mpeg12Reader(Mpeg12Numbers()), _mpeg12_setup, _mpeg12_setup(extradata))
     if codec == "mpeg4":
         return _SetupReader(_mpeg4_facts, _mpeg4_setup, _mpeg4_setup(extradata))
-    readers = {"ffv1": _ffv1_facts}
-    readers |= {"vp8": _vp8_facts, "vp9": _vp9_facts, "av1": _av1_facts, "theora": _theora_facts} | FAMILY_READERS
+    readers = {"vp8": _vp8_facts, "vp9": _vp9_facts, "av1": _av1_facts, "theora": _theora_facts}
+    readers |= FAMILY_READERS | SCREEN_READERS
     return readers.get(codec)
+
+
+def is_blank(packet: memoryview) -> bool:
+    """Whether a packet of some length holds one byte again and again: no picture that was ever compressed."""
+    return len(packet) >= _SMALLEST_BLANK_BYTES and packet[0] in (0, 255) and packet == bytes(packet[:1]) * len(packet)
 
 
 class _Unit(NamedTuple):
@@ -75,8 +82,7 @@ class _NalReader:
             return facts
         slices = [unit.position for unit in units if self._is_slice(unit.first)]
         heads = (bytes(packet[begin : begin + _SLICE_HEAD_BYTES]) for begin in (slices[0], slices[-1]))
-        order, after_loss = self.numbers(*heads)
-        return facts._replace(order=order, after_loss=after_loss)
+        return facts._replace(**self.numbers(*heads)._asdict())
 
     def _is_slice(self, first: int) -> bool:
         return first >> 1 & 63 < 32 if self._is_hevc else 1 <= first & 31 <= 5
@@ -127,8 +133,7 @@ class _Mpeg12Reader:
     numbers: Mpeg12Numbers
 
     def __call__(self, packet: memoryview) -> PacketFacts:
-        order, after_loss = self.numbers(bytes(packet))
-        return _mpeg12_facts(packet)._replace(order=order, after_loss=after_loss)
+        return _mpeg12_facts(packet)._replace(**self.numbers(bytes(packet))._asdict())
 
 
 def _length_size(codec: str, extradata: bytes) -> int:
@@ -227,9 +232,10 @@ def _is_no_single_picture(data: bytes) -> bool:
 def _mpeg4_facts(packet: memoryview) -> PacketFacts:
     data = bytes(packet)
     kinds = [data[i + 4] >> 6 for i in _find_all(data, b"\0\0\1\xb6") if i + 4 < len(data)]
+    if len(data) >= _SMALLEST_CODED_VOP_BYTES and _START_CODE not in data:
+        return BROKEN
     suspect = len(kinds) != 1 or len(data) < _SMALLEST_CODED_VOP_BYTES
-    broken = len(data) >= _SMALLEST_CODED_VOP_BYTES and _START_CODE not in data
-    return PacketFacts(kinds == [0], kinds == [2], suspect=suspect, bidirectional=kinds == [2], broken=broken)
+    return PacketFacts(kinds == [0], kinds == [2], suspect=suspect, bidirectional=kinds == [2])
 
 
 def _vp8_facts(packet: memoryview) -> PacketFacts:
@@ -285,11 +291,6 @@ def _theora_facts(packet: memoryview) -> PacketFacts:
     if packet[0] & 0x80 or not any(packet):
         return BROKEN
     return PREDICTED if packet[0] & 0x40 else KEY
-
-
-def _ffv1_facts(packet: memoryview) -> PacketFacts:
-    """FFV1 (RFC 9043, 4.4 and 3.8.1): the range coder's first bit, in state 128, tells a keyframe."""
-    return PacketFacts(start=len(packet) > 1 and (packet[0] << 8 | packet[1]) >= 0x7F80)
 
 
 def _intra_facts(packet: memoryview) -> PacketFacts:

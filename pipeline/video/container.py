@@ -73,7 +73,7 @@ def check_pixels(num_pixels: int, *, max_pixels: int, path: object) -> None:
 def read_packets(container: InputContainer, *streams: VideoStream) -> Iterator[av.Packet]:
     """Packets of `streams`, by default of all, in file order, without empty ones, which mean "as before" in AVI.
 
-    Left out, too, are repetitions of the packet before, stamps and bytes, as broken transmissions have them, and the
+    Left out, too, are repetitions of the packet before, time and bytes, as broken transmissions have them, and the
     headers that come again where Ogg files are joined. Where an AVI file's index says another time than FFmpeg counted,
     a packet gets that.
     """
@@ -95,7 +95,7 @@ def read_packets(container: InputContainer, *streams: VideoStream) -> Iterator[a
 def _repeats(packet: av.Packet, before: av.Packet) -> bool:
     if packet.pts is None or packet.stream_index != before.stream_index:
         return False
-    same = (packet.pts, packet.dts, packet.size) == (before.pts, before.dts, before.size)
+    same = (packet.pts, packet.size) == (before.pts, before.size)
     return same and bytes(packet) == bytes(before)
 
 

@@ -8,7 +8,7 @@ What may have been predicted from the missing picture is taken for damaged, up t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -29,7 +29,7 @@ def lost_by_numbers(facts: Sequence[PacketFacts]) -> dict[int, int]:
     for number, fact in enumerate(facts):
         if fact.order is not None and fact.shown:
             periods.setdefault(period_of(fact.order), {}).setdefault(fact.order, number)
-    usual = _usual_step([order for period in periods.values() for order in period])
+    usual = usual_step(order for period in periods.values() for order in period)
     lost: dict[int, int] = {}
     for packet_of in periods.values() if usual else ():
         first = facts[min(packet_of.values())].order
@@ -38,9 +38,9 @@ def lost_by_numbers(facts: Sequence[PacketFacts]) -> dict[int, int]:
     return lost
 
 
-def _usual_step(orders: list[int]) -> int:
+def usual_step(orders: Iterable[int]) -> int:
     """The step between nearly all neighbours; 0 where there is none."""
-    steps = np.diff(np.sort(np.array(orders, dtype=np.int64)))
+    steps = np.diff(np.unique(np.fromiter(orders, dtype=np.int64)))
     steps = steps[(steps > 0) & (steps < PERIOD // 2)]
     if len(steps) + 1 < _SMALLEST_PROOF:
         return 0
@@ -56,18 +56,15 @@ def _holes(orders: np.ndarray, step: int) -> list[tuple[int, int]]:
     return [(int(place), int(missing[place])) for place in np.flatnonzero(missing > 0)]
 
 
-def breaks(
-    facts: Sequence[PacketFacts], keys: Sequence[int | None], lost: dict[int, int], *, names_references: bool
-) -> np.ndarray:
+def breaks(facts: Sequence[PacketFacts], keys: Sequence[int | None], lost: Iterable[int]) -> np.ndarray:
     """Before which packets a picture is missing that they may be predicted from, bool (P,).
 
-    `lost` holds packets after whose pictures others are missing on screen, whose order `keys` tell. With
-    `names_references`, as in H.264, the packets themselves tell whether anything is predicted from what is missing.
+    `lost` holds packets after whose pictures others are missing on screen, whose order `keys` tell: those of which the
+    packets themselves do not tell whether anything is predicted from what is missing.
     """
     found = np.array([fact.after_loss for fact in facts], dtype=bool)
-    if names_references:
-        return found
-    if found.sum() > max(2, len(found) // _MAX_HOLES):
+    names = all(fact.names_references for fact in facts if fact.shown)
+    if not names and found.sum() > max(2, len(found) // _MAX_HOLES):
         found[:] = False  # so many are a stream whose places mean something else
     edges = [0, *(number for number, fact in enumerate(facts) if fact.start and number), len(facts)]
     for begin, end in pairwise(edges):
@@ -87,5 +84,6 @@ def _first_after(facts: Sequence[PacketFacts], keys: Sequence[int | None], numbe
     if not any(fact.bidirectional for _, fact in group):
         return begin + 1  # which of them are predicted from both sides is not told
     anchors = [at for at, (key, fact) in enumerate(group) if not fact.bidirectional and key is not None]
-    before = [at for at in anchors if group[at][0] <= keys[number]]
-    return begin + max(before, default=0) + 1
+    before = max((at for at in anchors if group[at][0] <= keys[number]), default=0)
+    later = [at for at in range(before + 1, len(group)) if group[at][0] is None or group[at][0] > group[before][0]]
+    return begin + later[0] if later else end

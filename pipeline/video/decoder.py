@@ -19,6 +19,7 @@ from pipeline.video.container import (
     open_video,
     read_packets,
 )
+from pipeline.video.places import Placed, place_pictures, screen_order
 from pipeline.video.plan import needed_packets, plan_runs
 from pipeline.video.proof import Output, are_proven
 from pipeline.video.stamps import MAX_REORDER, are_single_pictures, is_nearly_rising, unseen_after
@@ -27,6 +28,7 @@ from pipeline.video.timeline import (
     FALLBACK_FRAME_SECONDS,
     PacketRows,
     Timeline,
+    lost_by_stamps,
     make_timeline,
     packet_timeline,
     read_rows,
@@ -55,32 +57,72 @@ def decode_timeline(path: str | os.PathLike, rows: PacketRows, *, max_pixels: in
     decodes.
     """
     with open_video(path, max_pixels=max_pixels) as (container, stream):
-        outputs = [_output(frame) for frame in decode_all(container, stream, rows)]
+        outputs = [_output(frame, rows) for frame in decode_all(container, stream, rows)]
         proven = are_proven(outputs, rows)
-        stamps, gaps = [], set()
-        for output, sound in zip(outputs, proven.tolist(), strict=True):
-            if sound:
-                stamps.append((output.pts, output.dts))
-            else:
-                gaps.add(len(stamps) - 1)
-        if not stamps:
-            raise nothing_decodes(path, failed=bool(gaps), cut_off=rows.cut_off or rows.lacks_end)
-        told = stream.start_time is not None and announces_duration(container)
-        gap_before = -1 in gaps and told and not rows.begins_in_the_middle
-        ticks, tick = _rising_ticks(stamps, stream, rows, zero=stream.start_time if gap_before else None)
-        if lacks_time_scale(path, float(stream.time_base)):
-            ticks, tick = np.arange(len(stamps)), FALLBACK_TICK
-        lost = np.isin(np.arange(len(stamps)), list(gaps)).astype(np.int64)
-        if are_single_pictures(stream.codec_context, rows.facts):
-            lost = np.maximum(lost, unseen_after([pts for pts, _ in stamps], rows.shown_pts))
-        absent = _lost_after([pts for pts, _ in stamps], rows)
-        lost = np.maximum(lost, absent)
-        places = np.flatnonzero(proven[[output is not None for output in outputs]])
-        told = {"known_lost": lost, "breaks_off": gap_before or bool(lost.any()), "outputs": places}
-        if tick == stream.time_base:
-            due = _next_due([pts for pts, _ in stamps], rows, ticks)
-            told["lost_seconds"] = np.where(absent > 0, np.nan, due) * float(tick)
-        return make_timeline(ticks, container, stream, rows, tick=tick, **told)
+        if not proven.any():
+            raise nothing_decodes(path, failed=bool(outputs), cut_off=rows.cut_off or rows.lacks_end)
+        begins = stream.start_time is not None and announces_duration(container) and not rows.begins_in_the_middle
+        single = are_single_pictures(stream.codec_context, rows.facts)
+        order = screen_order(stream.codec_context, rows) if single else None
+        placed = None if order is None else place_pictures(outputs, proven, order, rows)
+        if placed is not None and not lacks_time_scale(path, float(stream.time_base)):
+            return _exact_timeline(placed, container, stream, rows, begins=begins)
+        return _told_timeline(path, outputs, proven, container, stream, rows, begins=begins)
+
+
+def _exact_timeline(
+    placed: Placed, container: InputContainer, stream: VideoStream, rows: PacketRows, *, begins: bool
+) -> Timeline:
+    """The timeline where each picture's packet is known, and when each packet's picture was to come on screen."""
+    gap_before = begins and placed.num_before > 0
+    zero = placed.due[0] if gap_before else placed.ticks[0]
+    return make_timeline(
+        placed.ticks - zero,
+        container,
+        stream,
+        rows,
+        tick=stream.time_base,
+        known_lost=placed.lost,
+        breaks_off=gap_before or bool(placed.lost.any()),
+        outputs=placed.outputs,
+        lost_seconds=(placed.lost_ticks - zero) * float(stream.time_base),
+    )
+
+
+def _told_timeline(
+    path: str | os.PathLike,
+    outputs: list[Output | None],
+    proven: np.ndarray,
+    container: InputContainer,
+    stream: VideoStream,
+    rows: PacketRows,
+    *,
+    begins: bool,
+) -> Timeline:
+    """The timeline by what the pictures that came say of themselves."""
+    stamps, gaps = [], set()
+    for output, sound in zip(outputs, proven.tolist(), strict=True):
+        if sound:
+            stamps.append((output.pts, output.dts))
+        else:
+            gaps.add(len(stamps) - 1)
+    gap_before = begins and -1 in gaps
+    ticks, tick = _rising_ticks(stamps, stream, rows, zero=stream.start_time if gap_before else None)
+    if lacks_time_scale(path, float(stream.time_base)):
+        ticks, tick = np.arange(len(stamps)), FALLBACK_TICK
+    lost = np.isin(np.arange(len(stamps)), list(gaps)).astype(np.int64)
+    if are_single_pictures(stream.codec_context, rows.facts):
+        lost = np.maximum(lost, unseen_after([pts for pts, _ in stamps], rows.shown_pts))
+    absent = _lost_after([pts for pts, _ in stamps], rows)
+    lost = np.maximum(lost, absent)
+    places = np.flatnonzero(proven[[output is not None for output in outputs]])
+    told = {"known_lost": lost, "breaks_off": gap_before or bool(lost.any()), "outputs": places}
+    if tick == stream.time_base:
+        due = _next_due([pts for pts, _ in stamps], rows, ticks)
+        by_rate = lost_by_stamps(ticks, container, rows)  # a steady rate tells it better
+        told["known_lost"] = np.maximum(lost, by_rate)
+        told["lost_seconds"] = np.where((absent > 0) | (by_rate > 0), np.nan, due) * float(tick)
+    return make_timeline(ticks, container, stream, rows, tick=tick, **told)
 
 
 def _lost_after(pts: list[int | None], rows: PacketRows) -> np.ndarray:
@@ -106,24 +148,30 @@ def _next_due(pts: list[int | None], rows: PacketRows, ticks: np.ndarray) -> np.
     return after - pts[0] + ticks[0]
 
 
-def _output(frame: av.VideoFrame | None) -> Output | None:
-    return None if frame is None else Output(frame.pts, frame.dts, frame.is_corrupt)
+def _output(frame: av.VideoFrame | None, rows: PacketRows) -> Output | None:
+    if frame is None:
+        return None
+    packet = frame.pts if frame.pts is not None and 0 <= frame.pts < len(rows.pts) else None
+    return Output(packet, None if packet is None else rows.pts[packet], frame.dts, frame.is_corrupt)
 
 
 def decode_all(container: InputContainer, stream: VideoStream, rows: PacketRows) -> Iterator[av.VideoFrame | None]:
     """Every picture that comes out of a stream's packets, damaged ones too; None where others may be missing.
 
-    After damage the decoder is reset and goes on at the next packet that needs nothing from before.
+    A picture's `pts` is the number of its packet in `rows`. After damage the decoder is reset and goes on at the next
+    packet that needs nothing from before.
     """
     context, flags = stream.codec_context, flags_incomplete_packets(container)
     resumes, waiting = rows.resumes.tolist(), rows.begins_in_the_middle
     try:
         told = zip(rows.facts, rows.breaks.tolist(), resumes, strict=True)
-        for packet, (fact, after_loss, resume) in zip(read_packets(container, stream), told, strict=False):
+        packets = enumerate(zip(read_packets(container, stream), told, strict=False))
+        for number, (packet, (fact, after_loss, resume)) in packets:
             broken = fact.broken or (packet.is_corrupt and flags)
             if fact.new_setup and not waiting:  # what is held back would be lost
                 yield from _drain(context)
                 context.flush_buffers()
+            packet.pts = number
             if after_loss and not waiting:
                 yield from _drain(context)
                 context.flush_buffers()

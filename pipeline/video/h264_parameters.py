@@ -17,6 +17,7 @@ class SequenceSet(NamedTuple):
     has_planes: bool  # three colour planes coded apart
     frame_num_bits: int
     order_bits: int | None  # of pic_order_cnt_lsb; None: something else says the order on screen
+    as_decoded: bool  # pictures are shown in the order of decoding, pic_order_cnt_type 2
     may_have_gaps: bool  # in frame_num, on purpose
 
 
@@ -63,7 +64,7 @@ def parse_sequence_set(parameters: bytes) -> SequenceSet:
     may_have_gaps = bool(bits.read(1))
     bits.golomb()  # width
     bits.golomb()  # height
-    return SequenceSet(bool(bits.read(1)), has_planes, frame_num_bits, order_bits, may_have_gaps)
+    return SequenceSet(bool(bits.read(1)), has_planes, frame_num_bits, order_bits, order == 2, may_have_gaps)
 
 
 def _skip_high_profile(bits: Bits) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import BinaryIO
 
 from pipeline.video.structure import EBML, SEGMENT, ebml_size, segment_end
@@ -17,6 +18,7 @@ _VIDEO_TRACK = 1
 _HEADER_BYTES = 64  # more than an EBML header has up to its document type
 _MAX_ELEMENTS = 100_000  # looked at in one file
 _MAX_TRACKS_BYTES = 16 << 20
+_MAX_BETWEEN_BYTES = 1 << 16  # looked at behind a packet
 
 
 def video_tracks(file: BinaryIO, begin: int = 0) -> list[dict[bytes, bytes]]:
@@ -35,6 +37,20 @@ def following_headers(file: BinaryIO) -> Iterator[int]:
             if position and any(kind in head for kind in _DOCUMENT_TYPES):
                 yield position
             position = data.find(EBML, position + max(segment_end(head), 1))
+
+
+def has_empty_block(path: str | os.PathLike, packet: tuple[int, int], end: int) -> bool:
+    """Whether an empty SimpleBlock, which no reader gives, stands behind a packet: the picture before stays on.
+
+    `packet` is where a packet's block names its track and the packet's size, `end` the former of the next packet.
+    """
+    begin, num_bytes = packet
+    with Path(path).open("rb") as file:
+        file.seek(begin)
+        track = file.read(1)
+        file.seek(begin + num_bytes)
+        between = file.read(min(max(end - begin - num_bytes, 0), _MAX_BETWEEN_BYTES))
+    return b"\xa3\x84" + track in between
 
 
 def number(content: bytes | None) -> int:

@@ -1,7 +1,8 @@
 """The numbers that pictures carry: they tell the order on screen, and that one is missing, whatever a container says.
 
 H.264 (ITU-T H.264, 7.3.3, 7.4.3 and 8.2.1): frame_num grows by one with each picture that others are predicted from;
-pic_order_cnt_lsb is the place on screen, counted from the last IDR picture. H.265 (7.3.6.1, 8.3.1): the latter alone.
+pic_order_cnt_lsb is the place on screen, counted from the last IDR picture. H.265 (7.3.6.1, 8.3.1): the latter, and the
+places of the pictures that it needs.
 MPEG-1/2 (ISO 13818-2, 6.3.9): temporal_reference is the place in its group.
 
 A number on screen here is period * PERIOD + place; a period is what such places are counted in.
@@ -13,6 +14,7 @@ from typing import NamedTuple
 
 from pipeline.video.bits import Bits
 from pipeline.video.h264_parameters import SequenceSet, parse_sequence_set, sequence_sets
+from pipeline.video.hevc_references import ReferenceSet, choose_set, read_sets
 
 PERIOD = 1 << 40
 _HEAD_BYTES = 32  # of a slice, more than its numbers are in
@@ -30,6 +32,7 @@ class Numbers(NamedTuple):
 
     order: int | None = None
     after_loss: bool = False
+    names_references: bool = False  # the latter is known, by what it says of the pictures that it needs
 
 
 class H264Numbers:
@@ -58,14 +61,19 @@ class H264Numbers:
         if instantaneous:
             bits.golomb()
             self._period, self._place = self._period + 1, 0
-        lost = not instantaneous and self._is_after_loss(frame_num)
+        num_missing = 0 if instantaneous else self._num_missing(frame_num)
+        lost = num_missing > 0
         self._frame_num = frame_num if reference or lost else self._frame_num
         order = None
-        if known.order_bits is not None and (field is None or self._begin(last)[2] == 1 - field):
+        whole = field is None or self._begin(last)[2] == 1 - field
+        if known.order_bits is not None and whole:
             place = _nearest(bits.read(known.order_bits), 1 << known.order_bits, self._place)
             self._place = place if reference else self._place
             order = self._period * PERIOD + place
-        return Numbers(order, lost and not known.may_have_gaps)
+        elif known.as_decoded and whole:
+            self._place += 0 if instantaneous else 1 + num_missing
+            order = self._period * PERIOD + self._place
+        return Numbers(order, lost and not known.may_have_gaps, names_references=True)
 
     def _begin(self, head: bytes) -> tuple[Bits, int, int | None]:
         """The bits behind a slice's frame_num and fields, frame_num, and which field it is: 0, 1, None for a frame."""
@@ -80,9 +88,12 @@ class H264Numbers:
             field = bits.read(1)
         return bits, frame_num, field
 
-    def _is_after_loss(self, frame_num: int) -> bool:
+    def _num_missing(self, frame_num: int) -> int:
+        """How many pictures that others are predicted from are missing; -1 where that is a multiple of the modulus."""
         before, modulus = self._frame_num, 1 << self._set.frame_num_bits
-        return before is not None and frame_num not in (before, (before + 1) % modulus)
+        if before is None:
+            return 0
+        return -1 if frame_num == before else (frame_num - before - 1) % modulus
 
 
 class HevcNumbers:
@@ -95,6 +106,9 @@ class HevcNumbers:
         self._known = (*parsed.pop(), *pictures.pop()) if len(parsed) == len(pictures) == 1 else None
         self._raw = {unit.rstrip(b"\0") for _, unit in sets}
         self._period, self._place = 0, 0
+        self._held: set[int] = set()  # numbers of the pictures that a decoder still has
+        self._skips = True  # the pictures that are shown before the last start and look back past it
+        self._lost = False  # some picture since the last start
 
     def meet_parameters(self, parameters: bytes) -> None:
         """Take notice of a sequence or picture parameter set among the packets."""
@@ -105,12 +119,13 @@ class HevcNumbers:
         """Numbers of the picture whose first slice segment begins with `head`, its two first bytes included."""
         if self._known is None:
             return Numbers()
-        has_planes, order_bits, has_output_flag, extra_bits = self._known
+        has_planes, order_bits, sets, has_output_flag, extra_bits = self._known
         kind, layer = head[0] >> 1 & 63, (head[1] & 7) - 1
         if 16 <= kind <= 20:  # places begin again from 0
             self._period, self._place = self._period + 1, 0
         if kind in (19, 20):
-            return Numbers(self._period * PERIOD)
+            self._held, self._skips, self._lost = {self._period * PERIOD}, False, False
+            return Numbers(self._period * PERIOD, names_references=sets is not None)
         bits = Bits(head[2:_HEAD_BYTES].replace(b"\0\0\3", b"\0\0"))
         bits.read(2 if 16 <= kind <= 23 else 1)
         bits.golomb()
@@ -120,7 +135,23 @@ class HevcNumbers:
         place = _nearest(bits.read(order_bits), 1 << order_bits, self._place)
         if layer == 0 and not (6 <= kind <= 9 or (kind <= 14 and kind % 2 == 0)):
             self._place = place
-        return Numbers(self._period * PERIOD + place)
+        order = self._period * PERIOD + place
+        needed = None if sets is None else choose_set(bits, sets)
+        if needed is None:
+            return Numbers(order)
+        return Numbers(order, self._is_after_loss(kind, order, needed), names_references=True)
+
+    def _is_after_loss(self, kind: int, order: int, needed: ReferenceSet) -> bool:
+        """Whether a decoder lacks a picture that is `needed`, and notice of what it has from here on."""
+        if kind in (8, 9) and self._skips:
+            return False
+        starts = 16 <= kind <= 23
+        lost = not starts and any(used and order + delta not in self._held for delta, used in needed)
+        if starts:  # after a loss, and at the beginning, what looks back past it is not decoded
+            self._skips = kind < 21 or not self._held or self._lost
+        self._lost = lost or (self._lost and not starts)
+        self._held = {order + delta for delta, _ in needed} & self._held | {order}
+        return lost
 
 
 class Mpeg12Numbers:
@@ -131,22 +162,29 @@ class Mpeg12Numbers:
     """
 
     def __init__(self) -> None:
-        self._period, self._place, self._anchor = 0, 0, None
+        self._period, self._place, self._anchor = 0, 0, None  # the last: place of the last I or P picture
 
     def __call__(self, packet: bytes) -> Numbers:
-        """Numbers of a packet's first picture."""
+        """Numbers of a packet's first picture. A P picture that is not shown after the one before began a new group."""
         picture = packet.find(b"\0\0\1\0")
         if picture < 0 or picture + 5 >= len(packet):
             return Numbers()
+        predicted = packet[picture + 5] >> 3 & 7 == 2
         if packet.find(b"\0\0\1\xb8", 0, picture) >= 0:  # a group's header
-            self._period, self._place, self._anchor = self._period + 1, 0, None
+            self._begin_period()
         low = packet[picture + 4] << 2 | packet[picture + 5] >> 6
         self._place = _nearest(low, _MAX_TEMPORAL_REFERENCE, self._place)
         bidirectional = packet[picture + 5] >> 3 & 7 == _B_PICTURE
         lost = bidirectional and self._anchor is not None and self._place > self._anchor
+        if predicted and self._anchor is not None and self._place < self._anchor:
+            self._begin_period()  # the group's header and its first picture are gone
+            self._place, lost = low, True
         if not bidirectional:
             self._anchor = self._place
         return Numbers(self._period * PERIOD + self._place, lost)
+
+    def _begin_period(self) -> None:
+        self._period, self._place, self._anchor = self._period + 1, 0, None
 
 
 def _nearest(low: int, modulus: int, before: int) -> int:
@@ -170,8 +208,8 @@ def _hevc_sets(extradata: bytes) -> list[tuple[int, bytes]]:
     return found
 
 
-def _hevc_sequence(unit: bytes) -> tuple[bool, int]:
-    """Whether colour planes are coded apart, and the bits of slice_pic_order_cnt_lsb (7.3.2.2, 7.3.3)."""
+def _hevc_sequence(unit: bytes) -> tuple[bool, int, tuple[ReferenceSet, ...] | None]:
+    """Whether colour planes are coded apart, the bits of slice_pic_order_cnt_lsb, and what can be needed (7.3.2.2)."""
     bits = Bits(unit[2:].replace(b"\0\0\3", b"\0\0"))
     bits.read(4)
     sub_layers = bits.read(3)
@@ -189,7 +227,7 @@ def _hevc_sequence(unit: bytes) -> tuple[bool, int]:
             bits.golomb()
     bits.golomb()
     bits.golomb()
-    return has_planes, bits.golomb() + 4
+    return has_planes, bits.golomb() + 4, read_sets(bits, sub_layers)
 
 
 def _hevc_picture(unit: bytes) -> tuple[bool, int]:

@@ -21,6 +21,7 @@ class PacketFacts(NamedTuple):
     order: int | None = None  # place on screen by the picture's own number; see `numbering`
     new_setup: bool = False  # the pictures from here on are set up otherwise than those before, by headers in packets
     after_loss: bool = False  # by those numbers, a picture that it may need is missing before it
+    names_references: bool = False  # it says which pictures it needs, so that `after_loss` is known
 
 
 PacketReader = Callable[[memoryview], PacketFacts]

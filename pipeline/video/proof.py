@@ -20,6 +20,7 @@ from pipeline.video.timeline import PacketRows
 class Output(NamedTuple):
     """A picture as it came out of the decoder."""
 
+    packet: int | None  # number of its packet; None where that is not known
     pts: int | None
     dts: int | None
     damaged: bool
@@ -31,15 +32,12 @@ def are_proven(outputs: Sequence[Output | None], rows: PacketRows) -> np.ndarray
     None stands for a place where pictures may be missing.
     """
     proven = np.array([output is not None and not output.damaged for output in outputs], dtype=bool)
-    packet_of = {pts: number for number, pts in enumerate(rows.pts)}
-    if len(packet_of) < len(rows.pts):
-        return proven  # stamps that come twice tell no picture from another
     spoiled = np.zeros(len(rows.pts), dtype=bool)
     for output in outputs:
-        if output is not None and output.damaged and output.pts in packet_of:
-            spoiled |= _depending_on(packet_of[output.pts], rows)
-    ours = [-1 if output is None else packet_of.get(output.pts, -1) for output in outputs]
-    return proven & ~np.array([number >= 0 and bool(spoiled[number]) for number in ours], dtype=bool)
+        if output is not None and output.damaged and output.packet is not None:
+            spoiled |= _depending_on(output.packet, rows)
+    ours = [None if output is None else output.packet for output in outputs]
+    return proven & ~np.array([number is not None and bool(spoiled[number]) for number in ours], dtype=bool)
 
 
 def _depending_on(first: int, rows: PacketRows) -> np.ndarray:

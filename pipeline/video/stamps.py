@@ -26,8 +26,8 @@ from pipeline.video.packet_facts import PacketFacts
 MAX_REORDER = 32  # pictures; codecs allow 16
 MAX_LOST = 25  # pictures in a row that are missing, and not a picture that stays on
 _SMALLEST_PROOF = 8  # pictures, to know a steady rate by
-_TYPED_CODECS = ("mpeg1video", "mpeg2video", "mpeg4")  # whose picture types tell the order on screen
-_NAMED_TYPES = (*_TYPED_CODECS, "h264")  # whose reader tells B pictures
+TYPED_CODECS = ("mpeg1video", "mpeg2video", "mpeg4")  # whose picture types tell the order on screen
+_NAMED_TYPES = (*TYPED_CODECS, "h264")  # whose reader tells B pictures
 
 
 def are_believable(
@@ -38,7 +38,7 @@ def are_believable(
     `facts` are of the same packets; `starts` says which of them, by their place, are the first of a group.
     """
     rises = bool((np.diff(pts) > 0).all())
-    if not _can_reorder(context):
+    if not can_reorder(context):
         return rises
     orders = [fact.order for fact in facts]
     if None not in orders and (np.argsort(orders, kind="stable") != np.argsort(pts, kind="stable")).any():
@@ -48,15 +48,16 @@ def are_believable(
         return False  # two fields may share a picture, and packets cannot be distinguished by their first bytes
     if not is_nearly_rising(pts) or _falls_behind(pts, starts):
         return False
-    if codec in _TYPED_CODECS:
-        return bool((np.argsort(pts, kind="stable") == _typed_order(facts)).all())
+    if codec in TYPED_CODECS:
+        return bool((np.argsort(pts, kind="stable") == typed_order(facts)).all())
     if rises:
         none_told = codec in _NAMED_TYPES and not any(fact.bidirectional for fact in facts)
         return context.reorder_depth == 0 and (none_told or codec == "hevc")
     return all(_group_is_reordered(context, pts[a:b], facts[a:b]) for a, b in _groups(starts, len(pts)))
 
 
-def _can_reorder(context: av.VideoCodecContext) -> bool:
+def can_reorder(context: av.VideoCodecContext) -> bool:
+    """Whether a stream's codec may decode pictures in another order than they are shown in."""
     return bool(context.codec.reorder) and context.codec.canonical_name not in ("h263", "h263p", "h263i")
 
 
@@ -73,22 +74,25 @@ def _falls_behind(pts: np.ndarray, starts: np.ndarray) -> bool:
     return any(pts[start] <= before[start - 1] for start in starts.tolist() if start > 0)
 
 
-def lost_after(ticks: np.ndarray, durations: Sequence[int | None]) -> np.ndarray:
+def lost_after(ticks: np.ndarray) -> np.ndarray:
     """How many pictures are lost after each of those at rising `ticks` int64 (N,), int64 (N,).
 
-    Where every packet that says a duration says the same and nearly every picture stays that long, a step of several
-    durations is a loss, up to a fiftieth of the steps or two of them; more are a varying frame rate, and one of more
-    than MAX_LOST pictures is a pause.
+    Where nearly every picture stays equally long but for the rounding of stamps to whole ticks, a step of several
+    such times is a loss, up to a fiftieth of the steps or two of them; more are a varying frame rate, and one of more
+    than MAX_LOST pictures is a pause. Durations are not asked: few containers store them.
     """
     lost = np.zeros(len(ticks), dtype=np.int64)
-    known = {duration for duration in durations if duration}
-    if len(ticks) < _SMALLEST_PROOF or len(known) != 1:
+    if len(ticks) < _SMALLEST_PROOF:
         return lost
-    (duration,) = known
-    steps = np.diff(ticks) / duration
+    steps = np.diff(ticks)
+    ordinary = steps[np.abs(steps - np.median(steps)) <= 1]
+    if not ordinary.sum() > 0:
+        return lost
+    usual = float(ordinary.mean())
+    steps = steps / usual
     whole = np.round(steps)
     holes = whole >= 2
-    steady = bool((np.abs(steps - whole) <= max(0.1, 1.0 / duration)).all() and (whole >= 1).all())
+    steady = bool((np.abs(steps - whole) <= max(0.1, 1.0 / usual)).all() and (whole >= 1).all())
     if steady and holes.sum() <= max(2, len(steps) // 50):
         lost[:-1] = np.where(whole - 1 <= MAX_LOST, whole - 1, 0)
     return lost
@@ -131,11 +135,11 @@ def _group_is_reordered(context: av.VideoCodecContext, pts: np.ndarray, facts: S
     return not has_b or bool((np.diff(pts) < 0).any())
 
 
-def _typed_order(facts: Sequence[PacketFacts]) -> np.ndarray:
+def typed_order(facts: Sequence[PacketFacts]) -> np.ndarray:
     """Packets in the order in which their pictures are shown, by their types alone.
 
     >>> b, p = PacketFacts(bidirectional=True), PacketFacts()
-    >>> _typed_order([p, p, b, b, p, b]).tolist()
+    >>> typed_order([p, p, b, b, p, b]).tolist()
     [0, 2, 3, 1, 5, 4]
     """
     order: list[int] = []

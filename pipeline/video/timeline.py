@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
+from typing import NamedTuple
 
 import av
 import numpy as np
@@ -19,16 +20,16 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from pipeline.video.avi import lost_by_index
-from pipeline.video.bitstream import packet_reader
+from pipeline.video.bitstream import is_blank, packet_reader
 from pipeline.video.completeness import announced_seconds, announces_duration, is_cut_off
 from pipeline.video.container import flags_incomplete_packets, format_names, open_video, read_packets
 from pipeline.video.continuity import breaks as find_breaks
-from pipeline.video.continuity import lost_by_numbers
-from pipeline.video.numbering import period_of
+from pipeline.video.continuity import lost_by_numbers, usual_step
+from pipeline.video.matroska import has_empty_block
 from pipeline.video.packet_facts import BROKEN, PREDICTED, PacketFacts
 from pipeline.video.plan import PacketTable
 from pipeline.video.settings import find_foreign
-from pipeline.video.stamps import MAX_REORDER, are_believable, is_nearly_rising, lost_after
+from pipeline.video.stamps import are_believable, can_reorder, is_nearly_rising, lost_after
 from pipeline.video.structure import lacks_time_scale
 from pipeline.video.unannounced import lacks_its_end
 
@@ -36,6 +37,7 @@ MAX_KEPT_BYTES = 64 << 20  # compressed packets kept from the first pass, so tha
 _GUESSED = {"flv", "mpegts", "nut"}  # store no durations: what FFmpeg says of them follows from a rate
 _STAMPING = {"matroska", "webm", "mpegts", "flv", "nut"}  # store each picture's time, and none for one that stays on
 _HOLDING_BACK = ("h264", "hevc", "mpeg1video", "mpeg2video")  # whose decoders show nothing before they can
+_PLAIN = ("rawvideo", "huffyuv", "ffvhuff", "v210", "r210", "yuv4", "v408", "v410")  # a flat picture may be one byte
 FALLBACK_FRAME_SECONDS = 0.04  # for a frame whose duration nothing tells
 
 
@@ -79,6 +81,7 @@ class PacketRows:
     lacks_end: bool  # so it does, and says nowhere how much was to come
     changes_setup: bool  # decoder configuration replaced half-way
     readable: bool  # `facts` were read from the packets, and not just assumed
+    holds_back: bool  # after a reset the decoder shows nothing before it can show it right
     lost: dict[int, int]  # packet -> how many pictures are missing on screen after its own
     breaks: np.ndarray  # bool (P,): what the packet may need is missing before it
 
@@ -86,13 +89,16 @@ class PacketRows:
     def resumes(self) -> np.ndarray:
         """Where decoding may go on after damage, bool (P,): by the packets themselves, else by the container."""
         told = np.array([fact.start or fact.restart for fact in self.facts], dtype=bool)
-        return told if self.readable and told[1:].any() else told | np.array(self.keyframe, dtype=bool)
+        if self.readable and (told[1:].any() or not self.holds_back):
+            return told
+        return told if all(self.keyframe[1:]) and not self.holds_back else told | np.array(self.keyframe, dtype=bool)
 
     @property
     def begins_in_the_middle(self) -> bool:
         """Whether pictures come first that need others from before the beginning, as in a recording of a broadcast."""
         resumes = self.resumes
-        return bool(resumes.any()) and not resumes[0] and not self.facts[0].broken
+        known = bool(resumes.any()) or (self.readable and not self.holds_back)
+        return known and len(resumes) > 0 and not resumes[0] and not self.facts[0].broken
 
     @property
     def shown(self) -> np.ndarray:
@@ -105,10 +111,15 @@ class PacketRows:
         return [pts for pts, shown in zip(self.pts, self.shown.tolist(), strict=True) if shown and pts is not None]
 
     @property
+    def due_packets(self) -> np.ndarray:
+        """The packets that give a picture or are spoiled, int64, in the order of decoding."""
+        broken = np.array([fact.broken for fact in self.facts], dtype=bool)
+        return np.flatnonzero(self.shown | (broken & ~np.array(self.discard, dtype=bool)))
+
+    @property
     def due_pts(self) -> list[int]:
-        """`shown_pts` and those of packets whose picture is spoiled."""
-        due = self.shown | np.array([fact.broken for fact in self.facts], dtype=bool)
-        return [pts for pts, shown in zip(self.pts, due.tolist(), strict=True) if shown and pts is not None]
+        """The stamps of `due_packets`, without those that have none."""
+        return [self.pts[packet] for packet in self.due_packets.tolist() if self.pts[packet] is not None]
 
 
 def read_rows(path: str | os.PathLike, container: InputContainer, stream: VideoStream) -> PacketRows:
@@ -117,18 +128,21 @@ def read_rows(path: str | os.PathLike, container: InputContainer, stream: VideoS
     codec = context.codec
     reader = packet_reader(codec.canonical_name, context.extradata, intra_only=codec.intra_only)
     read = reader or (lambda packet: PREDICTED)
-    rows, dts, packets, num_bytes, failed = [], [], [], 0, False
+    compresses = codec.canonical_name not in _PLAIN
+    rows, dts, packets, places, num_bytes, failed = [], [], [], [], 0, False
     foreign = find_foreign(path, container, stream)
     try:
         for packet in read_packets(container, stream):
             is_foreign = foreign is not None and (packet.pos or 0) >= foreign.begin
             if is_foreign and not foreign.is_told:
                 break
-            keyframe, facts = packet.is_keyframe, BROKEN if is_foreign else read(memoryview(packet))
+            is_broken = is_foreign or (compresses and is_blank(memoryview(packet)))
+            keyframe, facts = packet.is_keyframe, BROKEN if is_broken else read(memoryview(packet))
             new_setup = keyframe and packet.has_sidedata("new_extradata")
             discard = packet.is_discard and not is_foreign
             rows.append((packet.pts, packet.duration, keyframe, discard, facts, packet.is_corrupt, new_setup))
             dts.append(packet.dts)
+            places.append((packet.pos or 0, packet.size))
             num_bytes += packet.size
             if num_bytes <= MAX_KEPT_BYTES:
                 packets.append(packet)
@@ -141,7 +155,8 @@ def read_rows(path: str | os.PathLike, container: InputContainer, stream: VideoS
     seconds = np.sort([ticks for ticks in pts if ticks is not None]) * float(stream.time_base)
     extent |= {"frame_seconds": _usual_frame_seconds(seconds, stream)}
     unlisted = lost_by_index(path, container, stream, dts)
-    lost, breaks = _missing(container, context.codec.canonical_name, pts, duration, discard, facts, unlisted)
+    seen = _Seen(path, pts, tuple(places), discard, facts)
+    lost, breaks = _missing(container, seen, unlisted)
     return PacketRows(
         lost=lost,
         breaks=breaks,
@@ -156,52 +171,75 @@ def read_rows(path: str | os.PathLike, container: InputContainer, stream: VideoS
         lacks_end=lacks_its_end(path),
         changes_setup=any(new_setup[1:]),
         readable=reader is not None,
+        holds_back=codec.canonical_name in _HOLDING_BACK,
     )
 
 
-def _missing(
-    container: InputContainer,
-    codec: str,
-    pts: Sequence[int | None],
-    duration: Sequence[int | None],
-    discard: Sequence[bool],
-    facts: Sequence[PacketFacts],
-    by_index: dict[int, int],
-) -> tuple[dict[int, int], np.ndarray]:
+class _Seen(NamedTuple):
+    """The packets of a file, one entry per packet in each sequence."""
+
+    path: str | os.PathLike
+    pts: Sequence[int | None]
+    places: Sequence[tuple[int, int]]  # first byte, number of bytes
+    discard: Sequence[bool]
+    facts: Sequence[PacketFacts]
+
+
+def _missing(container: InputContainer, seen: _Seen, by_index: dict[int, int]) -> tuple[dict[int, int], np.ndarray]:
     """`PacketRows.lost` and `.breaks`: by the pictures' numbers, else by the index or by holes in a steady rate."""
+    pts, facts = seen.pts, seen.facts
     numbered, suspect = _are_numbered(facts), any(fact.suspect for fact in facts)
     keys: Sequence[int | None] = [fact.order for fact in facts] if numbered or suspect else pts
-    lost = {} if suspect else by_index or _lost_by_packet_stamps(container, pts, duration, discard, facts)
-    if numbered and not suspect:  # a pause between numbered pictures is none of theirs missing, but groups begin anew
-        lost = {at: count for at, count in lost.items() if _ends_a_period(at, pts, facts)} | lost_by_numbers(facts)
-    return lost, find_breaks(facts, keys, lost, names_references=codec == "h264")
+    lost = {} if suspect else by_index or _lost_by_packet_stamps(container, seen)
+    by_numbers = {}
+    if numbered and not suspect:  # a pause between pictures whose numbers follow one another is nothing missing
+        lost = {at: count for at, count in lost.items() if not _is_followed(at, pts, facts)}
+        by_numbers = lost_by_numbers(facts)
+    names_references = all(fact.names_references for fact in facts if fact.shown)
+    untold = lost.keys() - by_numbers.keys() if names_references else lost.keys() | by_numbers.keys()
+    return _without_spoiled(lost | by_numbers, pts, facts), find_breaks(facts, keys, untold)
+
+
+def _without_spoiled(lost: dict[int, int], pts: Sequence[int | None], facts: Sequence[PacketFacts]) -> dict[int, int]:
+    """`lost` without the pictures whose packets are there and spoiled."""
+    lost = dict(lost)
+    for packet in (at for at, fact in enumerate(facts) if fact.broken and pts[at] is not None):
+        before = [at for at in lost if pts[at] is not None and pts[at] < pts[packet]]
+        nearest = max(before, key=lambda at: pts[at], default=None)
+        if nearest is not None:
+            lost[nearest] -= 1
+            lost = {at: count for at, count in lost.items() if count}
+    return lost
 
 
 def _are_numbered(facts: Sequence[PacketFacts]) -> bool:
     return bool(facts) and all(fact.order is not None for fact in facts if fact.shown)
 
 
-def _lost_by_packet_stamps(
-    container: InputContainer,
-    pts: Sequence[int | None],
-    duration: Sequence[int | None],
-    discard: Sequence[bool],
-    facts: Sequence[PacketFacts],
-) -> dict[int, int]:
+def _lost_by_packet_stamps(container: InputContainer, seen: _Seen) -> dict[int, int]:
     """Packet -> how many pictures are missing on screen after its own, by holes in a steady rate."""
-    shown = [at for at, fact in enumerate(facts) if fact.shown and not discard[at] and pts[at] is not None]
-    shown.sort(key=lambda at: pts[at])
-    if not shown or format_names(container).isdisjoint(_STAMPING):
+    pts, names = seen.pts, format_names(container)
+    shown = (at for at, fact in enumerate(seen.facts) if fact.shown and not seen.discard[at] and pts[at] is not None)
+    packet_of = {pts[at]: at for at in shown}
+    if not packet_of or names.isdisjoint(_STAMPING):
         return {}
-    counts = lost_after(np.array([pts[at] for at in shown], dtype=np.int64), [duration[at] for at in shown])
-    return {shown[place]: int(counts[place]) for place in np.flatnonzero(counts)}
+    stamps = sorted(packet_of)
+    counts = lost_after(np.array(stamps, dtype=np.int64)).tolist()
+    lost = {packet_of[stamp]: count for stamp, count in zip(stamps, counts, strict=True) if count}
+    stays = "matroska" in names
+    return {at: count for at, count in lost.items() if not (stays and _is_followed_by_empty(at, seen))}
 
 
-def _ends_a_period(packet: int, pts: Sequence[int | None], facts: Sequence[PacketFacts]) -> bool:
-    """Whether the next picture on screen after a packet's own counts its place anew."""
+def _is_followed_by_empty(packet: int, seen: _Seen) -> bool:
+    following = seen.places[packet + 1 : packet + 2]
+    return bool(following) and has_empty_block(seen.path, seen.places[packet], following[0][0])
+
+
+def _is_followed(packet: int, pts: Sequence[int | None], facts: Sequence[PacketFacts]) -> bool:
+    """Whether the next picture on screen after a packet's own has the next place by the numbers of both."""
     later = [at for at, fact in enumerate(facts) if fact.shown and pts[at] is not None and pts[at] > pts[packet]]
     following = min(later, key=lambda at: pts[at], default=packet)
-    return period_of(facts[following].order) != period_of(facts[packet].order)
+    return facts[following].order - facts[packet].order == usual_step(fact.order for fact in facts if fact.shown)
 
 
 def packet_timeline(
@@ -256,16 +294,11 @@ def make_timeline(
     """
     pts_seconds = ticks * tick.numerator / tick.denominator
     end_seconds = float(pts_seconds[-1]) + (last_seconds or _usual_frame_seconds(pts_seconds, stream))
-    lost = np.zeros(len(ticks), dtype=np.int64)
-    if tick == stream.time_base and not _are_numbered(rows.facts):
-        lost = _lost_by_stamps(ticks, container, rows)
-    if lost_seconds is not None:
-        lost_seconds = np.where(lost > 0, np.nan, lost_seconds)  # a steady rate tells it better
-    if known_lost is not None:
-        lost = np.maximum(lost, known_lost)
+    lost = np.zeros(len(ticks), dtype=np.int64) if known_lost is None else known_lost
     gap_after = lost > 0
     if rows.cut_off:  # some of the last pictures may have been held back for others that are gone
-        gap_after[-MAX_REORDER:] = True
+        depth = stream.codec_context.reorder_depth if can_reorder(stream.codec_context) else 0
+        gap_after[-1 - depth :] = True
         if lost_seconds is not None:  # the next picture on screen may be one of those, and not the next packet's
             held_back = np.arange(len(ticks)) >= len(ticks) - _reordering(rows.shown_pts)
             lost_seconds = np.where(held_back, np.nan, lost_seconds)
@@ -290,12 +323,11 @@ def make_timeline(
     )
 
 
-def _lost_by_stamps(ticks: np.ndarray, container: InputContainer, rows: PacketRows) -> np.ndarray:
+def lost_by_stamps(ticks: np.ndarray, container: InputContainer, rows: PacketRows) -> np.ndarray:
     """How many pictures are lost after each by their own stamps, int64 (N,); only where a container stores stamps."""
-    if format_names(container).isdisjoint(_STAMPING):
+    if format_names(container).isdisjoint(_STAMPING) or _are_numbered(rows.facts):
         return np.zeros(len(ticks), dtype=np.int64)
-    durations = [ticks for ticks, shown in zip(rows.duration, rows.shown.tolist(), strict=True) if shown]
-    return lost_after(ticks, durations)
+    return lost_after(ticks)
 
 
 def _is_believable(stream: VideoStream, rows: PacketRows) -> bool:

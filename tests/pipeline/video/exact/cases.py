@@ -184,10 +184,14 @@ def _damaged(plan: Plan, packets: list[Stamped], case: Case, stream: Stream) -> 
         lost=_numbers(packets, "gone", "lost"),
         doubtful=_numbers(packets, "doubtful"),
         evident=evident,
-        from_first=damage.headless and (not container.announces or damage.name.startswith("headless")),
+        from_first=damage.headless
+        and (not container.announces or damage.name.startswith("headless"))
+        and not (damage.spoiling is not None and stream.codec in _PLAIN),
         timed=damage.tells != "nobody",
         replaced=damage.tells == "numbered" and not _has_plain_holes(TIMINGS[case.timing]),
-        silent=damage.tells == "nobody" or not (evident or stream.codec in _INDEPENDENT or damage.headless),
+        silent=damage.tells == "nobody"
+        or (damage.spoiling is not None and stream.codec in _PLAIN)
+        or not (evident or stream.codec in _INDEPENDENT or damage.headless),
     )
 
 
