@@ -25,7 +25,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 repro: install
 	dvc repro
-	@python -m stages.results
+	@python -m tdn_data.stages.results
 
 test: install
 	python -m pytest

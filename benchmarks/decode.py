@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.video import VideoInfo, expected_times, iter_frames, probe, sample_frames
+from tdn_data.pipeline.video import VideoInfo, expected_times, iter_frames, probe, sample_frames
 
 DENSE_FPS = (15, 30)
 

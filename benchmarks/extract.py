@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from pipeline.engine import run_extraction
-from pipeline.errors import InputError
-from pipeline.extract import VideoJob
-from pipeline.guard import GuardedProcess
-from pipeline.index import index_dataset
-from pipeline.parameters import ExtractParameters, FrameParameters
-from pipeline.shards.schema import library_versions
+from tdn_data.pipeline.datasets.index import index_dataset
+from tdn_data.pipeline.errors import InputError
+from tdn_data.pipeline.extraction.engine import run_extraction
+from tdn_data.pipeline.extraction.one_shard import VideoJob
+from tdn_data.pipeline.extraction.sandbox import GuardedProcess
+from tdn_data.pipeline.parameters import ExtractParameters, FrameParameters
+from tdn_data.pipeline.shards.schema import library_versions
 
 PARAMETERS = ExtractParameters(frames=FrameParameters(every_seconds=3, height=256, width=256), videos_per_shard=8)
 
@@ -91,7 +91,9 @@ def _bare_seconds(root: Path, num_workers: int) -> float:
     """Return the wall seconds that the videos take in bare decoding processes, started beforehand."""
     paths = sorted(str(path) for path in root.glob("copy*"))
     workers = [
-        GuardedProcess("pipeline.extract:extract_packed", memory_bytes=PARAMETERS.limits.memory_bytes)
+        GuardedProcess(
+            "tdn_data.pipeline.extraction.one_shard:extract_packed", memory_bytes=PARAMETERS.limits.memory_bytes
+        )
         for _ in range(num_workers)
     ]
     with ThreadPoolExecutor(num_workers) as pool:

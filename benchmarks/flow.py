@@ -17,10 +17,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from pipeline.errors import InputError
-from pipeline.flow import end_point_error, optical_flow, quantize
-from pipeline.flow.methods import build_solver
-from pipeline.images import read_image_file
+from tdn_data.pipeline.errors import InputError
+from tdn_data.pipeline.flow import end_point_error, optical_flow, quantize
+from tdn_data.pipeline.flow.methods import build_solver
+from tdn_data.pipeline.images import read_image_file
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".ppm", ".bmp", ".tif", ".tiff")
 GPU_PAIRS = 512  # pairs per timed call on a GPU
@@ -157,7 +157,7 @@ def _read(path: Path, shape: tuple[int, int]) -> np.ndarray:
 
 def _video_pairs(path: Path, shape: tuple[int, int], num_pairs: int) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Yield pairs of consecutive frames, ten frames from one pair to the next."""
-    from pipeline.video import iter_frames
+    from tdn_data.pipeline.video import iter_frames
 
     before, left = None, num_pairs
     for frame in iter_frames(path, size=shape, pixel_format="gray"):

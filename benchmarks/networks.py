@@ -19,10 +19,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from models import MODELS, build_model
-from models.cost import default_clip_shape, model_cost
-from models.folding import fold_norms
-from models.threads import torch_threads
+from tdn_data.models import MODELS, build_model
+from tdn_data.models.networks.cost import default_clip_shape, model_cost
+from tdn_data.models.networks.folding import fold_norms
+from tdn_data.models.threads import torch_threads
 
 PEER = "tsn"
 NUM_CLASSES = 400

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from torch import nn
 
-from models.actionflownet import ActionFlowNet, ActionFlowNet2F, Stacked
-from models.checkpoint import load_weights
-from models.disentangled import Disentangled
-from models.lstm import LSTM
-from models.pooling import ConvPooling, LatePooling, LocalPooling, SlowPooling, TimeConvolution
-from models.tdm import TDM
-from models.tdn import TDN
-from models.tsn import TSN
+from tdn_data.models.networks.actionflownet import ActionFlowNet, ActionFlowNet2F, Stacked
+from tdn_data.models.networks.disentangled import Disentangled
+from tdn_data.models.networks.lstm import LSTM
+from tdn_data.models.networks.pooling import ConvPooling, LatePooling, LocalPooling, SlowPooling, TimeConvolution
+from tdn_data.models.networks.tdn import TDN
+from tdn_data.models.networks.tdn_wang import TDM
+from tdn_data.models.networks.tsn import TSN
+from tdn_data.models.weights.checkpoint import load_weights
 
 __all__ = ["MODELS", "build_model", "load_weights"]
 

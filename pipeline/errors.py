@@ -5,7 +5,7 @@ A message is one sentence that names the thing and the way out; the command line
 
 from __future__ import annotations
 
-from pipeline.text import shown_text
+from tdn_data.pipeline.text import shown_text
 
 
 class PipelineError(Exception):

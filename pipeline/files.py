@@ -17,9 +17,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from pipeline.errors import InputError, StorageError, VideoError
-from pipeline.limits import MAX_SMALL_FILE_BYTES
-from pipeline.text import shown_text
+from tdn_data.pipeline.errors import InputError, StorageError, VideoError
+from tdn_data.pipeline.limits import MAX_SMALL_FILE_BYTES
+from tdn_data.pipeline.text import shown_text
 
 _KINDS = (
     (stat.S_ISDIR, "a folder"),

@@ -12,8 +12,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from pipeline.errors import InputError, ShardError
-from pipeline.files import check_output_file, read_bytes, shown_path, write_bytes
+from tdn_data.pipeline.errors import InputError, ShardError
+from tdn_data.pipeline.files import check_output_file, read_bytes, shown_path, write_bytes
 
 CODECS = ("jpeg", "png", "raw")
 _PNG_HEAD = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR"

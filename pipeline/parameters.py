@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from pipeline.limits import MAX_RATE
+from tdn_data.pipeline.limits import MAX_RATE
 
 Method = Literal["tvl1", "opencv-tvl1", "opencv-cuda-tvl1", "farneback", "dis"]
 

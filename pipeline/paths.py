@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
-from pipeline.limits import MAX_IDENTIFIER_BYTES
+from tdn_data.pipeline.limits import MAX_IDENTIFIER_BYTES
 
 
 def normal_path(path: str) -> str:

@@ -12,8 +12,8 @@ from types import TracebackType
 
 from dvclive import Live
 
-from pipeline.errors import StorageError
-from pipeline.files import check_output_file
+from tdn_data.pipeline.errors import StorageError
+from tdn_data.pipeline.files import check_output_file
 
 logger = logging.getLogger(__name__)
 

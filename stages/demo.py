@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.datasets.demo import render_demo
-from stages import edge
-from stages.params import load_params
+from tdn_data.pipeline.datasets.demo import render_demo
+from tdn_data.stages.cli import console
+from tdn_data.stages.params import load_params
 
 OUT = Path("data/demo")
 
 
 def main() -> None:
     """Run the stage."""
-    with edge.messages():
+    with console.messages():
         section = load_params().demo
-        with edge.progress("rendering") as update:
+        with console.progress("rendering") as update:
             render_demo(OUT, **section.model_dump(), on_progress=update)
 
 
 if __name__ == "__main__":
-    edge.run_stage(main)
+    console.run_stage(main)

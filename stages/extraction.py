@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from pipeline.cache import Policy
-from pipeline.engine import Progress, Summary, run_extraction
-from pipeline.manifest import Manifest
-from pipeline.parameters import ExtractParameters
-from pipeline.price import Price
-from pipeline.shards.ledger import count_by_decoding, count_by_status
-from stages import edge
+from tdn_data.pipeline.datasets.manifest import Manifest
+from tdn_data.pipeline.extraction.cache import Policy
+from tdn_data.pipeline.extraction.engine import Progress, Summary, run_extraction
+from tdn_data.pipeline.extraction.estimate import Price
+from tdn_data.pipeline.parameters import ExtractParameters
+from tdn_data.pipeline.shards.ledger import count_by_decoding, count_by_status
+from tdn_data.stages.cli import console
 
 ROWS_SHOWN = 20
 CORE_COUNTS = (2, 16, 256)
@@ -31,7 +31,7 @@ def extract_manifest(
     A video counts once, when all its modalities are done: with two, half of what is done counts.
     """
     total, share = len(manifest), len(parameters.modalities)
-    with edge.progress(" + ".join(parameters.modalities), total=total, unit="videos") as update:
+    with console.progress(" + ".join(parameters.modalities), total=total, unit="videos") as update:
 
         def on_progress(progress: Progress) -> None:
             failed = f"{progress.num_failed} failed" if progress.num_failed else None
@@ -53,19 +53,19 @@ def extract_manifest(
 def print_price(price: Price, *, as_json: bool) -> None:
     """Print what the whole extraction will cost."""
     if as_json:
-        edge.print_json(price)
+        console.print_json(price)
         return
     for one in price.modalities:
-        size, time = edge.human_bytes(one.stored_bytes), edge.human_hours(one.core_hours)
-        sample = f"measured on {edge.counted(one.num_sampled, 'video')}, {one.num_failed} of which could not be read"
-        words = f"{one.modality}: {edge.counted(one.num_rows, 'row')}, {size}, {time} of one core ({sample})"
-        edge.out.print(words, soft_wrap=True, highlight=False)
-    times = ", ".join(f"{edge.human_hours(price.hours_on(cores))} on {cores} cores" for cores in CORE_COUNTS)
-    shards = f"{edge.counted(price.num_shards, 'shard')} a modality"
+        size, time = console.human_bytes(one.stored_bytes), console.human_hours(one.core_hours)
+        sample = f"measured on {console.counted(one.num_sampled, 'video')}, {one.num_failed} of which could not be read"
+        words = f"{one.modality}: {console.counted(one.num_rows, 'row')}, {size}, {time} of one core ({sample})"
+        console.out.print(words, soft_wrap=True, highlight=False)
+    times = ", ".join(f"{console.human_hours(price.hours_on(cores))} on {cores} cores" for cores in CORE_COUNTS)
+    shards = f"{console.counted(price.num_shards, 'shard')} a modality"
     if price.most_in_shard is not None:
-        shards += f" with at most {edge.counted(price.most_in_shard, 'video')}"
-    videos = edge.counted(price.num_videos, "video")
-    edge.out.print(f"{videos}, {shards}: {times}", soft_wrap=True, highlight=False)
+        shards += f" with at most {console.counted(price.most_in_shard, 'video')}"
+    videos = console.counted(price.num_videos, "video")
+    console.out.print(f"{videos}, {shards}: {times}", soft_wrap=True, highlight=False)
 
 
 def summary_record(summary: Summary) -> dict[str, object]:
@@ -94,14 +94,17 @@ def print_summary(summary: Summary) -> None:
         counts = ", ".join(f"{count} {status}" for status, count in count_by_status(rows).items())
         num_full = count_by_decoding(rows)["full"]
         whole = f", {num_full} of them decoded whole" if num_full else ""
-        videos, stored = edge.counted(len(rows), "video"), edge.counted(sum(row.num_stored for row in rows), "row")
+        videos, stored = (
+            console.counted(len(rows), "video"),
+            console.counted(sum(row.num_stored for row in rows), "row"),
+        )
         kinds.append(f"{modality}: {videos} ({counts}){whole}, {stored}")
     size, made = (
-        edge.human_bytes(summary.stored_bytes),
-        f"{summary.num_shards_made} of {edge.counted(summary.num_shards, 'shard')} new",
+        console.human_bytes(summary.stored_bytes),
+        f"{summary.num_shards_made} of {console.counted(summary.num_shards, 'shard')} new",
     )
-    where = edge.shown(summary.location)
-    edge.out.print(f"{'; '.join(kinds)}; {size}, {made}; {where}", soft_wrap=True, highlight=False)
+    where = console.shown(summary.location)
+    console.out.print(f"{'; '.join(kinds)}; {size}, {made}; {where}", soft_wrap=True, highlight=False)
 
 
 def print_failures(rows: list) -> None:
@@ -111,6 +114,6 @@ def print_failures(rows: list) -> None:
         stored = f", {row.num_stored}{due} stored" if row.num_stored else ""
         kind = f"  {row.reason}{stored}" if row.reason else ""
         words = f"{row.modality}  {row.path}{kind}: {row.message}"
-        edge.out.print(f"[bold]{row.status:7}[/] {edge.shown(words)}", soft_wrap=True, highlight=False)
+        console.out.print(f"[bold]{row.status:7}[/] {console.shown(words)}", soft_wrap=True, highlight=False)
     if len(rows) > ROWS_SHOWN:
-        edge.out.print(f"and {len(rows) - ROWS_SHOWN} more; ledger.parquet has them all.")
+        console.out.print(f"and {len(rows) - ROWS_SHOWN} more; ledger.parquet has them all.")

@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from models.evaluate import in_order_of, read_scores
-from models.metrics import fuse
-from models.run_record import EVALUATION, check_same_test, describe_run, read_record, write_record
-from stages import edge
-from stages.params import FUSED, load_params, run_folder
-from stages.results import write_results
+from tdn_data.models.evaluation.evaluate import in_order_of, read_scores
+from tdn_data.models.evaluation.metrics import fuse
+from tdn_data.models.evaluation.run_record import EVALUATION, check_same_test, describe_run, read_record, write_record
+from tdn_data.stages.cli import console
+from tdn_data.stages.params import FUSED, load_params, run_folder
+from tdn_data.stages.results import write_results
 
 
 def main(model: str) -> None:
     """Run the stage."""
-    with edge.messages(), edge.wrong_arguments():
+    with console.messages(), console.wrong_arguments():
         params = load_params()
         folder = run_folder(model, FUSED)
         weights, reader, started = params.fuse, params.open_shards("rgb"), datetime.now(UTC)
@@ -30,4 +30,4 @@ def main(model: str) -> None:
 
 
 if __name__ == "__main__":
-    edge.run_stage(main)
+    console.run_stage(main)

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from rich.table import Column, Table
 
-from pipeline.audit import audit_listing, findings_by_kind
-from pipeline.datasets import dataset_spec, read_videos
-from pipeline.datasets.listing import Finding, Listing
-from pipeline.files import check_output_file
-from pipeline.index import index_listing
-from pipeline.manifest import write_manifest
-from stages import edge
+from tdn_data.pipeline.datasets.audit import audit_listing, findings_by_kind
+from tdn_data.pipeline.datasets.index import index_listing
+from tdn_data.pipeline.datasets.listing import Finding, Listing
+from tdn_data.pipeline.datasets.manifest import write_manifest
+from tdn_data.pipeline.datasets.registry import dataset_spec, read_videos
+from tdn_data.pipeline.files import check_output_file
+from tdn_data.stages.cli import console
 
 SHOWN_OF_A_KIND = 5
 
@@ -26,7 +26,7 @@ def write_index(listing: Listing, out: Path, *, limit: int | None = None) -> dic
     Raises InputError, before anything is probed, where `out` is one of the files that are read.
     """
     check_output_file(out, inputs=_files_read(listing, out))
-    with edge.progress("probing") as update:
+    with console.progress("probing") as update:
         done = 0
 
         def on_video(count: int) -> None:
@@ -61,13 +61,13 @@ def print_findings(findings: Sequence[Finding], root: Path) -> None:
     for kind in counts:
         of_kind = [finding for finding in findings if finding.kind == kind]
         for finding in of_kind[:SHOWN_OF_A_KIND]:
-            table.add_row(kind, edge.shown(finding.message.removeprefix(f"{root}/")))
+            table.add_row(kind, console.shown(finding.message.removeprefix(f"{root}/")))
         if len(of_kind) > SHOWN_OF_A_KIND:
             table.add_row("", f"and {len(of_kind) - SHOWN_OF_A_KIND:,} more {kind}")
-    edge.out.print(table)
+    console.out.print(table)
     words = ", ".join(f"{count:,} {kind}" for kind, count in counts.items())
     more = " (--json has all)" if max(counts.values()) > SHOWN_OF_A_KIND else ""
-    edge.out.print(f"findings: {words}{more}", soft_wrap=True)
+    console.out.print(f"findings: {words}{more}", soft_wrap=True)
 
 
 def print_if_nothing_is_there(listing: Listing, findings: Sequence[Finding]) -> None:
@@ -76,7 +76,7 @@ def print_if_nothing_is_there(listing: Listing, findings: Sequence[Finding]) -> 
     if findings_by_kind(findings).get("missing_file", 0) == num_listed:
         layout = dataset_spec(listing.dataset).layout
         words = f"not one of the {num_listed:,} listed files is there; the folder must look like this: {layout}"
-        edge.out.print(words, soft_wrap=True, markup=False, highlight=False)
+        console.out.print(words, soft_wrap=True, markup=False, highlight=False)
 
 
 def result_words(record: Mapping[str, object], findings: Sequence[Finding]) -> str:
@@ -87,21 +87,21 @@ def result_words(record: Mapping[str, object], findings: Sequence[Finding]) -> s
             counts[kind] = count
     splits = ", ".join(f"{count:,} {split}" for split, count in record["splits"].items())
     problems = ", ".join(f"{count:,} {name}" for name, count in counts.items()) or "none"
-    return f"{edge.counted(record['num_videos'], 'video')} ({splits}); problems: {problems}"
+    return f"{console.counted(record['num_videos'], 'video')} ({splits}); problems: {problems}"
 
 
 def main() -> None:
     """Run the stage."""
-    from stages.params import MANIFEST, load_params  # brings torch, which `tdn-data index` does without
+    from tdn_data.stages.params import MANIFEST, load_params  # brings torch, which `tdn-data index` does without
 
-    with edge.messages():
+    with console.messages():
         section = load_params().dataset
         listing = read_videos(section.name, Path(section.root))
         record = write_index(listing, MANIFEST)
         findings = audit_listing(listing, dataset_spec(section.name))
     print_findings(findings, listing.root)
-    edge.out.print(f"{edge.shown(MANIFEST)}: {result_words(record, findings)}", soft_wrap=True)
+    console.out.print(f"{console.shown(MANIFEST)}: {result_words(record, findings)}", soft_wrap=True)
 
 
 if __name__ == "__main__":
-    edge.run_stage(main)
+    console.run_stage(main)

@@ -11,17 +11,17 @@ from typing import Generic, Literal, TypeVar
 import yaml
 from pydantic import Field
 
-from models import MODELS
-from models.evaluate import EvaluateConfig
-from models.train_config import FLOW_LEARNERS, TrainConfig
-from pipeline.datasets import dataset_spec
-from pipeline.datasets.defaults import flow_parameters, frame_parameters
-from pipeline.errors import InputError
-from pipeline.files import read_text
-from pipeline.limits import MAX_SEED, MAX_THREADS
-from pipeline.parameters import ExtractParameters, FlowParameters, FrameParameters, Limits, Strict
-from pipeline.shards.reader import ShardReader
-from stages import edge
+from tdn_data.models import MODELS
+from tdn_data.models.evaluation.evaluate import EvaluateConfig
+from tdn_data.models.training.config import FLOW_LEARNERS, TrainConfig
+from tdn_data.pipeline.datasets.defaults import flow_parameters, frame_parameters
+from tdn_data.pipeline.datasets.registry import dataset_spec
+from tdn_data.pipeline.errors import InputError
+from tdn_data.pipeline.files import read_text
+from tdn_data.pipeline.limits import MAX_SEED, MAX_THREADS
+from tdn_data.pipeline.parameters import ExtractParameters, FlowParameters, FrameParameters, Limits, Strict
+from tdn_data.pipeline.shards.reader import ShardReader
+from tdn_data.stages.cli import console
 
 PARAMS = Path("params.yaml")
 MANIFEST = Path("data/manifest.parquet")
@@ -177,10 +177,10 @@ def _read_yaml(path: Path) -> dict[object, object]:
 def load_params(path: Path = PARAMS) -> Params:
     """Read and check params.yaml; raise InputError that names the key, the value and what is allowed."""
     content = _read_yaml(path)
-    with edge.checked(str(path)):
+    with console.checked(str(path)):
         params = Params.model_validate(content)
     for section in ("others", "with_flow"):
         for model in getattr(params, section).recipes:
-            with edge.checked(f"{path}, {section}.recipes.{model}"):
+            with console.checked(f"{path}, {section}.recipes.{model}"):
                 params.train_config(model)
     return params

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import logging
 
-from models.report import sample_videos, write_report
-from pipeline.shards.reader import ShardReader
-from pipeline.shards.schema import library_versions
-from stages import edge
-from stages.params import RUNS, load_params
-from stages.results import REPORT, read_results, result_columns
+from tdn_data.models.report.page import sample_videos, write_report
+from tdn_data.pipeline.shards.reader import ShardReader
+from tdn_data.pipeline.shards.schema import library_versions
+from tdn_data.stages.cli import console
+from tdn_data.stages.params import RUNS, load_params
+from tdn_data.stages.results import REPORT, read_results, result_columns
 
 logger = logging.getLogger(__name__)
 
 
 def main() -> None:
     """Run the stage."""
-    with edge.messages():
+    with console.messages():
         params = load_params()
         frames, flow = params.open_shards("rgb"), params.open_shards("flow")
         split = params.evaluate.split_of(frames.info.name)
@@ -47,4 +47,4 @@ def _words(section: dict[str, object]) -> str:
 
 
 if __name__ == "__main__":
-    edge.run_stage(main)
+    console.run_stage(main)

@@ -12,17 +12,17 @@ import numpy as np
 from rich.measure import Measurement
 from rich.table import Column, Table
 
-from models.evaluate import VideoScores, read_scores, write_scores
-from models.metrics import Metrics, compute_metrics, mean_metrics
-from models.report import RunResult
-from models.run_record import EVALUATION, TRAINING, read_record
-from pipeline.datasets import dataset_spec
-from pipeline.datasets.base import METRIC_NAMES
-from pipeline.errors import InputError
-from pipeline.files import read_json, write_text
-from pipeline.shards.reader import DatasetInfo, ShardReader
-from stages import edge
-from stages.params import RUNS, load_params
+from tdn_data.models.evaluation.evaluate import VideoScores, read_scores, write_scores
+from tdn_data.models.evaluation.metrics import Metrics, compute_metrics, mean_metrics
+from tdn_data.models.evaluation.run_record import EVALUATION, TRAINING, read_record
+from tdn_data.models.report.page import RunResult
+from tdn_data.pipeline.datasets.base import METRIC_NAMES
+from tdn_data.pipeline.datasets.registry import dataset_spec
+from tdn_data.pipeline.errors import InputError
+from tdn_data.pipeline.files import read_json, write_text
+from tdn_data.pipeline.shards.reader import DatasetInfo, ShardReader
+from tdn_data.stages.cli import console
+from tdn_data.stages.params import RUNS, load_params
 
 REPORT = "report.html"
 MODALITIES = ("rgb", "flow", "fused")
@@ -179,7 +179,7 @@ def results_table(folders: Mapping[str, Runs], dataset: str) -> Table:
         for folder, runs in folders.items():
             found = [runs.get(f"{model}-{modality}", {}) for modality in MODALITIES]
             cells = [_percent(run.get(name)) for run in found for name in columns]
-            table.add_row(edge.shown(model.upper()), *([edge.shown(folder)] if len(folders) > 1 else []), *cells)
+            table.add_row(console.shown(model.upper()), *([console.shown(folder)] if len(folders) > 1 else []), *cells)
     return table
 
 
@@ -198,22 +198,22 @@ def print_results(folders: Sequence[Path] = (), *, as_json: bool = False) -> Non
         over_splits = all("list_split" in run for runs in found.values() for run in runs.values())
         found[f"mean over {len(found)} splits" if over_splits else f"mean of {len(found)}"] = mean_over(found)
     if as_json:
-        edge.print_json(found)
+        console.print_json(found)
         return
     table = results_table(found, dataset)
-    unbounded = edge.out.options.update(max_width=10_000)
-    if Measurement.get(edge.out, unbounded, table).minimum <= edge.out.width:
-        edge.out.print(table)
+    unbounded = console.out.options.update(max_width=10_000)
+    if Measurement.get(console.out, unbounded, table).minimum <= console.out.width:
+        console.out.print(table)
     else:
         for line in result_lines(found, dataset):
-            edge.out.print(edge.shown(line), highlight=False, soft_wrap=True)
+            console.out.print(console.shown(line), highlight=False, soft_wrap=True)
     if not folders:
-        edge.out.print(f"report: {RUNS / REPORT}", highlight=False)
+        console.out.print(f"report: {RUNS / REPORT}", highlight=False)
 
 
 def main() -> None:
     """Print the results of the pipeline's own runs."""
-    with edge.messages():
+    with console.messages():
         print_results()
 
 
@@ -222,4 +222,4 @@ def _percent(value: float | None) -> str:
 
 
 if __name__ == "__main__":
-    edge.run_stage(main)
+    console.run_stage(main)

@@ -9,9 +9,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from models.search_sheet import search_sheet
-from models.vlad import OnProgress, VladOptions
-from models.vlad_search import (
+from tdn_data.models.retrieval.search import (
     Database,
     SearchResult,
     check_database,
@@ -21,11 +19,13 @@ from models.vlad_search import (
     search_layers,
     table_layers,
 )
-from pipeline.datasets import dataset_spec, read_retrieval
-from pipeline.datasets.retrieval import RetrievalSet
-from pipeline.files import check_output_file, write_text
-from pipeline.images import write_png
-from stages import edge
+from tdn_data.models.retrieval.sheet import search_sheet
+from tdn_data.models.retrieval.vlad import OnProgress, VladOptions
+from tdn_data.pipeline.datasets.registry import dataset_spec, read_retrieval
+from tdn_data.pipeline.datasets.retrieval import RetrievalSet
+from tdn_data.pipeline.files import check_output_file, write_text
+from tdn_data.pipeline.images import write_png
+from tdn_data.stages.cli import console
 
 NAMES_SHOWN = 20
 
@@ -79,7 +79,7 @@ def run_retrieval(
     )
     if weights is None:
         warning = f"no --weights: {backbone} is untrained, its weights are random, and its mAP is not the chapter's."
-        edge.err.print(f"[bold red]untrained:[/] {edge.shown(warning)}", soft_wrap=True)
+        console.err.print(f"[bold red]untrained:[/] {console.shown(warning)}", soft_wrap=True)
     database, learned_on = _checked(sets, fail_above)
     total = num_readings(options, len(database.images), len(learned_on.images))
     with _counted(total) as told:
@@ -100,7 +100,7 @@ def _checked(sets: Sequence[RetrievalSet], fail_above: float) -> tuple[Database,
 def _counted(total: int) -> Iterator[OnProgress]:
     """Show a bar over images; give a function (what is being done, number of images just finished)."""
     done = 0
-    with edge.progress("", total=total) as update:
+    with console.progress("", total=total) as update:
 
         def told(what: str, count: int) -> None:
             nonlocal done
@@ -148,7 +148,7 @@ def _database_record(database: Database) -> dict[str, object]:
 
 def write_record(path: Path, run: RetrievalRun) -> None:
     """Write the run's record as a JSON file."""
-    write_text(check_output_file(path), edge.as_json(retrieval_record(run)))
+    write_text(check_output_file(path), console.as_json(retrieval_record(run)))
 
 
 def draw_sheet(path: Path, run: RetrievalRun, *, num_queries: int) -> None:
@@ -170,20 +170,22 @@ def print_retrieval(run: RetrievalRun) -> None:
     table = Table("layer", *map(_scale_words, columns))
     for one in run.options:
         table.add_row(one.layer, *(values[one.layer, scales] for scales in columns))
-    edge.out.print(f"[bold]{edge.shown(title)}[/]", soft_wrap=True, highlight=False)
-    edge.out.print(table)
+    console.out.print(f"[bold]{console.shown(title)}[/]", soft_wrap=True, highlight=False)
+    console.out.print(table)
     same = run.learned_on is run.database
     learned_on = (
-        "the same images" if same else f"{edge.counted(len(run.learned_on.images), 'image')} of {_name(run.learned_on)}"
+        "the same images"
+        if same
+        else f"{console.counted(len(run.learned_on.images), 'image')} of {_name(run.learned_on)}"
     )
     counts = ", ".join(
         (
-            edge.counted(len(run.database.retrieval.queries), "query", "queries"),
-            edge.counted(len(run.database.images), "image"),
+            console.counted(len(run.database.retrieval.queries), "query", "queries"),
+            console.counted(len(run.database.images), "image"),
         )
     )
     what = "vocabulary" if run.options[0].num_dimensions is None else "vocabulary and PCA"
-    edge.out.print(f"{counts}; {what} learned on {learned_on}", soft_wrap=True, highlight=False)
+    console.out.print(f"{counts}; {what} learned on {learned_on}", soft_wrap=True, highlight=False)
     for database in (run.database,) if same else (run.database, run.learned_on):
         _print_lost(database)
 
@@ -194,12 +196,12 @@ def _print_lost(database: Database) -> None:
         if names:
             shown = ", ".join(names[:NAMES_SHOWN])
             more = f" and {len(names) - NAMES_SHOWN} more; --out has them all" if len(names) > NAMES_SHOWN else ""
-            text = f"{edge.counted(len(names), 'image')} of {_name(database)} {words}: {shown}{more}"
-            edge.out.print(f"[bold]lost:[/] {edge.shown(text)}", soft_wrap=True, highlight=False)
+            text = f"{console.counted(len(names), 'image')} of {_name(database)} {words}: {shown}{more}"
+            console.out.print(f"[bold]lost:[/] {console.shown(text)}", soft_wrap=True, highlight=False)
     found, published = len(database.retrieval.images), dataset_spec(_name(database)).num_items
     if found != published:
         words = f"{_name(database)} was published with {published} images; this copy has {found}"
-        edge.out.print(words, soft_wrap=True, highlight=False)
+        console.out.print(words, soft_wrap=True, highlight=False)
 
 
 def _name(database: Database) -> str:

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import contextlib
 
-from pipeline.cache import Policy
-from pipeline.errors import InputError, ShardError
-from pipeline.manifest import Manifest, read_manifest
-from pipeline.shards.ledger import read_dataset
-from pipeline.storage import Storage
-from stages import edge
-from stages.extraction import extract_manifest, print_summary
-from stages.params import MANIFEST, SHARDS, load_params
+from tdn_data.pipeline.datasets.manifest import Manifest, read_manifest
+from tdn_data.pipeline.errors import InputError, ShardError
+from tdn_data.pipeline.extraction.cache import Policy
+from tdn_data.pipeline.shards.ledger import read_dataset
+from tdn_data.pipeline.shards.storage import Storage
+from tdn_data.stages.cli import console
+from tdn_data.stages.extraction import extract_manifest, print_summary
+from tdn_data.stages.params import MANIFEST, SHARDS, load_params
 
 
 def main(modality: str) -> None:
     """Run the stage; continue where one was interrupted, recreate what other parameters, code or libraries made."""
-    with edge.messages():
+    with console.messages():
         params = load_params()
         parameters = params.extract_parameters(modality)
         manifest, out, extract = read_manifest(MANIFEST), str(SHARDS[modality]), params.extract
         other = other_dataset(out, manifest)
         if other is not None:
-            edge.err.print(
-                f"{out} holds {edge.shown(other)}, which gives way to {manifest.dataset}; DVC's cache keeps it."
+            console.err.print(
+                f"{out} holds {console.shown(other)}, which gives way to {manifest.dataset}; DVC's cache keeps it."
             )
         summary = extract_manifest(
             manifest,
@@ -36,10 +36,10 @@ def main(modality: str) -> None:
         )
     print_summary(summary)
     if summary.failed_share() > params.extract.fail_above:
-        edge.fail(
+        console.fail(
             f"{summary.failed_share():.1%} of the videos are partial or failed, more than extract.fail_above "
             f"({params.extract.fail_above:g}).",
-            edge.EXIT_FAILED,
+            console.EXIT_FAILED,
         )
 
 
@@ -52,4 +52,4 @@ def other_dataset(out: str, manifest: Manifest) -> str | None:
 
 
 if __name__ == "__main__":
-    edge.run_stage(main)
+    console.run_stage(main)

@@ -14,8 +14,8 @@ def main() -> None:
 
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where Ctrl-C is to be ignored
             signal.signal(signal.SIGINT, stop)  # an exception could be swallowed by whatever is being imported
-        from stages import edge  # noqa: F401
-        from stages.cli import main as commands
+        from tdn_data.stages.cli import console  # noqa: F401
+        from tdn_data.stages.cli import main as commands
 
         if signal.getsignal(signal.SIGINT) is stop:
             signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -9,15 +9,15 @@ from __future__ import annotations
 from dataclasses import asdict
 from datetime import UTC, datetime
 
-from models import build_model
-from models.memory import keep_freed_memory
-from models.published import IMAGENET, published_file
-from models.run_record import TRAINING, describe_run, write_record
-from models.train import EpochReport, train
-from pipeline.datasets import dataset_spec
-from stages import edge
-from stages.curves import Curves
-from stages.params import load_params, run_folder
+from tdn_data.models import build_model
+from tdn_data.models.evaluation.run_record import TRAINING, describe_run, write_record
+from tdn_data.models.memory import keep_freed_memory
+from tdn_data.models.training.train import EpochReport, train
+from tdn_data.models.weights.published import IMAGENET, published_file
+from tdn_data.pipeline.datasets.registry import dataset_spec
+from tdn_data.stages.cli import console
+from tdn_data.stages.curves import Curves
+from tdn_data.stages.params import load_params, run_folder
 
 LOGGED = {  # what is logged of an epoch -> what the line for a reader calls it
     "loss": "loss",
@@ -31,7 +31,7 @@ LOGGED = {  # what is logged of an epoch -> what the line for a reader calls it
 def main(model: str, modality: str) -> None:
     """Run the stage."""
     keep_freed_memory()
-    with edge.messages(), edge.wrong_arguments():
+    with console.messages(), console.wrong_arguments():
         params = load_params()
         config, folder = params.train_config(model), run_folder(model, modality)
         if IMAGENET in config.init:
@@ -42,7 +42,7 @@ def main(model: str, modality: str) -> None:
         reader = params.open_shards(modality)
         flow = params.open_shards("flow") if config.needs_flow else None
         started, curves = datetime.now(UTC), Curves(folder / "training")
-        with curves, edge.progress(f"{model} {modality}", total=config.epochs, unit="epochs") as update:
+        with curves, console.progress(f"{model} {modality}", total=config.epochs, unit="epochs") as update:
 
             def on_epoch(report: EpochReport) -> None:
                 known = {name: getattr(report, name) for name in LOGGED if getattr(report, name) is not None}
@@ -57,4 +57,4 @@ def main(model: str, modality: str) -> None:
 
 
 if __name__ == "__main__":
-    edge.run_stage(main)
+    console.run_stage(main)

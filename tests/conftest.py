@@ -48,7 +48,7 @@ def write_clip(
     path: Path, *, num_frames: int = 12, fps: int = 10, height: int = 48, width: int = 64, seed: int = 0
 ) -> None:
     """Encode a small clip of a moving random texture to `path`."""
-    from pipeline.video import write_video
+    from tdn_data.pipeline.video import write_video
 
     texture = np.random.default_rng(seed).integers(0, 256, (height // 4, 2 * width // 4, 3), dtype=np.uint8)
     texture = texture.repeat(4, axis=0).repeat(4, axis=1)

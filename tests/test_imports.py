@@ -48,7 +48,7 @@ def test_imports_run_one_way():
 
 def test_av_ray_and_torch_stay_in_their_rooms():
     assert all(path.startswith("pipeline/video/") for path in importers_of("av"))
-    assert importers_of("ray") == {"pipeline/workers.py"}
+    assert importers_of("ray") == {"pipeline/extraction/workers.py"}
     assert all(path.startswith("pipeline/flow/") for path in importers_of("torch") | importers_of("triton"))
 
 
@@ -65,9 +65,12 @@ def networks():
 @pytest.mark.parametrize(
     ("modules", "absent"),
     [
-        (["pipeline.flow"], ["av", "ray", "dvc", "click", "numba", "pyarrow", "pydantic", "lmdb", "rich"]),
+        (["tdn_data.pipeline.flow"], ["av", "ray", "dvc", "click", "numba", "pyarrow", "pydantic", "lmdb", "rich"]),
         (["models", *networks()], ["av", "ray", "dvc", "click", "numba", "pyarrow", "pydantic", "lmdb", "rich"]),
-        (["models.clips", "models.train", "models.evaluate"], ["av", "ray", "dvc", "click"]),
+        (
+            ["tdn_data.models.clips.dataset", "tdn_data.models.training.train", "tdn_data.models.evaluation.evaluate"],
+            ["av", "ray", "dvc", "click"],
+        ),
     ],
 )
 def test_flow_and_networks_import_on_a_bare_gpu_machine(modules, absent):
@@ -78,6 +81,6 @@ def test_flow_and_networks_import_on_a_bare_gpu_machine(modules, absent):
 
 def test_importing_the_command_line_loads_nothing_heavy():
     heavy = ("torch", "ray", "av", "numba", "dvc")
-    script = f"import stages.cli, sys; print([name for name in {heavy} if name in sys.modules])"
+    script = f"import tdn_data.stages.cli, sys; print([name for name in {heavy} if name in sys.modules])"
     result = subprocess.run([sys.executable, "-c", script], cwd=PROJECT, text=True, capture_output=True, check=True)
     assert result.stdout.strip() == "[]"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from models.backbones.alexnet import AlexNet
-from models.backbones.base import Backbone
-from models.backbones.bninception import BNInception
-from models.backbones.googlenet import GoogLeNet
-from models.backbones.resnet import resnet18, resnet34, resnet50, resnet101
-from models.backbones.vgg import VGG16
+from tdn_data.models.backbones.alexnet import AlexNet
+from tdn_data.models.backbones.base import Backbone
+from tdn_data.models.backbones.bninception import BNInception
+from tdn_data.models.backbones.googlenet import GoogLeNet
+from tdn_data.models.backbones.resnet import resnet18, resnet34, resnet50, resnet101
+from tdn_data.models.backbones.vgg import VGG16
 
 CLASSIFIERS = ("fc", "fc2", "last_linear", "classifier")  # what the published files call the layers after the maps
 

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.backbones.base import Backbone, Layer, init_weights
-from models.backbones.convolution import Convolution2d
+from tdn_data.models.backbones.base import Backbone, Layer, init_weights
+from tdn_data.models.backbones.convolution import Convolution2d
 
 # name -> position in `features` (a convolution is followed by its ReLU)
 POSITIONS = {"conv1": 0, "pool1": 2, "conv2": 3, "pool2": 5, "conv3": 6, "conv4": 8, "conv5": 10, "pool5": 12}

@@ -20,8 +20,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.backbones.base import IMAGENET_MEAN, IMAGENET_STD, Backbone, Layer, fold_input, init_weights
-from models.backbones.convolution import Convolution2d
+from tdn_data.models.backbones.base import IMAGENET_MEAN, IMAGENET_STD, Backbone, Layer, fold_input, init_weights
+from tdn_data.models.backbones.convolution import Convolution2d
 
 
 @dataclass(frozen=True)

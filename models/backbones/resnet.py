@@ -10,8 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from models.backbones.base import Backbone, Layer, init_weights
-from models.backbones.convolution import Convolution2d
+from tdn_data.models.backbones.base import Backbone, Layer, init_weights
+from tdn_data.models.backbones.convolution import Convolution2d
 
 
 def _convolution(num_inputs: int, num_outputs: int, size: int, *, stride: int = 1) -> nn.Conv2d:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from models.backbones.resnet import ResNet, resnet18
+from tdn_data.models.backbones.resnet import ResNet, resnet18
 
 NUM_FRAMES = 3  # of every kernel
 

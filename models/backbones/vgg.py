@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.backbones.base import Backbone, Layer, init_weights
-from models.backbones.convolution import Convolution2d
+from tdn_data.models.backbones.base import Backbone, Layer, init_weights
+from tdn_data.models.backbones.convolution import Convolution2d
 
 # channels and number of 3x3 convolutions of each group; a 2x2 pooling ends it
 GROUPS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))

@@ -16,14 +16,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.datasets.base import DatasetSpec, require_folder, split_of
-from pipeline.datasets.files import listed_path
-from pipeline.datasets.folder import class_names_of
-from pipeline.datasets.listing import ListedVideo, Listing, known_and_unknown
-from pipeline.datasets.tables import read_csv
-from pipeline.errors import InputError
-from pipeline.manifest import video_id_of
-from pipeline.paths import under
+from tdn_data.pipeline.datasets.base import DatasetSpec, require_folder, split_of
+from tdn_data.pipeline.datasets.files import listed_path
+from tdn_data.pipeline.datasets.folder import class_names_of
+from tdn_data.pipeline.datasets.listing import ListedVideo, Listing, known_and_unknown
+from tdn_data.pipeline.datasets.manifest import video_id_of
+from tdn_data.pipeline.datasets.tables import read_csv
+from tdn_data.pipeline.errors import InputError
+from tdn_data.pipeline.paths import under
 
 VIDEO_LIST = "act.csv"
 CLASS_LIST = "classes.txt"

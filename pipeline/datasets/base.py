@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import InputError
-from pipeline.files import read_text, shown_path
-from pipeline.limits import MAX_CLASSES
-from pipeline.manifest import UNUSED
+from tdn_data.pipeline.datasets.manifest import UNUSED
+from tdn_data.pipeline.errors import InputError
+from tdn_data.pipeline.files import read_text, shown_path
+from tdn_data.pipeline.limits import MAX_CLASSES
 
 KINDS = ("videos", "frame folders", "flow pairs", "retrieval")
 SPLIT_WORDS = {

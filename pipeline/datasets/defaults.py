@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pipeline.datasets.base import DatasetSpec
-from pipeline.errors import InputError
-from pipeline.parameters import FlowParameters, FrameParameters
+from tdn_data.pipeline.datasets.base import DatasetSpec
+from tdn_data.pipeline.errors import InputError
+from tdn_data.pipeline.parameters import FlowParameters, FrameParameters
 
 Size = tuple[int, int] | Literal["native"]
 

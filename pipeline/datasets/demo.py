@@ -23,9 +23,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.errors import InputError
-from pipeline.files import read_text, write_text
-from pipeline.limits import MAX_SEED
+from tdn_data.pipeline.errors import InputError
+from tdn_data.pipeline.files import read_text, write_text
+from tdn_data.pipeline.limits import MAX_SEED
 
 PAIRS = (
     ("move_left", "move_right"),
@@ -275,7 +275,7 @@ def _render_all(jobs: list[_Job], num_workers: int) -> Iterator[None]:
 
 
 def _render_file(job: _Job) -> None:
-    from pipeline.video import write_video
+    from tdn_data.pipeline.video import write_video
 
     path, _, name, seed = job
     write_video(path, render_clip(name, seed=seed).frames, fps=FPS)

@@ -10,11 +10,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from pipeline.datasets.base import DatasetSpec, numbered_rows, read_class_names, require_folder
-from pipeline.datasets.listing import ListedVideo, Listing
-from pipeline.errors import InputError
-from pipeline.manifest import video_id_of
-from pipeline.paths import under
+from tdn_data.pipeline.datasets.base import DatasetSpec, numbered_rows, read_class_names, require_folder
+from tdn_data.pipeline.datasets.listing import ListedVideo, Listing
+from tdn_data.pipeline.datasets.manifest import video_id_of
+from tdn_data.pipeline.errors import InputError
+from tdn_data.pipeline.paths import under
 
 SPLIT_LIST = "materials/FCVID_VideoName_TrainTestSplit.txt"
 LABEL_MATRIX = "materials/FCVID_Label.txt"

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.datasets.base import DatasetSpec, first_existing, numbered_rows, require_folder
-from pipeline.datasets.frame_folders import read_image
-from pipeline.errors import InputError
-from pipeline.flow.files import read_flo
+from tdn_data.pipeline.datasets.base import DatasetSpec, first_existing, numbered_rows, require_folder
+from tdn_data.pipeline.datasets.frame_folders import read_image
+from tdn_data.pipeline.errors import InputError
+from tdn_data.pipeline.flow.files import read_flo
 
 CHAIRS_SPLITS = {"1": "train", "2": "val"}
 CHAIRS_LIST = ("FlyingChairs_train_val.txt", "FlyingChairs_release/FlyingChairs_train_val.txt")
@@ -103,7 +103,7 @@ def _sintel_pair(flow: Path, render_pass: str) -> FlowPair:
 
 _COMMON = {
     "kind": "flow pairs",
-    "used_by": "training (flow_pairs); Python: pipeline.datasets.flow_pairs; single pairs: tdn-data flow",
+    "used_by": "training (flow_pairs); Python: tdn_data.pipeline.datasets.flow_pairs; single pairs: tdn-data flow",
     "metrics": ("EPE",),
     "size": None,
 }

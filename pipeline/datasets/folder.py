@@ -15,12 +15,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from pipeline.datasets.base import DatasetSpec, read_class_names, require_folder, split_of
-from pipeline.datasets.files import listed_path
-from pipeline.datasets.listing import ListedVideo, Listing, known_and_unknown
-from pipeline.datasets.tables import read_csv
-from pipeline.errors import InputError
-from pipeline.manifest import video_id_of
+from tdn_data.pipeline.datasets.base import DatasetSpec, read_class_names, require_folder, split_of
+from tdn_data.pipeline.datasets.files import listed_path
+from tdn_data.pipeline.datasets.listing import ListedVideo, Listing, known_and_unknown
+from tdn_data.pipeline.datasets.manifest import video_id_of
+from tdn_data.pipeline.datasets.tables import read_csv
+from tdn_data.pipeline.errors import InputError
 
 VIDEO_LIST = "videos.csv"
 CLASS_LIST = "classes.txt"

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.datasets.files import IMAGE_SUFFIXES
-from pipeline.datasets.listing import ListedVideo, Listing
-from pipeline.errors import InputError
-from pipeline.images import read_image_file
+from tdn_data.pipeline.datasets.files import IMAGE_SUFFIXES
+from tdn_data.pipeline.datasets.listing import ListedVideo, Listing
+from tdn_data.pipeline.errors import InputError
+from tdn_data.pipeline.images import read_image_file
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,11 +20,11 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from pipeline.datasets.base import require_folder
-from pipeline.datasets.files import is_utf8, walk_files
-from pipeline.datasets.folder import COLUMNS, VIDEO_LIST
-from pipeline.errors import InputError
-from pipeline.files import check_output_file, write_text
+from tdn_data.pipeline.datasets.base import require_folder
+from tdn_data.pipeline.datasets.files import is_utf8, walk_files
+from tdn_data.pipeline.datasets.folder import COLUMNS, VIDEO_LIST
+from tdn_data.pipeline.errors import InputError
+from tdn_data.pipeline.files import check_output_file, write_text
 
 
 def write_list(root: Path, *, val: float = 0.0, test: float = 0.0) -> Path:

@@ -10,10 +10,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from pipeline.datasets.base import DatasetSpec, first_existing, numbered_rows, require_folder
-from pipeline.datasets.listing import ListedVideo, Listing
-from pipeline.errors import InputError
-from pipeline.paths import under
+from tdn_data.pipeline.datasets.base import DatasetSpec, first_existing, numbered_rows, require_folder
+from tdn_data.pipeline.datasets.listing import ListedVideo, Listing
+from tdn_data.pipeline.errors import InputError
+from tdn_data.pipeline.paths import under
 
 LIST_FOLDERS = ("testTrainMulti_7030_splits", "splits")
 VIDEO_FOLDERS = ("videos", "hmdb51_org")

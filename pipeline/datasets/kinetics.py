@@ -13,12 +13,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from pipeline.datasets.base import DatasetSpec, first_existing, require_folder
-from pipeline.datasets.files import files_by_stem
-from pipeline.datasets.folder import class_names_of
-from pipeline.datasets.listing import ListedVideo, Listing, known_and_unknown
-from pipeline.datasets.tables import read_csv
-from pipeline.errors import InputError
+from tdn_data.pipeline.datasets.base import DatasetSpec, first_existing, require_folder
+from tdn_data.pipeline.datasets.files import files_by_stem
+from tdn_data.pipeline.datasets.folder import class_names_of
+from tdn_data.pipeline.datasets.listing import ListedVideo, Listing, known_and_unknown
+from tdn_data.pipeline.datasets.tables import read_csv
+from tdn_data.pipeline.errors import InputError
 
 LIST_NAMES = {
     "train": ("annotations/train.csv", "annotations/kinetics-400_train.csv", "annotations/kinetics_train.csv"),

@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
-from pipeline.errors import InputError
-from pipeline.manifest import UNUSED, Manifest, VideoRecord
-from pipeline.paths import distinct_identifiers, normal_path, path_fault
-from pipeline.text import appearance, has_controls
+from tdn_data.pipeline.datasets.manifest import UNUSED, Manifest, VideoRecord
+from tdn_data.pipeline.errors import InputError
+from tdn_data.pipeline.paths import distinct_identifiers, normal_path, path_fault
+from tdn_data.pipeline.text import appearance, has_controls
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,13 +17,20 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
-from pipeline.datasets.base import SPLIT_WORDS, DatasetSpec, numbered_rows, read_class_names, require_folder, split_of
-from pipeline.datasets.frame_folders import FrameFolder, FrameFolders
-from pipeline.datasets.listing import ListedVideo, Listing
-from pipeline.errors import InputError
-from pipeline.limits import MAX_CLASSES, MAX_DIGITS, MAX_LABELS_PER_VIDEO
-from pipeline.manifest import video_id_of
-from pipeline.paths import under
+from tdn_data.pipeline.datasets.base import (
+    SPLIT_WORDS,
+    DatasetSpec,
+    numbered_rows,
+    read_class_names,
+    require_folder,
+    split_of,
+)
+from tdn_data.pipeline.datasets.frame_folders import FrameFolder, FrameFolders
+from tdn_data.pipeline.datasets.listing import ListedVideo, Listing
+from tdn_data.pipeline.datasets.manifest import video_id_of
+from tdn_data.pipeline.errors import InputError
+from tdn_data.pipeline.limits import MAX_CLASSES, MAX_DIGITS, MAX_LABELS_PER_VIDEO
+from tdn_data.pipeline.paths import under
 
 FOLDER = "annotations"
 CLASS_LIST = "classes.txt"
@@ -171,7 +178,7 @@ FRAME_SPEC = DatasetSpec(
     layout=f"ROOT/{FOLDER}/*{{train,val,test}}*.txt (folder frames label...), ROOT/frames/<folder>/*.jpg",
     read=read_frames,
     kind="frame folders",
-    used_by="Python: pipeline.datasets.frame_folders",
+    used_by="Python: tdn_data.pipeline.datasets.frame_folders",
     num_list_splits=None,
     find_list_splits=find_list_splits,
     size=(256, 340),

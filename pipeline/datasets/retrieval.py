@@ -16,9 +16,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.datasets.base import DatasetSpec, first_existing, numbered_rows, require_folder
-from pipeline.datasets.files import IMAGE_SUFFIXES, files_by_stem
-from pipeline.errors import InputError
+from tdn_data.pipeline.datasets.base import DatasetSpec, first_existing, numbered_rows, require_folder
+from tdn_data.pipeline.datasets.files import IMAGE_SUFFIXES, files_by_stem
+from tdn_data.pipeline.errors import InputError
 
 OXFORD_PREFIX = "oxc1_"  # before every query's image name in Oxford's files, and nowhere else
 TRUTH_FOLDERS = ("gt", "gt_files_170407", "paris_120310")
@@ -141,7 +141,7 @@ def _box(corners: list[str]) -> tuple[float, float, float, float] | None:
 
 _COMMON = {
     "kind": "retrieval",
-    "used_by": "tdn-data retrieve; Python: pipeline.datasets.read_retrieval, models.vlad_search",
+    "used_by": "tdn-data retrieve; Python: tdn_data.pipeline.datasets.registry.read_retrieval, tdn_data.models.retrieval.search",
     "metrics": ("mAP",),
     "size": None,
 }

@@ -14,12 +14,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from pipeline.datasets.base import DatasetSpec, first_existing, numbered_rows, read_class_names, require_folder
-from pipeline.datasets.files import files_by_stem
-from pipeline.datasets.frame_folders import FrameFolder, FrameFolders
-from pipeline.datasets.listing import ListedVideo, Listing, known_and_unknown
-from pipeline.datasets.tables import read_json_list, read_json_table
-from pipeline.errors import InputError
+from tdn_data.pipeline.datasets.base import DatasetSpec, first_existing, numbered_rows, read_class_names, require_folder
+from tdn_data.pipeline.datasets.files import files_by_stem
+from tdn_data.pipeline.datasets.frame_folders import FrameFolder, FrameFolders
+from tdn_data.pipeline.datasets.listing import ListedVideo, Listing, known_and_unknown
+from tdn_data.pipeline.datasets.tables import read_json_list, read_json_table
+from tdn_data.pipeline.errors import InputError
 
 V1, V2 = "something-something-v1", "something-something-v2"
 V1_LABELS = (f"{V1}-labels.csv", "labels.csv")
@@ -128,7 +128,7 @@ V1_SPEC = DatasetSpec(
     layout=f"{_V1_LISTS}, ROOT/{V1_FOLDERS[0]}/<id>/00001.jpg",
     read=read_v1,
     kind="frame folders",
-    used_by="Python: pipeline.datasets.frame_folders (wrapped into videos: something-v1-packed)",
+    used_by="Python: tdn_data.pipeline.datasets.frame_folders (wrapped into videos: something-v1-packed)",
     **_COMMON,
 )
 

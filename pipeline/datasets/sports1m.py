@@ -10,10 +10,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from pipeline.datasets.base import DatasetSpec, first_existing, numbered_rows, read_class_names, require_folder
-from pipeline.datasets.files import files_by_stem
-from pipeline.datasets.listing import ListedVideo, Listing
-from pipeline.errors import InputError
+from tdn_data.pipeline.datasets.base import DatasetSpec, first_existing, numbered_rows, read_class_names, require_folder
+from tdn_data.pipeline.datasets.files import files_by_stem
+from tdn_data.pipeline.datasets.listing import ListedVideo, Listing
+from tdn_data.pipeline.errors import InputError
 
 LISTS = {
     split: (f"original/{split}_partition.txt", f"{split}_partition.txt", f"annotations/{split}_partition.txt")

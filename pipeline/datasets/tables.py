@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from pipeline.datasets.base import read_lines
-from pipeline.errors import InputError
+from tdn_data.pipeline.datasets.base import read_lines
+from tdn_data.pipeline.errors import InputError
 
 _BLANKS = re.compile(r"\s*")
 

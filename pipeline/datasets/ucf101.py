@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.datasets.base import DatasetSpec, first_existing, numbered_rows, require_folder
-from pipeline.datasets.listing import ListedVideo, Listing, known_and_unknown
-from pipeline.errors import InputError
-from pipeline.manifest import video_id_of
-from pipeline.paths import under
+from tdn_data.pipeline.datasets.base import DatasetSpec, first_existing, numbered_rows, require_folder
+from tdn_data.pipeline.datasets.listing import ListedVideo, Listing, known_and_unknown
+from tdn_data.pipeline.datasets.manifest import video_id_of
+from tdn_data.pipeline.errors import InputError
+from tdn_data.pipeline.paths import under
 
 LIST_FOLDERS = ("ucfTrainTestlist", "lists")
 VIDEO_FOLDERS = ("UCF-101", "videos")

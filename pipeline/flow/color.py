@@ -6,7 +6,7 @@ from functools import cache
 
 import numpy as np
 
-from pipeline.flow.accuracy import known_pixels
+from tdn_data.pipeline.flow.accuracy import known_pixels
 
 # steps from one primary colour to the next: more where the eye tells hues apart better
 # (steps, channel that moves, +1 rises or -1 falls), starting at red

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.errors import InputError
-from pipeline.files import check_output_file, read_bytes, write_bytes
-from pipeline.flow.accuracy import EndPointError, end_point_error
-from pipeline.flow.color import flow_to_color
-from pipeline.images import read_image_file, write_png
-from pipeline.limits import MAX_SIDE
+from tdn_data.pipeline.errors import InputError
+from tdn_data.pipeline.files import check_output_file, read_bytes, write_bytes
+from tdn_data.pipeline.flow.accuracy import EndPointError, end_point_error
+from tdn_data.pipeline.flow.color import flow_to_color
+from tdn_data.pipeline.images import read_image_file, write_png
+from tdn_data.pipeline.limits import MAX_SIDE
 
 FLO_MAGIC = b"PIEH"
 
@@ -82,7 +82,7 @@ def flow_between_files(
     `truth`: a .flo file to compare with. Raises InputError for files that cannot be read, that differ in size, or an
     output of another kind; nothing is computed then.
     """
-    from pipeline.flow import optical_flow
+    from tdn_data.pipeline.flow import optical_flow
 
     output = Path(output)
     if output.suffix.lower() not in (".flo", ".png"):

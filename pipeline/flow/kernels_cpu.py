@@ -23,8 +23,8 @@ import math
 
 import numpy as np
 
-from pipeline.flow.intrinsics import compiled, fma, load, sample, store
-from pipeline.flow.median_cpu import LANES, median5, median_scratch_size
+from tdn_data.pipeline.flow.intrinsics import compiled, fma, load, sample, store
+from tdn_data.pipeline.flow.median_cpu import LANES, median5, median_scratch_size
 
 U, V, P11, P12, P21, P22, GRAD_X, GRAD_Y, RHO, SQUARED = range(10)  # planes of a row, in this order
 NUM_STATE = 10

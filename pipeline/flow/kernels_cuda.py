@@ -13,9 +13,9 @@ import numpy as np
 import torch
 import triton
 
-from pipeline.flow.kernels_triton import PLANES, resize_kernel, solve_kernel
-from pipeline.flow.parameters import TVL1Parameters
-from pipeline.flow.reference import linear_taps
+from tdn_data.pipeline.flow.kernels_triton import PLANES, resize_kernel, solve_kernel
+from tdn_data.pipeline.flow.parameters import TVL1Parameters
+from tdn_data.pipeline.flow.reference import linear_taps
 
 _log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ and columns both rise, and in it the median of the 25 lies between the diagonals
 
 from __future__ import annotations
 
-from pipeline.flow.intrinsics import compiled, load, store
+from tdn_data.pipeline.flow.intrinsics import compiled, load, store
 
 _COPY, _RANK0, _RANK1, _RANK2, _RANK3, _RANK4, _RESULT = range(20, 27)
 LANES = 16

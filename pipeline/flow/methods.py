@@ -34,9 +34,9 @@ def build_solver(method: str, *, device: str, options: dict[str, object]) -> Flo
     if device not in DEVICES:
         raise ValueError(f"device is {device!r}; known devices: {', '.join(DEVICES)}")
     if method == "tvl1":
-        from pipeline.flow.tvl1 import build_tvl1
+        from tdn_data.pipeline.flow.tvl1 import build_tvl1
 
         return build_tvl1(device=device, **options)
-    from pipeline.flow.opencv import build_opencv
+    from tdn_data.pipeline.flow.opencv import build_opencv
 
     return build_opencv(method, device=device, options=options)

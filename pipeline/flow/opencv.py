@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 import cv2
 import numpy as np
 
-from pipeline.errors import InputError
+from tdn_data.pipeline.errors import InputError
 
 # below this many pixels a side the method reads outside its image or stops with an internal error
 MIN_SIZE = {"opencv-tvl1": 3, "opencv-cuda-tvl1": 3, "farneback": 1, "dis": 16}

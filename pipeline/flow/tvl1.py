@@ -13,10 +13,10 @@ from threading import local
 import cv2
 import numpy as np
 
-from pipeline.errors import InputError
-from pipeline.flow import reference
-from pipeline.flow.methods import FlowSolver
-from pipeline.flow.parameters import TVL1Parameters, tvl1_parameters
+from tdn_data.pipeline.errors import InputError
+from tdn_data.pipeline.flow import reference
+from tdn_data.pipeline.flow.methods import FlowSolver
+from tdn_data.pipeline.flow.parameters import TVL1Parameters, tvl1_parameters
 
 
 def build_tvl1(
@@ -39,7 +39,7 @@ def build_tvl1(
         return TVL1Solver(parameters, num_threads=num_threads)
     if not _gpu_is_there():
         raise InputError("device is 'cuda', but torch with triton sees no GPU here; 'cpu' computes the same flow.")
-    from pipeline.flow.kernels_cuda import TVL1CudaSolver
+    from tdn_data.pipeline.flow.kernels_cuda import TVL1CudaSolver
 
     return TVL1CudaSolver(parameters, batch_size=batch_size)
 
@@ -52,7 +52,7 @@ def _gpu_is_there() -> bool:
     except OSError:
         return False
     try:
-        from pipeline.flow.kernels_cuda import cuda_is_available
+        from tdn_data.pipeline.flow.kernels_cuda import cuda_is_available
     except ImportError:
         return False
     return cuda_is_available()
@@ -110,7 +110,7 @@ class TVL1Solver:
 
     def _solve(self, prev: Frame, next: Frame) -> np.ndarray:
         """Refine the flow level by level; returns (H, W, 2)."""
-        from pipeline.flow.kernels_cpu import solve_level
+        from tdn_data.pipeline.flow.kernels_cpu import solve_level
 
         work, numbers = self._workspace(prev.levels[0].shape), _numbers(self._parameters)
         u = v = np.zeros_like(prev.levels[-1])
@@ -132,7 +132,7 @@ class TVL1Solver:
 
     def _workspace(self, shape: tuple[int, int]) -> tuple[np.ndarray, ...]:
         """Return this thread's memory for images of `shape`, kept from one pair to the next."""
-        from pipeline.flow.kernels_cpu import workspace
+        from tdn_data.pipeline.flow.kernels_cpu import workspace
 
         if getattr(self._local, "shape", None) != shape:
             self._local.shape, self._local.work = shape, workspace(*shape)

@@ -8,11 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from pipeline.errors import InputError, ShardError
-from pipeline.manifest import Manifest
-from pipeline.shards.formats import Shard, open_shard
-from pipeline.shards.labels import common_labelling, labelling_of, renumbered
-from pipeline.shards.ledger import (
+from tdn_data.pipeline.datasets.manifest import Manifest
+from tdn_data.pipeline.errors import InputError, ShardError
+from tdn_data.pipeline.shards.formats import Shard, open_shard
+from tdn_data.pipeline.shards.labels import common_labelling, labelling_of, renumbered
+from tdn_data.pipeline.shards.ledger import (
     DATASET_NAME,
     INDEX_NAME,
     LEDGER_NAME,
@@ -24,8 +24,8 @@ from pipeline.shards.ledger import (
     ledger_table,
     splits_table,
 )
-from pipeline.shards.schema import SCHEMAS, Labelling, LedgerRow, parse_shard_name
-from pipeline.storage import Storage
+from tdn_data.pipeline.shards.schema import SCHEMAS, Labelling, LedgerRow, parse_shard_name
+from tdn_data.pipeline.shards.storage import Storage
 
 READ_THREADS = 16  # reading what shards say of themselves waits for the disk or the network
 MAX_NAMES_SHOWN = 3

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from pipeline.errors import ShardError
-from pipeline.shards.seal import DIGEST_BYTES, digest
+from tdn_data.pipeline.errors import ShardError
+from tdn_data.pipeline.shards.seal import DIGEST_BYTES, digest
 
 SEAL_KEY = b"tdn_seal"
 EMPTY_SEAL = "0" * (2 * DIGEST_BYTES)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.errors import ShardError
-from pipeline.shards.lmdb import LmdbShard, LmdbShardWriter
-from pipeline.shards.parquet import ParquetShard, ParquetShardWriter
-from pipeline.shards.schema import parse_shard_name
-from pipeline.storage import Storage
+from tdn_data.pipeline.errors import ShardError
+from tdn_data.pipeline.shards.lmdb import LmdbShard, LmdbShardWriter
+from tdn_data.pipeline.shards.parquet import ParquetShard, ParquetShardWriter
+from tdn_data.pipeline.shards.schema import parse_shard_name
+from tdn_data.pipeline.shards.storage import Storage
 
 Shard = ParquetShard | LmdbShard
 ShardWriter = ParquetShardWriter | LmdbShardWriter

@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from pipeline.errors import InputError, ShardError
-from pipeline.shards.schema import Labelling
+from tdn_data.pipeline.errors import InputError, ShardError
+from tdn_data.pipeline.shards.schema import Labelling
 
 MAX_NAMES_SHOWN = 3
 

@@ -14,11 +14,18 @@ from dataclasses import asdict, dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.errors import InputError
-from pipeline.shards.parquet import StoredEntry
-from pipeline.shards.schema import INDEX_SCHEMA, LEDGER_SCHEMA, SCHEMA_VERSION, SCHEMAS, SPLITS_SCHEMA, LedgerRow
-from pipeline.shards.seal import check_version, checked_labels, damage, digest, ledger_row
-from pipeline.storage import Storage
+from tdn_data.pipeline.errors import InputError
+from tdn_data.pipeline.shards.parquet import StoredEntry
+from tdn_data.pipeline.shards.schema import (
+    INDEX_SCHEMA,
+    LEDGER_SCHEMA,
+    SCHEMA_VERSION,
+    SCHEMAS,
+    SPLITS_SCHEMA,
+    LedgerRow,
+)
+from tdn_data.pipeline.shards.seal import check_version, checked_labels, damage, digest, ledger_row
+from tdn_data.pipeline.shards.storage import Storage
 
 INDEX_NAME = "index.parquet"
 LEDGER_NAME = "ledger.parquet"

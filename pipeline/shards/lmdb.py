@@ -27,14 +27,14 @@ from pathlib import Path
 import lmdb
 import numpy as np
 
-from pipeline.errors import InputError, ShardError, StorageError
-from pipeline.limits import MAX_IDENTIFIER_BYTES
-from pipeline.shards.mounts import refuse_network_filesystem
-from pipeline.shards.pages import check_pages, seal_pages
-from pipeline.shards.parquet import StoredEntry
-from pipeline.shards.positions import check_positions
-from pipeline.shards.schema import PAYLOADS, LedgerRow, VideoRows
-from pipeline.shards.seal import (
+from tdn_data.pipeline.errors import InputError, ShardError, StorageError
+from tdn_data.pipeline.limits import MAX_IDENTIFIER_BYTES
+from tdn_data.pipeline.shards.mounts import refuse_network_filesystem
+from tdn_data.pipeline.shards.pages import check_pages, seal_pages
+from tdn_data.pipeline.shards.parquet import StoredEntry
+from tdn_data.pipeline.shards.positions import check_positions
+from tdn_data.pipeline.shards.schema import PAYLOADS, LedgerRow, VideoRows
+from tdn_data.pipeline.shards.seal import (
     check_rows,
     damage,
     digest,
@@ -44,7 +44,7 @@ from pipeline.shards.seal import (
     load_ledger,
     row_checksums,
 )
-from pipeline.storage import Storage
+from tdn_data.pipeline.shards.storage import Storage
 
 FIRST_MAP_BYTES = 1 << 20
 

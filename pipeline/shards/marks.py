@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
-from pipeline.shards.schema import parse_shard_name
-from pipeline.storage import Storage
+from tdn_data.pipeline.shards.schema import parse_shard_name
+from tdn_data.pipeline.shards.storage import Storage
 
 MARKS_NAME = "damaged.json"
 

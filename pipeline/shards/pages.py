@@ -17,8 +17,8 @@ from typing import BinaryIO
 
 import numpy as np
 
-from pipeline.errors import ShardError
-from pipeline.shards.seal import DIGEST_BYTES, digest
+from tdn_data.pipeline.errors import ShardError
+from tdn_data.pipeline.shards.seal import DIGEST_BYTES, digest
 
 MAGIC = b"TDNPAGES"
 _END = struct.Struct(f"<QQQ{DIGEST_BYTES * 2}s8s")  # page size, pages, structural pages, digest, magic

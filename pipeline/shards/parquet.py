@@ -13,12 +13,20 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.errors import ShardError
-from pipeline.shards.footer import EMPTY_SEAL, SEAL_KEY, read_footer, seal_footer
-from pipeline.shards.positions import check_positions
-from pipeline.shards.schema import PAYLOADS, SCHEMAS, LedgerRow, VideoRows, rows_table
-from pipeline.shards.seal import check_rows, damage, dump_about, dump_ledger, load_about, load_ledger, row_checksums
-from pipeline.storage import Storage
+from tdn_data.pipeline.errors import ShardError
+from tdn_data.pipeline.shards.footer import EMPTY_SEAL, SEAL_KEY, read_footer, seal_footer
+from tdn_data.pipeline.shards.positions import check_positions
+from tdn_data.pipeline.shards.schema import PAYLOADS, SCHEMAS, LedgerRow, VideoRows, rows_table
+from tdn_data.pipeline.shards.seal import (
+    check_rows,
+    damage,
+    dump_about,
+    dump_ledger,
+    load_about,
+    load_ledger,
+    row_checksums,
+)
+from tdn_data.pipeline.shards.storage import Storage
 
 ROWS_PER_GROUP = 128  # a training sample reads one group, so a long video has several
 GROUP_BYTES = 16 << 20  # of payload in one row group, if it has more than one row; large pictures share it among few

@@ -18,9 +18,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from pipeline.manifest import Manifest, VideoRecord
-from pipeline.parameters import ExtractParameters
-from pipeline.shards.schema import SCHEMA_VERSION, Labelling, LedgerRow, shard_name
+from tdn_data.pipeline.datasets.manifest import Manifest, VideoRecord
+from tdn_data.pipeline.parameters import ExtractParameters
+from tdn_data.pipeline.shards.schema import SCHEMA_VERSION, Labelling, LedgerRow, shard_name
 
 ROWS_VERSION = 1  # of the rows' content; a shard of another schema holds the same rows and they are copied
 MIN_SHARDS = 8  # a small data set, too, keeps several workers busy

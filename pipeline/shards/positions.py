@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline.errors import InputError
+from tdn_data.pipeline.errors import InputError
 
 
 def check_positions(rows: Sequence[int] | np.ndarray | None, video_id: str, num_rows: int) -> np.ndarray:

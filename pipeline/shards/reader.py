@@ -17,14 +17,14 @@ from numbers import Integral
 
 import numpy as np
 
-from pipeline.errors import InputError, ShardError
-from pipeline.images import decode_image
-from pipeline.manifest import UNUSED
-from pipeline.shards.formats import Shard, open_shard
-from pipeline.shards.labels import labelling_of, renumbered
-from pipeline.shards.ledger import REPAIR, IndexRow, read_dataset, read_index, read_ledger, read_list_splits
-from pipeline.shards.schema import SCHEMAS, Labelling, LedgerRow, VideoRows
-from pipeline.storage import Storage
+from tdn_data.pipeline.datasets.manifest import UNUSED
+from tdn_data.pipeline.errors import InputError, ShardError
+from tdn_data.pipeline.images import decode_image
+from tdn_data.pipeline.shards.formats import Shard, open_shard
+from tdn_data.pipeline.shards.labels import labelling_of, renumbered
+from tdn_data.pipeline.shards.ledger import REPAIR, IndexRow, read_dataset, read_index, read_ledger, read_list_splits
+from tdn_data.pipeline.shards.schema import SCHEMAS, Labelling, LedgerRow, VideoRows
+from tdn_data.pipeline.shards.storage import Storage
 
 OPEN_SHARDS = 32  # files kept open per process; the one unused for longest is closed first
 

@@ -7,14 +7,14 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from pipeline.errors import InputError, PipelineError, ShardError
-from pipeline.shards.folder import gather, shard_contents, shard_names, write_folder
-from pipeline.shards.formats import Shard, open_shard, shard_writer
-from pipeline.shards.ledger import read_dataset, read_list_splits
-from pipeline.shards.plan import plan_digest
-from pipeline.shards.schema import SCHEMA_VERSION, Labelling, LedgerRow, parse_shard_name
-from pipeline.shards.status import Finding, marked_findings, number_findings
-from pipeline.storage import Storage
+from tdn_data.pipeline.errors import InputError, PipelineError, ShardError
+from tdn_data.pipeline.shards.folder import gather, shard_contents, shard_names, write_folder
+from tdn_data.pipeline.shards.formats import Shard, open_shard, shard_writer
+from tdn_data.pipeline.shards.ledger import read_dataset, read_list_splits
+from tdn_data.pipeline.shards.plan import plan_digest
+from tdn_data.pipeline.shards.schema import SCHEMA_VERSION, Labelling, LedgerRow, parse_shard_name
+from tdn_data.pipeline.shards.status import Finding, marked_findings, number_findings
+from tdn_data.pipeline.shards.storage import Storage
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,8 @@ from dataclasses import asdict
 import numpy as np
 import pyarrow as pa
 
-from pipeline.errors import ShardError
-from pipeline.shards.schema import PAYLOADS, SCHEMA_VERSION, SCHEMAS, STATUSES, LedgerRow, VideoRows
+from tdn_data.pipeline.errors import ShardError
+from tdn_data.pipeline.shards.schema import PAYLOADS, SCHEMA_VERSION, SCHEMAS, STATUSES, LedgerRow, VideoRows
 
 DIGEST_BYTES = 16
 

@@ -10,10 +10,10 @@ from typing import Literal
 
 from pyarrow import fs
 
-from pipeline.errors import InputError, PipelineError, ShardError
-from pipeline.shards.folder import NEW_FOLDER, shard_names
-from pipeline.shards.formats import open_shard
-from pipeline.shards.ledger import (
+from tdn_data.pipeline.errors import InputError, PipelineError, ShardError
+from tdn_data.pipeline.shards.folder import NEW_FOLDER, shard_names
+from tdn_data.pipeline.shards.formats import open_shard
+from tdn_data.pipeline.shards.ledger import (
     DATASET_NAME,
     INDEX_NAME,
     LEDGER_NAME,
@@ -25,9 +25,9 @@ from pipeline.shards.ledger import (
     read_ledger,
     read_list_splits,
 )
-from pipeline.shards.marks import read_marks
-from pipeline.shards.schema import SCHEMAS, LedgerRow, parse_shard_name, shard_name
-from pipeline.storage import Storage
+from tdn_data.pipeline.shards.marks import read_marks
+from tdn_data.pipeline.shards.schema import SCHEMAS, LedgerRow, parse_shard_name, shard_name
+from tdn_data.pipeline.shards.storage import Storage
 
 _TABLES = {INDEX_NAME: read_index, LEDGER_NAME: read_ledger, SPLITS_NAME: read_list_splits}
 

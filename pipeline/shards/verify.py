@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pipeline.errors import InputError, PipelineError, ShardError, StorageError
-from pipeline.shards.folder import ShardContents, shard_contents, shard_names
-from pipeline.shards.formats import Shard, open_shard
-from pipeline.shards.labels import labelling_of, renumbered
-from pipeline.shards.ledger import (
+from tdn_data.pipeline.errors import InputError, PipelineError, ShardError, StorageError
+from tdn_data.pipeline.shards.folder import ShardContents, shard_contents, shard_names
+from tdn_data.pipeline.shards.formats import Shard, open_shard
+from tdn_data.pipeline.shards.labels import labelling_of, renumbered
+from tdn_data.pipeline.shards.ledger import (
     DATASET_NAME,
     SPLITS_NAME,
     IndexRow,
@@ -21,12 +21,12 @@ from pipeline.shards.ledger import (
     read_ledger,
     read_list_splits,
 )
-from pipeline.shards.marks import write_marks
-from pipeline.shards.parquet import StoredEntry
-from pipeline.shards.reader import decode_rows
-from pipeline.shards.schema import PAYLOADS, Labelling, LedgerRow
-from pipeline.shards.status import Finding, folder_findings, number_findings
-from pipeline.storage import Storage
+from tdn_data.pipeline.shards.marks import write_marks
+from tdn_data.pipeline.shards.parquet import StoredEntry
+from tdn_data.pipeline.shards.reader import decode_rows
+from tdn_data.pipeline.shards.schema import PAYLOADS, Labelling, LedgerRow
+from tdn_data.pipeline.shards.status import Finding, folder_findings, number_findings
+from tdn_data.pipeline.shards.storage import Storage
 
 BYTES_AT_ONCE = 64 << 20  # of one channel of decoded pictures
 

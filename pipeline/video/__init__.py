@@ -1,10 +1,18 @@
 """Probe, decode and write videos. The only part of the project that imports PyAV."""
 
-from pipeline.sampling import grid_times
-from pipeline.video.container import DEFAULT_MAX_PIXELS
-from pipeline.video.frames import Decoding, Frame, FrameBatch, FrameStream, GivenFramesError, iter_frames, sample_frames
-from pipeline.video.probe import VideoInfo, probe
-from pipeline.video.write import write_video
+from tdn_data.pipeline.sampling import grid_times
+from tdn_data.pipeline.video.container import DEFAULT_MAX_PIXELS
+from tdn_data.pipeline.video.frames import (
+    Decoding,
+    Frame,
+    FrameBatch,
+    FrameStream,
+    GivenFramesError,
+    iter_frames,
+    sample_frames,
+)
+from tdn_data.pipeline.video.probe import VideoInfo, probe
+from tdn_data.pipeline.video.write import write_video
 
 __all__ = [
     "DEFAULT_MAX_PIXELS",

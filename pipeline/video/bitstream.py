@@ -17,11 +17,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from pipeline.video.h263_family import FAMILY_READERS
-from pipeline.video.mjpeg import mjpeg_facts
-from pipeline.video.numbering import H264Numbers, HevcNumbers, Mpeg12Numbers
-from pipeline.video.packet_facts import BROKEN, KEY, PREDICTED, PacketFacts, PacketReader
-from pipeline.video.screen_family import SCREEN_READERS
+from tdn_data.pipeline.video.h263_family import FAMILY_READERS
+from tdn_data.pipeline.video.mjpeg import mjpeg_facts
+from tdn_data.pipeline.video.numbering import H264Numbers, HevcNumbers, Mpeg12Numbers
+from tdn_data.pipeline.video.packet_facts import BROKEN, KEY, PREDICTED, PacketFacts, PacketReader
+from tdn_data.pipeline.video.screen_family import SCREEN_READERS
 
 _START_CODE = b"\0\0\1"
 _SMALLEST_BLANK_BYTES = 32

@@ -13,8 +13,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from pipeline.video.numbering import PERIOD, period_of
-from pipeline.video.packet_facts import PacketFacts
+from tdn_data.pipeline.video.numbering import PERIOD, period_of
+from tdn_data.pipeline.video.packet_facts import PacketFacts
 
 _SMALLEST_PROOF = 8  # pictures, to know a steady step by
 _MAX_HOLES = 50  # one in so many steps, or two of them; more are no accident

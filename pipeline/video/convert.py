@@ -16,7 +16,7 @@ import av.filter
 import numpy as np
 from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 
-from pipeline.video.geometry import Geometry, source
+from tdn_data.pipeline.video.geometry import Geometry, source
 
 PixelFormat = Literal["rgb24", "gray"]
 PIXEL_FORMATS = ("rgb24", "gray")

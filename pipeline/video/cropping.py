@@ -14,9 +14,9 @@ from fractions import Fraction
 
 from av.video.stream import VideoStream
 
-from pipeline.files import open_regular
-from pipeline.video.matroska import VIDEO, elements, number, video_tracks
-from pipeline.video.structure import MAX_MOVIE_BYTES, box_at, read_boxes, track_entry
+from tdn_data.pipeline.files import open_regular
+from tdn_data.pipeline.video.matroska import VIDEO, elements, number, video_tracks
+from tdn_data.pipeline.video.structure import MAX_MOVIE_BYTES, box_at, read_boxes, track_entry
 
 _CROP_SIDES = (b"\x54\xbb", b"\x54\xaa", b"\x54\xcc", b"\x54\xdd")  # top, bottom, left, right
 _DISPLAY_WIDTH, _DISPLAY_HEIGHT, _DISPLAY_UNIT = b"\x54\xb0", b"\x54\xba", b"\x54\xb2"

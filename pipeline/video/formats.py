@@ -10,8 +10,8 @@ import os
 
 import av
 
-from pipeline.files import open_regular
-from pipeline.video.structure import MAX_MOVIE_BYTES, read_boxes
+from tdn_data.pipeline.files import open_regular
+from tdn_data.pipeline.video.structure import MAX_MOVIE_BYTES, read_boxes
 
 _GENERAL = """
     matroska,webm mov,mp4,m4a,3gp,3g2,mj2 avi asf asf_o flv live_flv kux mpegts mpegtsraw mpeg ogg nut mxf gxf

@@ -15,15 +15,15 @@ import av
 import numpy as np
 from av.container import InputContainer
 
-from pipeline.errors import VideoError
-from pipeline.limits import MAX_FRAMES
-from pipeline.sampling import FLOAT_NOISE_SECONDS, frames_at, grid_count, grid_times, grid_tolerance
-from pipeline.video.container import DEFAULT_MAX_PIXELS, check_pixels, open_video, read_packets
-from pipeline.video.convert import PIXEL_FORMATS, Converter, PixelFormat
-from pipeline.video.decoder import TimelineMismatchError, decode_all, decode_runs, decode_timeline
-from pipeline.video.geometry import shown_geometry
-from pipeline.video.joined import part_left_out
-from pipeline.video.timeline import PacketRows, Timeline, packet_timeline, read_rows
+from tdn_data.pipeline.errors import VideoError
+from tdn_data.pipeline.limits import MAX_FRAMES
+from tdn_data.pipeline.sampling import FLOAT_NOISE_SECONDS, frames_at, grid_count, grid_times, grid_tolerance
+from tdn_data.pipeline.video.container import DEFAULT_MAX_PIXELS, check_pixels, open_video, read_packets
+from tdn_data.pipeline.video.convert import PIXEL_FORMATS, Converter, PixelFormat
+from tdn_data.pipeline.video.decoder import TimelineMismatchError, decode_all, decode_runs, decode_timeline
+from tdn_data.pipeline.video.geometry import shown_geometry
+from tdn_data.pipeline.video.joined import part_left_out
+from tdn_data.pipeline.video.timeline import PacketRows, Timeline, packet_timeline, read_rows
 
 _SAMPLED_ROWS = 16  # every so many rows of a picture tell it from others
 

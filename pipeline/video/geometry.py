@@ -16,7 +16,7 @@ import av.filter
 from av.sidedata.sidedata import Type
 from av.video.stream import VideoStream
 
-from pipeline.video.cropping import NO_CROP, Crop, container_crop
+from tdn_data.pipeline.video.cropping import NO_CROP, Crop, container_crop
 
 _MAX_SIDE_DATA_TYPES = 64  # FFmpeg 8 has 32 kinds of side data of a frame; PyAV knows the first 28
 

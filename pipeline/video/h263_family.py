@@ -7,8 +7,8 @@ FFmpeg's decoders read. Not one of them looks back past an intra picture, and no
 
 from __future__ import annotations
 
-from pipeline.video.bits import Bits
-from pipeline.video.packet_facts import BROKEN, KEY, PREDICTED, PacketFacts
+from tdn_data.pipeline.video.bits import Bits
+from tdn_data.pipeline.video.packet_facts import BROKEN, KEY, PREDICTED, PacketFacts
 
 _HEADER_BYTES = 16  # more than any of these headers has up to the picture type
 _PLUS = 7  # source format that says: the type is in the extended header

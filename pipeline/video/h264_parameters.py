@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from pipeline.video.bits import Bits
+from tdn_data.pipeline.video.bits import Bits
 
 _HIGH_PROFILES = (100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135)
 _SEQUENCE_SET = 7  # nal_unit_type

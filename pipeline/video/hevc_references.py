@@ -5,7 +5,7 @@ A set is ((difference of places, used by the picture itself), ...), the nearest 
 
 from __future__ import annotations
 
-from pipeline.video.bits import Bits
+from tdn_data.pipeline.video.bits import Bits
 
 ReferenceSet = tuple[tuple[int, bool], ...]
 

@@ -15,9 +15,9 @@ import numpy as np
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from pipeline.video.container import format_names
-from pipeline.video.settings import find_foreign
-from pipeline.video.structure import is_followed_by_another_movie
+from tdn_data.pipeline.video.container import format_names
+from tdn_data.pipeline.video.settings import find_foreign
+from tdn_data.pipeline.video.structure import is_followed_by_another_movie
 
 OTHER_PROGRAM = "the file holds another video program before or after this one, which is not read"
 OTHER_FILE = "another file follows in this one, which is not read"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from pipeline.video.structure import EBML, SEGMENT, ebml_size, segment_end
+from tdn_data.pipeline.video.structure import EBML, SEGMENT, ebml_size, segment_end
 
 CODEC_ID, CODEC_PRIVATE, CONTENT_ENCODINGS = b"\x86", b"\x63\xa2", b"\x6d\x80"
 VIDEO, PIXEL_WIDTH, PIXEL_HEIGHT = b"\xe0", b"\xb0", b"\xba"

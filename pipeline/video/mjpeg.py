@@ -6,7 +6,7 @@ so many zero bytes in a row.
 
 from __future__ import annotations
 
-from pipeline.video.packet_facts import BROKEN, KEY, PacketFacts
+from tdn_data.pipeline.video.packet_facts import BROKEN, KEY, PacketFacts
 
 _HOLE = bytes(64)
 _SCAN, _END = 0xDA, b"\xff\xd9"

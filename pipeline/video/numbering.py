@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from pipeline.video.bits import Bits
-from pipeline.video.h264_parameters import SequenceSet, parse_sequence_set, sequence_sets
-from pipeline.video.hevc_references import ReferenceSet, choose_set, read_sets
+from tdn_data.pipeline.video.bits import Bits
+from tdn_data.pipeline.video.h264_parameters import SequenceSet, parse_sequence_set, sequence_sets
+from tdn_data.pipeline.video.hevc_references import ReferenceSet, choose_set, read_sets
 
 PERIOD = 1 << 40
 _HEAD_BYTES = 32  # of a slice, more than its numbers are in

@@ -15,10 +15,10 @@ from typing import NamedTuple
 import av
 import numpy as np
 
-from pipeline.video.packet_facts import PacketFacts
-from pipeline.video.proof import Output
-from pipeline.video.stamps import TYPED_CODECS, can_reorder, typed_order
-from pipeline.video.timeline import PacketRows
+from tdn_data.pipeline.video.packet_facts import PacketFacts
+from tdn_data.pipeline.video.proof import Output
+from tdn_data.pipeline.video.stamps import TYPED_CODECS, can_reorder, typed_order
+from tdn_data.pipeline.video.timeline import PacketRows
 
 
 class Placed(NamedTuple):

@@ -11,16 +11,11 @@ import av
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from pipeline.video.completeness import announced_seconds, is_cut_off
-from pipeline.video.container import (
-    DEFAULT_MAX_PIXELS,
-    nothing_decodes,
-    open_video,
-    read_packets,
-)
-from pipeline.video.decoder import read_timeline
-from pipeline.video.geometry import pixel_aspect, shown_geometry
-from pipeline.video.structure import lacks_time_scale
+from tdn_data.pipeline.video.completeness import announced_seconds, is_cut_off
+from tdn_data.pipeline.video.container import DEFAULT_MAX_PIXELS, nothing_decodes, open_video, read_packets
+from tdn_data.pipeline.video.decoder import read_timeline
+from tdn_data.pipeline.video.geometry import pixel_aspect, shown_geometry
+from tdn_data.pipeline.video.structure import lacks_time_scale
 
 _ESTIMATING = {"mpegvideo", "h264", "hevc", "m4v", "obu", "mjpeg", "cavsvideo", "vc1", "dirac"}  # bare streams
 

@@ -7,8 +7,8 @@ range coder's first bit, as in FFV1).
 
 from __future__ import annotations
 
-from pipeline.video.bits import Bits
-from pipeline.video.packet_facts import KEY, PREDICTED, PacketFacts
+from tdn_data.pipeline.video.bits import Bits
+from tdn_data.pipeline.video.packet_facts import KEY, PREDICTED, PacketFacts
 
 _KEY_STATE = 0x7F80  # the range coder's first bit in state 128 is set from here on
 

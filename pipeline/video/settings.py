@@ -15,8 +15,8 @@ from typing import BinaryIO, NamedTuple
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from pipeline.video.container import format_names
-from pipeline.video.matroska import (
+from tdn_data.pipeline.video.container import format_names
+from tdn_data.pipeline.video.matroska import (
     CODEC_ID,
     CODEC_PRIVATE,
     CONTENT_ENCODINGS,
@@ -27,7 +27,7 @@ from pipeline.video.matroska import (
     following_headers,
     video_tracks,
 )
-from pipeline.video.structure import decode_time, movies_and_fragments, track_entry
+from tdn_data.pipeline.video.structure import decode_time, movies_and_fragments, track_entry
 
 _MISREAD = {"nut": b"nut/multimedia container\0", "ivf": b"DKIF\0\0\x20\0"}  # how such files begin
 

@@ -20,8 +20,8 @@ from collections.abc import Sequence
 import av
 import numpy as np
 
-from pipeline.video.h264_parameters import may_have_fields
-from pipeline.video.packet_facts import PacketFacts
+from tdn_data.pipeline.video.h264_parameters import may_have_fields
+from tdn_data.pipeline.video.packet_facts import PacketFacts
 
 MAX_REORDER = 32  # pictures; codecs allow 16
 MAX_LOST = 25  # pictures in a row that are missing, and not a picture that stays on

@@ -19,19 +19,19 @@ import numpy as np
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from pipeline.video.avi import lost_by_index
-from pipeline.video.bitstream import is_blank, packet_reader
-from pipeline.video.completeness import announced_seconds, announces_duration, is_cut_off
-from pipeline.video.container import flags_incomplete_packets, format_names, open_video, read_packets
-from pipeline.video.continuity import breaks as find_breaks
-from pipeline.video.continuity import lost_by_numbers, usual_step
-from pipeline.video.matroska import has_empty_block
-from pipeline.video.packet_facts import BROKEN, PREDICTED, PacketFacts
-from pipeline.video.plan import PacketTable
-from pipeline.video.settings import find_foreign
-from pipeline.video.stamps import are_believable, can_reorder, is_nearly_rising, lost_after
-from pipeline.video.structure import lacks_time_scale
-from pipeline.video.unannounced import lacks_its_end
+from tdn_data.pipeline.video.avi import lost_by_index
+from tdn_data.pipeline.video.bitstream import is_blank, packet_reader
+from tdn_data.pipeline.video.completeness import announced_seconds, announces_duration, is_cut_off
+from tdn_data.pipeline.video.container import flags_incomplete_packets, format_names, open_video, read_packets
+from tdn_data.pipeline.video.continuity import breaks as find_breaks
+from tdn_data.pipeline.video.continuity import lost_by_numbers, usual_step
+from tdn_data.pipeline.video.matroska import has_empty_block
+from tdn_data.pipeline.video.packet_facts import BROKEN, PREDICTED, PacketFacts
+from tdn_data.pipeline.video.plan import PacketTable
+from tdn_data.pipeline.video.settings import find_foreign
+from tdn_data.pipeline.video.stamps import are_believable, can_reorder, is_nearly_rising, lost_after
+from tdn_data.pipeline.video.structure import lacks_time_scale
+from tdn_data.pipeline.video.unannounced import lacks_its_end
 
 MAX_KEPT_BYTES = 64 << 20  # compressed packets kept from the first pass, so that the second need not read them again
 _GUESSED = {"flv", "mpegts", "nut"}  # store no durations: what FFmpeg says of them follows from a rate

@@ -10,7 +10,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from pipeline.files import replacing
+from tdn_data.pipeline.files import replacing
 
 # Without cpu-independent, x264's vector code gives other bytes from run to run for pictures below about 100 pixels.
 _X264_OPTIONS = {"preset": "medium", "bf": "2", "g": "60", "x264-params": "threads=1:cpu-independent=1"}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from pipeline import __version__
-from stages.cli.group import Commands
+from tdn_data.pipeline import __version__
+from tdn_data.stages.cli.group import Commands
 
 MODULES = {  # command -> the module that holds it
     "bench": "bench",

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import click
 
-from pipeline.flow.methods import DEVICES
-from pipeline.limits import MAX_SEGMENTS, MAX_THREADS
-from stages import edge
-from stages.cli.options import json_option
-from stages.cli.types import InputFile, Real, Size, Text, Whole, Word
+from tdn_data.pipeline.flow.methods import DEVICES
+from tdn_data.pipeline.limits import MAX_SEGMENTS, MAX_THREADS
+from tdn_data.stages.cli import console
+from tdn_data.stages.cli.options import json_option
+from tdn_data.stages.cli.types import InputFile, Real, Size, Text, Whole, Word
 
 
 @click.group()
@@ -37,10 +37,10 @@ def flow(paths: tuple[Path, ...], device: str, size: tuple[int, int], rounds: in
     \b
     Example: tdn-data bench flow a.png b.png video.mp4
     """
-    from benchmarks import flow as benchmark
+    from tdn_data.benchmarks import flow as benchmark
 
     height, width = size
-    with edge.messages(), edge.wrong_arguments(), edge.err.status("computing flow in turn"):
+    with console.messages(), console.wrong_arguments(), console.err.status("computing flow in turn"):
         result = benchmark.run(paths, height=height, width=width, device=device, num_rounds=rounds)
     record = asdict(result) | {"ratio": result.ratio}
     _show(record, benchmark.format_times(result), as_json)
@@ -53,9 +53,9 @@ def flow(paths: tuple[Path, ...], device: str, size: tuple[int, int], rounds: in
 @json_option
 def decode(video: Path, every_seconds: float, rounds: int, as_json: bool) -> None:
     """Decoding against plain PyAV and, where it is installed, torchcodec."""
-    from benchmarks import decode as benchmark
+    from tdn_data.benchmarks import decode as benchmark
 
-    with edge.messages(), edge.err.status("decoding in turn"):
+    with console.messages(), console.err.status("decoding in turn"):
         result = benchmark.run(video, every_seconds=every_seconds, num_rounds=rounds)
     _show(asdict(result) | {"ratios": result.ratios}, benchmark.format_times(result), as_json)
 
@@ -68,9 +68,9 @@ def decode(video: Path, every_seconds: float, rounds: int, as_json: bool) -> Non
 @json_option
 def extract(video: Path, copies: int, workers: int, rounds: int, as_json: bool) -> None:
     """A whole extraction against the bare decoding and encoding in it."""
-    from benchmarks import extract as benchmark
+    from tdn_data.benchmarks import extract as benchmark
 
-    with edge.messages(), edge.err.status("extracting in turn"):
+    with console.messages(), console.err.status("extracting in turn"):
         result = benchmark.run(video, num_copies=copies, num_workers=workers, num_rounds=rounds)
     _show(asdict(result) | {"overhead": result.overhead}, benchmark.format_times(result), as_json)
 
@@ -101,11 +101,11 @@ def networks(
     \b
     Example: tdn-data bench networks tsn tdm --segments 16 --threads 2
     """
-    from benchmarks import networks as benchmark
-    from models.memory import keep_freed_memory
+    from tdn_data.benchmarks import networks as benchmark
+    from tdn_data.models.memory import keep_freed_memory
 
     keep_freed_memory()  # as in training and evaluation
-    with edge.messages(), edge.wrong_arguments(), edge.err.status("running the networks in turn"):
+    with console.messages(), console.wrong_arguments(), console.err.status("running the networks in turn"):
         result = benchmark.run(
             names or None,
             device=device,
@@ -121,9 +121,9 @@ def networks(
 
 def _show(result: dict[str, object], words: str, as_json: bool) -> None:
     if as_json:
-        edge.print_json(result)
+        console.print_json(result)
     else:
-        edge.out.print(words, soft_wrap=True, highlight=False, markup=False)
+        console.out.print(words, soft_wrap=True, highlight=False, markup=False)
 
 
 COMMANDS = (bench,)

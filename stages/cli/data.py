@@ -8,13 +8,13 @@ import click
 from rich.markup import escape
 from rich.table import Column, Table
 
-from pipeline.datasets import DATASETS, DatasetSpec, dataset_spec, read_videos
-from pipeline.datasets.base import METRIC_NAMES
-from pipeline.datasets.from_folders import write_list
-from pipeline.limits import MAX_SEED
-from stages import edge
-from stages.cli.options import json_option, list_split_option, refuse_idle
-from stages.cli.types import DatasetName, InputFolder, OutputFile, OutputFolder, Real, Whole
+from tdn_data.pipeline.datasets.base import METRIC_NAMES
+from tdn_data.pipeline.datasets.from_folders import write_list
+from tdn_data.pipeline.datasets.registry import DATASETS, DatasetSpec, dataset_spec, read_videos
+from tdn_data.pipeline.limits import MAX_SEED
+from tdn_data.stages.cli import console
+from tdn_data.stages.cli.options import json_option, list_split_option, refuse_idle
+from tdn_data.stages.cli.types import DatasetName, InputFolder, OutputFile, OutputFolder, Real, Whole
 
 
 @click.command()
@@ -29,16 +29,16 @@ def demo(out: Path, seed: int, train_per_class: int, test_per_class: int, as_jso
     \b
     Example: tdn-data demo --out clips
     """
-    from pipeline.datasets.demo import render_demo
+    from tdn_data.pipeline.datasets.demo import render_demo
 
-    with edge.messages(), edge.progress("rendering") as update:
+    with console.messages(), console.progress("rendering") as update:
         num_videos = render_demo(
             out, seed=seed, train_per_class=train_per_class, test_per_class=test_per_class, on_progress=update
         )
     if as_json:
-        edge.print_json({"out": str(out), "num_videos": num_videos, "seed": seed})
+        console.print_json({"out": str(out), "num_videos": num_videos, "seed": seed})
     else:
-        edge.out.print(f"{edge.counted(num_videos, 'clip')} in {edge.shown(out)}", soft_wrap=True)
+        console.out.print(f"{console.counted(num_videos, 'clip')} in {console.shown(out)}", soft_wrap=True)
 
 
 @click.command()
@@ -50,14 +50,14 @@ def datasets(as_json: bool) -> None:
     Example: tdn-data datasets
     """
     if as_json:
-        edge.print_json([_spec_record(spec) for spec in DATASETS.values()])
+        console.print_json([_spec_record(spec) for spec in DATASETS.values()])
         return
     for spec in DATASETS.values():
-        edge.out.print(f"[bold]{spec.name}[/]: {escape(spec.title)}", highlight=False)
+        console.out.print(f"[bold]{spec.name}[/]: {escape(spec.title)}", highlight=False)
         grid = Table.grid("", Column(overflow="fold"), padding=(0, 2))
         for heading, words in _spec_words(spec).items():
             grid.add_row(f"  {heading}", escape(words))
-        edge.out.print(grid, "")
+        console.out.print(grid, "")
 
 
 def _spec_words(spec: DatasetSpec) -> dict[str, str]:
@@ -112,14 +112,14 @@ def index(dataset: str, root: Path, out: Path, list_split: int | None, limit: in
       tdn-data index --dataset fcvid --root /data/fcvid --out manifest.parquet
       tdn-data index --dataset folder --root clips --from-folders --val 0.1 --test 0.2 --out manifest.parquet
     """
-    from pipeline.audit import audit_listing, findings_by_kind
-    from stages.index import print_findings, print_if_nothing_is_there, result_words, write_index
+    from tdn_data.pipeline.datasets.audit import audit_listing, findings_by_kind
+    from tdn_data.stages.index import print_findings, print_if_nothing_is_there, result_words, write_index
 
     if not from_folders:
         refuse_idle(("val", "test"), "without --from-folders")
     elif dataset != "folder":
         refuse_idle(("from_folders",), f"with --dataset {dataset}, which has lists of its own")
-    with edge.messages():
+    with console.messages():
         if from_folders:
             write_list(root, val=val, test=test)
         listing = read_videos(dataset, root, list_split=list_split)
@@ -127,18 +127,18 @@ def index(dataset: str, root: Path, out: Path, list_split: int | None, limit: in
         num_fatal = sum(finding.fatal for finding in findings)
         record = {} if num_fatal else write_index(listing, out, limit=limit)
     if as_json:
-        edge.print_json(record | {"findings_by_kind": findings_by_kind(findings), "findings": findings})
+        console.print_json(record | {"findings_by_kind": findings_by_kind(findings), "findings": findings})
     else:
         print_findings(findings, root)
         print_if_nothing_is_there(listing, findings)
     if num_fatal:
-        edge.fail(
-            f"{edge.counted(num_fatal, 'row')} of {dataset}'s lists cannot stand; no manifest was written.",
-            edge.EXIT_USAGE,
+        console.fail(
+            f"{console.counted(num_fatal, 'row')} of {dataset}'s lists cannot stand; no manifest was written.",
+            console.EXIT_USAGE,
         )
     if not as_json:
-        edge.out.print(
-            f"{edge.shown(out)}: {edge.shown(result_words(record, findings))}", soft_wrap=True, highlight=False
+        console.out.print(
+            f"{console.shown(out)}: {console.shown(result_words(record, findings))}", soft_wrap=True, highlight=False
         )
 
 

@@ -7,20 +7,20 @@ from pathlib import Path
 
 import click
 
-from pipeline.cache import Policy
-from pipeline.datasets import DatasetSpec, dataset_spec, read_videos
-from pipeline.datasets.defaults import flow_parameters, frame_parameters
-from pipeline.errors import InputError
-from pipeline.flow.methods import METHODS
-from pipeline.index import index_dataset
-from pipeline.limits import MAX_RATE, MAX_THREADS
-from pipeline.manifest import Manifest, read_manifest, read_manifest_header
-from pipeline.parameters import ExtractParameters, Limits
-from pipeline.price import Price, price_extraction, price_manifest
-from stages import edge
-from stages.cli.options import json_option, list_split_option, refuse_idle
-from stages.cli.types import DatasetName, InputFile, InputFolder, Real, Size, Text, Whole, Word
-from stages.extraction import extract_manifest, print_price, print_summary, summary_record
+from tdn_data.pipeline.datasets.defaults import flow_parameters, frame_parameters
+from tdn_data.pipeline.datasets.index import index_dataset
+from tdn_data.pipeline.datasets.manifest import Manifest, read_manifest, read_manifest_header
+from tdn_data.pipeline.datasets.registry import DatasetSpec, dataset_spec, read_videos
+from tdn_data.pipeline.errors import InputError
+from tdn_data.pipeline.extraction.cache import Policy
+from tdn_data.pipeline.extraction.estimate import Price, price_extraction, price_manifest
+from tdn_data.pipeline.flow.methods import METHODS
+from tdn_data.pipeline.limits import MAX_RATE, MAX_THREADS
+from tdn_data.pipeline.parameters import ExtractParameters, Limits
+from tdn_data.stages.cli import console
+from tdn_data.stages.cli.options import json_option, list_split_option, refuse_idle
+from tdn_data.stages.cli.types import DatasetName, InputFile, InputFolder, Real, Size, Text, Whole, Word
+from tdn_data.stages.extraction import extract_manifest, print_price, print_summary, summary_record
 
 
 @click.command()
@@ -99,12 +99,12 @@ def extract(dataset: str | None, root: Path | None, manifest: Path | None, out: 
       tdn-data extract --dataset fcvid --root /data/fcvid --out shards --plan
       tdn-data extract --manifest manifest.parquet --out s3://bucket/fcvid --ray-address head:6379
     """
-    with edge.messages():
+    with console.messages():
         _refuse_idle_options(**options)
         source = Source(dataset, root, manifest, list_split, limit)
         parameters = parameters_from_options(source.spec(), **options)
         if plan:
-            with edge.err.status("measuring a few videos"):
+            with console.err.status("measuring a few videos"):
                 price = source.price(parameters)
             print_price(price, as_json=as_json)
             return
@@ -117,13 +117,13 @@ def extract(dataset: str | None, root: Path | None, manifest: Path | None, out: 
             policy=Policy(replace, keep_versions, retry_failed, allow_loss),
         )
     if as_json:
-        edge.print_json(summary_record(summary))
+        console.print_json(summary_record(summary))
     else:
         print_summary(summary)
     if summary.failed_share() > fail_above:
-        edge.fail(
+        console.fail(
             f"{summary.failed_share():.1%} of the videos are partial or failed, more than --fail-above {fail_above:g}.",
-            edge.EXIT_FAILED,
+            console.EXIT_FAILED,
         )
 
 
@@ -198,7 +198,7 @@ def parameters_from_options(
 ) -> ExtractParameters:
     """Return the parameters that the options and the data set's own defaults make together."""
     common = {"max_seconds": max_seconds, "size": size, "short_side": short_side, "codec": codec, "quality": quality}
-    with edge.checked("options"):
+    with console.checked("options"):
         frames = frame_parameters(spec, every_seconds=every_seconds, fps=fps, **common)
         flow = flow_parameters(spec, fps=flow_fps, bound=bound, method=method, **common)
         return ExtractParameters(

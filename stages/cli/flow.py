@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
-from pipeline.flow.methods import DEVICES, METHODS
-from stages import edge
-from stages.cli.options import json_option, refuse_idle
-from stages.cli.types import InputFile, OutputFile, Text, Word
+from tdn_data.pipeline.flow.methods import DEVICES, METHODS
+from tdn_data.stages.cli import console
+from tdn_data.stages.cli.options import json_option, refuse_idle
+from tdn_data.stages.cli.types import InputFile, OutputFile, Text, Word
 
 
 @click.command()
@@ -39,27 +39,27 @@ def flow(
       tdn-data flow a.png b.png --out flow.png
       tdn-data flow a.png b.png --out flow.flo --truth truth.flo --method farneback
     """
-    from pipeline.flow import flow_between_files
+    from tdn_data.pipeline.flow import flow_between_files
 
     if method not in ("tvl1", "dis"):
         refuse_idle(("preset",), f"with --method {method}")
 
     options = {} if preset is None else {"preset": preset}
-    with edge.messages(), edge.wrong_arguments():
+    with console.messages(), console.wrong_arguments():
         report = flow_between_files(first, second, output=out, truth=truth, method=method, device=device, **options)
     if as_json:
-        edge.print_json({name: value for name, value in vars(report).items() if name != "flow"})
+        console.print_json({name: value for name, value in vars(report).items() if name != "flow"})
         return
     height, width = report.flow.shape[:2]
     magnitudes = f"mean {report.mean_magnitude:.3f} px, largest {report.max_magnitude:.2f} px"
-    edge.out.print(
-        f"{report.method}: {width} x {height}, {magnitudes}; {edge.shown(report.output)}",
+    console.out.print(
+        f"{report.method}: {width} x {height}, {magnitudes}; {console.shown(report.output)}",
         soft_wrap=True,
         highlight=False,
     )
     if report.error is not None:
         words = ", ".join(f"{name.replace('_', ' ')} {_number(value)}" for name, value in asdict(report.error).items())
-        edge.out.print(f"against {edge.shown(truth)}: {words}", soft_wrap=True, highlight=False)
+        console.out.print(f"against {console.shown(truth)}: {words}", soft_wrap=True, highlight=False)
 
 
 def _number(value: float) -> str:

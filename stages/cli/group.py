@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from stages.start import stop
+from tdn_data.stages.start import stop
 
 
 class Commands(click.Group):
@@ -25,7 +25,7 @@ class Commands(click.Group):
         """Return one command, None for a name that is none."""
         if name not in self._modules:
             return None
-        module = importlib.import_module(f"stages.cli.{self._modules[name]}")
+        module = importlib.import_module(f"tdn_data.stages.cli.{self._modules[name]}")
         return next(command for command in module.COMMANDS if command.name == name)
 
     def main(self, *args, standalone_mode: bool = True, **extra):
@@ -33,10 +33,12 @@ class Commands(click.Group):
         if not standalone_mode:
             return super().main(*args, standalone_mode=False, **extra)
         try:
-            from stages import edge  # not above: who stops the program in its first moment is answered, too
+            from tdn_data.stages.cli import (
+                console,  # not above: who stops the program in its first moment is answered, too
+            )
         except KeyboardInterrupt:
             stop()
-        with edge.program():
+        with console.program():
             code = _run(lambda: super(Commands, self).main(*args, standalone_mode=False, **extra))
         sys.exit(code)
 
@@ -51,9 +53,9 @@ def _run(invoke) -> int:
     except click.Abort as error:
         raise KeyboardInterrupt from error
     except click.ClickException as error:
-        from stages import edge
+        from tdn_data.stages.cli import console
 
         context = getattr(error, "ctx", None)
         hint = f" See '{context.command_path} -h'." if context is not None else ""
         words = error.format_message().strip().rstrip(".")
-        return edge.fail(f"{words}{'' if words.endswith('?') else '.'}{hint}", error.exit_code)
+        return console.fail(f"{words}{'' if words.endswith('?') else '.'}{hint}", error.exit_code)

@@ -7,11 +7,11 @@ from pathlib import Path
 import click
 from rich.table import Table
 
-from pipeline.errors import InputError
-from stages import edge
-from stages.cli.options import json_option, refuse_idle
-from stages.cli.types import OutputFile, ShardFolder, Whole
-from stages.extraction import print_failures
+from tdn_data.pipeline.errors import InputError
+from tdn_data.stages.cli import console
+from tdn_data.stages.cli.options import json_option, refuse_idle
+from tdn_data.stages.cli.types import OutputFile, ShardFolder, Whole
+from tdn_data.stages.extraction import print_failures
 
 
 @click.command()
@@ -25,34 +25,34 @@ def inspect(path: str, sheet: Path | None, videos: int, as_json: bool) -> None:
     \b
     Example: tdn-data inspect shards --sheet sheet.png
     """
-    from pipeline.images import write_png
-    from pipeline.inspect import contact_sheet, inspect_shards
+    from tdn_data.pipeline.images import write_png
+    from tdn_data.pipeline.view.inspect import contact_sheet, inspect_shards
 
     if sheet is None:
         refuse_idle(("videos",), "without --sheet")
-    with edge.messages():
+    with console.messages():
         inspection = inspect_shards(path)
         if sheet is not None:
             write_png(sheet, contact_sheet(path, num_videos=videos))
     if as_json:
-        edge.print_json(inspection)
+        console.print_json(inspection)
         return
     labels = "several labels a video" if inspection.multi_label else "one label a video"
-    classes = edge.counted(inspection.num_classes, "class", "classes")
-    edge.out.print(f"[bold]{edge.shown(inspection.dataset)}[/]: {classes}, {labels}", highlight=False)
+    classes = console.counted(inspection.num_classes, "class", "classes")
+    console.out.print(f"[bold]{console.shown(inspection.dataset)}[/]: {classes}, {labels}", highlight=False)
     for number, splits in inspection.list_splits.items():
-        edge.out.print(f"list split {number}: {_split_words(splits)}", highlight=False)
-    edge.out.print(_modality_table(inspection.modalities))
+        console.out.print(f"list split {number}: {_split_words(splits)}", highlight=False)
+    console.out.print(_modality_table(inspection.modalities))
     if inspection.failures:
         print_failures(list(inspection.failures))
     if sheet is not None:
-        edge.out.print(f"sheet: {edge.shown(sheet)}", soft_wrap=True)
+        console.out.print(f"sheet: {console.shown(sheet)}", soft_wrap=True)
 
 
 def _modality_table(modalities) -> Table:
     """Return one column of facts per modality."""
     table = Table("", *(one.modality for one in modalities))
-    table.add_row("shards", *(f"{one.num_shards}, {edge.human_bytes(one.shard_bytes)}" for one in modalities))
+    table.add_row("shards", *(f"{one.num_shards}, {console.human_bytes(one.shard_bytes)}" for one in modalities))
     table.add_row("videos stored", *(str(one.num_videos) for one in modalities))
     table.add_row("rows", *(str(one.num_rows) for one in modalities))
     table.add_row("splits", *(_split_words(one.splits) for one in modalities))
@@ -64,11 +64,11 @@ def _modality_table(modalities) -> Table:
 
 
 def _split_words(splits: dict[str, int]) -> str:
-    return edge.shown(", ".join(f"{count} {split}" for split, count in splits.items()))
+    return console.shown(", ".join(f"{count} {split}" for split, count in splits.items()))
 
 
 def _parameter_words(parameters: dict[str, object]) -> str:
-    return "\n".join(edge.shown(f"{key} {value}") for key, value in parameters.items() if value is not None)
+    return "\n".join(console.shown(f"{key} {value}") for key, value in parameters.items() if value is not None)
 
 
 def _flow_words(one) -> str:
@@ -86,18 +86,18 @@ def status(path: str, as_json: bool) -> None:
     \b
     Example: tdn-data status shards
     """
-    from pipeline.shards.status import extraction_status
+    from tdn_data.pipeline.shards.status import extraction_status
 
-    with edge.messages():
+    with console.messages():
         state = extraction_status(path)
         if not state.modalities and not state.findings:
             raise InputError(f"{path} holds no shard; run `tdn-data extract` into it.", path=path)
     if as_json:
-        edge.print_json(state)
+        console.print_json(state)
     else:
         _print_status(state)
     if state.findings:
-        raise SystemExit(edge.EXIT_FAILED)
+        raise SystemExit(console.EXIT_FAILED)
 
 
 def _print_status(state) -> None:
@@ -106,19 +106,19 @@ def _print_status(state) -> None:
     if state.findings:
         words = f"damaged. {_way_out(state)}"
     elif state.finished and (beside := sum(one.num_shards_beside for one in state.modalities)):
-        new = edge.counted(beside, "shard")
+        new = console.counted(beside, "shard")
         words += f", but not the last run, which made {new} until now: the same `tdn-data extract` continues it"
-    edge.out.print(f"{edge.shown(state.location)}: {words}", soft_wrap=True, highlight=False)
+    console.out.print(f"{console.shown(state.location)}: {words}", soft_wrap=True, highlight=False)
     for one in state.modalities:
         status = ", ".join(f"{count} {name}" for name, count in one.status.items())
         reasons = ", ".join(f"{count} {name}" for name, count in one.reasons.items())
         status += f"; of these {reasons}" if reasons else ""
-        shards = f"{one.num_shards} of {edge.counted(one.num_shards_total, 'shard')}"
+        shards = f"{one.num_shards} of {console.counted(one.num_shards_total, 'shard')}"
         if one.num_shards_earlier:
             shards += f" ({one.num_shards_earlier} of an earlier number beside them)"
-        videos, rows = edge.counted(one.num_videos, "video"), edge.counted(one.num_rows, "row")
+        videos, rows = console.counted(one.num_videos, "video"), console.counted(one.num_rows, "row")
         words = f"{one.modality}: {shards}, {videos} ({status}), {rows}"
-        edge.out.print(words, soft_wrap=True, highlight=False)
+        console.out.print(words, soft_wrap=True, highlight=False)
     _print_findings(state.findings)
 
 
@@ -126,10 +126,10 @@ def _way_out(found) -> str:
     """Return the command that puts right what was found wrong in a folder."""
     shards = sorted({finding.shard for finding in found.findings if finding.fix == "extract"})
     if not shards:
-        return f"Run `tdn-data repair {edge.shown(found.location)}`: it writes what is named again from the shards."
+        return f"Run `tdn-data repair {console.shown(found.location)}`: it writes what is named again from the shards."
     if not getattr(found, "noted", True):
         return (
-            f"{edge.shown(found.location)} cannot be written, so the next extraction does not know what is damaged: "
+            f"{console.shown(found.location)} cannot be written, so the next extraction does not know what is damaged: "
             "make it writable, verify it again, and run the same `tdn-data extract` as before."
         )
     return "Run the same `tdn-data extract` as before: it puts right what is named and makes no other shard."
@@ -142,7 +142,7 @@ def _print_findings(findings) -> None:
         what = finding.what.removeprefix(
             f"{where} "
         )  # which begins with the shard's name where the shard itself says it
-        edge.out.print(f"[bold]{edge.shown(where)}[/]: {edge.shown(what)}", soft_wrap=True, highlight=False)
+        console.out.print(f"[bold]{console.shown(where)}[/]: {console.shown(what)}", soft_wrap=True, highlight=False)
 
 
 @click.command()
@@ -156,21 +156,21 @@ def verify(path: str, as_json: bool) -> None:
     \b
     Example: tdn-data verify shards
     """
-    from pipeline.shards.verify import verify_shards
+    from tdn_data.pipeline.shards.verify import verify_shards
 
-    with edge.messages(), edge.progress("verifying") as update:
+    with console.messages(), console.progress("verifying") as update:
         verification = verify_shards(path, on_shard=update)
     if as_json:
-        edge.print_json(verification)
+        console.print_json(verification)
     else:
         _print_findings(verification.findings)
         counts = (verification.num_shards, "shard"), (verification.num_videos, "ledger row")
-        seen = ", ".join(edge.counted(*one) for one in (*counts, (verification.num_images, "image")))
-        edge.out.print(f"{seen} read; {len(verification.findings) or 'nothing'} wrong", highlight=False)
+        seen = ", ".join(console.counted(*one) for one in (*counts, (verification.num_images, "image")))
+        console.out.print(f"{seen} read; {len(verification.findings) or 'nothing'} wrong", highlight=False)
         if verification.findings:
-            edge.out.print(_way_out(verification), soft_wrap=True, highlight=False)
+            console.out.print(_way_out(verification), soft_wrap=True, highlight=False)
     if verification.findings:
-        raise SystemExit(edge.EXIT_FAILED)
+        raise SystemExit(console.EXIT_FAILED)
 
 
 @click.command()
@@ -185,21 +185,23 @@ def repair(path: str, as_json: bool) -> None:
     \b
     Example: tdn-data repair shards
     """
-    from pipeline.shards.repair import repair_folder
+    from tdn_data.pipeline.shards.repair import repair_folder
 
-    with edge.messages(), edge.progress("upgrading") as update:
+    with console.messages(), console.progress("upgrading") as update:
         repair = repair_folder(path, on_shard=update)
     if as_json:
-        edge.print_json(repair)
+        console.print_json(repair)
     else:
         _print_findings(repair.findings)
-        made = [f"{edge.counted(len(repair.upgraded), 'shard')} upgraded"] if repair.upgraded else []
+        made = [f"{console.counted(len(repair.upgraded), 'shard')} upgraded"] if repair.upgraded else []
         made += [f"{', '.join(repair.written)} written"] if repair.written else []
         nothing = "nothing to repair (pictures are not read here; `tdn-data verify` reads them)"
-        words = _way_out(repair) if repair.findings else f"{edge.shown(repair.location)}: {', '.join(made) or nothing}"
-        edge.out.print(words, soft_wrap=True, highlight=False)
+        words = (
+            _way_out(repair) if repair.findings else f"{console.shown(repair.location)}: {', '.join(made) or nothing}"
+        )
+        console.out.print(words, soft_wrap=True, highlight=False)
     if repair.findings:
-        raise SystemExit(edge.EXIT_FAILED)
+        raise SystemExit(console.EXIT_FAILED)
 
 
 COMMANDS = (inspect, status, verify, repair)

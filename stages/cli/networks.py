@@ -9,10 +9,10 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
-from pipeline.limits import MAX_CLASSES, MAX_SEGMENTS
-from stages import edge
-from stages.cli.options import json_option
-from stages.cli.types import InputFolder, Text, Whole
+from tdn_data.pipeline.limits import MAX_CLASSES, MAX_SEGMENTS
+from tdn_data.stages.cli import console
+from tdn_data.stages.cli.options import json_option
+from tdn_data.stages.cli.types import InputFolder, Text, Whole
 
 
 @click.command()
@@ -35,13 +35,13 @@ def models(
       tdn-data models
       tdn-data models tsn tdm --segments 16
     """
-    from models import MODELS
+    from tdn_data.models import MODELS
 
     options = {key: value for key, value in (("num_segments", segments), ("backbone", backbone)) if value is not None}
-    with edge.messages(), edge.wrong_arguments(), edge.err.status("counting"):
+    with console.messages(), console.wrong_arguments(), console.err.status("counting"):
         records = [_record(name, classes, size, options) for name in names or MODELS]
     if as_json:
-        edge.print_json(records)
+        console.print_json(records)
         return
     table = Table("network", "clip (S, K, C, H, W)", "parameters", "multiply-adds")
     papers: dict[str, list[str]] = {}
@@ -50,17 +50,17 @@ def models(
         costs = (f"{record['parameters'] / 1e6:.1f} M", f"{record['multiply_adds'] / 1e9:.1f} G")
         table.add_row(record["name"], clip, *costs)
         papers.setdefault(record["paper"], []).append(record["name"])
-    edge.out.print(table)
+    console.out.print(table)
     for paper, named in papers.items():
-        edge.out.print(f"[bold]{', '.join(named)}[/]: {escape(paper)}", highlight=False)
+        console.out.print(f"[bold]{', '.join(named)}[/]: {escape(paper)}", highlight=False)
 
 
 def _record(name: str, num_classes: int, size: int, options: dict[str, object]) -> dict[str, object]:
     """Return one network's facts; the paper is what the network's own file opens with."""
     import torch
 
-    from models import MODELS, build_model
-    from models.cost import default_clip_shape, model_cost
+    from tdn_data.models import MODELS, build_model
+    from tdn_data.models.networks.cost import default_clip_shape, model_cost
 
     with torch.device("meta"):  # shapes without values: a million classes would take gigabytes
         model = build_model(name, num_classes=num_classes, **options)
@@ -89,9 +89,9 @@ def results(folders: tuple[Path, ...], as_json: bool) -> None:
       tdn-data results
       tdn-data results runs-split1 runs-split2 runs-split3
     """
-    from stages.results import print_results  # brings torch
+    from tdn_data.stages.results import print_results  # brings torch
 
-    with edge.messages():
+    with console.messages():
         print_results(folders, as_json=as_json)
 
 

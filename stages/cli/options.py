@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import click
 
-from stages.cli.types import Whole
+from tdn_data.stages.cli.types import Whole
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 list_split_option = click.option(

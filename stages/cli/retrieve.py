@@ -6,23 +6,13 @@ from pathlib import Path
 
 import click
 
-from pipeline.errors import InputError
-from pipeline.files import check_output_file
-from pipeline.flow.methods import DEVICES
-from pipeline.limits import MAX_SEED
-from stages import edge
-from stages.cli.options import json_option, refuse_idle
-from stages.cli.types import (
-    DatasetName,
-    InputFile,
-    InputFolder,
-    Numbers,
-    OutputFile,
-    Real,
-    Text,
-    Whole,
-    Word,
-)
+from tdn_data.pipeline.errors import InputError
+from tdn_data.pipeline.files import check_output_file
+from tdn_data.pipeline.flow.methods import DEVICES
+from tdn_data.pipeline.limits import MAX_SEED
+from tdn_data.stages.cli import console
+from tdn_data.stages.cli.options import json_option, refuse_idle
+from tdn_data.stages.cli.types import DatasetName, InputFile, InputFolder, Numbers, OutputFile, Real, Text, Whole, Word
 
 
 @click.command()
@@ -119,10 +109,10 @@ def retrieve(dataset: str, root: Path, backbone: str, weights: Path | str | None
       tdn-data retrieve --dataset oxford5k --root /data/oxford --weights vgg16.pth --backbone vgg16 \\
           --all-layers --dimensions 0 --vocabulary-from paris6k /data/paris --out results.json
     """
-    from models.memory import keep_freed_memory
-    from stages.retrieval import draw_sheet, print_retrieval, retrieval_record, run_retrieval, write_record
+    from tdn_data.models.memory import keep_freed_memory
+    from tdn_data.stages.retrieval import draw_sheet, print_retrieval, retrieval_record, run_retrieval, write_record
 
-    with edge.messages(), edge.wrong_arguments():
+    with console.messages(), console.wrong_arguments():
         if all_layers and layers:
             raise InputError("--layer and --all-layers exclude each other.", key="layer")
         if sheet is None:
@@ -147,12 +137,12 @@ def retrieve(dataset: str, root: Path, backbone: str, weights: Path | str | None
         if sheet is not None:
             draw_sheet(sheet, run, num_queries=queries)
     if as_json:
-        edge.print_json(retrieval_record(run))
+        console.print_json(retrieval_record(run))
         return
     print_retrieval(run)
     for name, path in (("results", out), ("sheet", sheet)):
         if path is not None:
-            edge.out.print(f"{name}: {edge.shown(path)}", soft_wrap=True, highlight=False)
+            console.out.print(f"{name}: {console.shown(path)}", soft_wrap=True, highlight=False)
 
 
 def _check_outputs(root: Path, out: Path | None, sheet: Path | None, weights: Path | str | None) -> None:

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import click
 
-from pipeline.errors import InputError
-from pipeline.files import check_regular, shown_path
-from pipeline.limits import MAX_NAME_BYTES, MAX_PATH_BYTES
+from tdn_data.pipeline.errors import InputError
+from tdn_data.pipeline.files import check_regular, shown_path
+from tdn_data.pipeline.limits import MAX_NAME_BYTES, MAX_PATH_BYTES
 
 MOST = 1_000_000_000  # of things to count where nothing else bounds them
 
@@ -91,7 +91,7 @@ class DatasetName(click.ParamType):
 
     def convert(self, value, param, ctx):
         """Return the name; refuse one that no data set has."""
-        from pipeline.datasets import dataset_spec
+        from tdn_data.pipeline.datasets.registry import dataset_spec
 
         try:
             return dataset_spec(value).name

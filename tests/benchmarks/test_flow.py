@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks import flow as benchmark
-from pipeline.errors import InputError
+from tdn_data.benchmarks import flow as benchmark
+from tdn_data.pipeline.errors import InputError
 
 
 def test_a_rendered_pair_is_timed_and_compared():

@@ -9,8 +9,8 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from benchmarks import networks as benchmark
-from stages.cli import main
+from tdn_data.benchmarks import networks as benchmark
+from tdn_data.stages.cli import main
 
 SMALL = {"size": 32, "num_rounds": 1, "backbone": "resnet18", "width": 8, "num_segments": 2}
 

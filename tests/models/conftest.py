@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.threads import torch_threads
-from pipeline.images import encode_image
-from pipeline.shards.folder import gather, write_folder
-from pipeline.shards.formats import shard_writer
-from pipeline.shards.reader import ShardReader
-from pipeline.shards.schema import SCHEMA_VERSION, LedgerRow, VideoRows, shard_name
-from pipeline.storage import Storage
+from tdn_data.models.threads import torch_threads
+from tdn_data.pipeline.images import encode_image
+from tdn_data.pipeline.shards.folder import gather, write_folder
+from tdn_data.pipeline.shards.formats import shard_writer
+from tdn_data.pipeline.shards.reader import ShardReader
+from tdn_data.pipeline.shards.schema import SCHEMA_VERSION, LedgerRow, VideoRows, shard_name
+from tdn_data.pipeline.shards.storage import Storage
 
 # video_id, split, labels, and frames uint8 (N, H, W, 3) or flow (N, H, W, 2); None for a video that failed
 Video = tuple[str, str, tuple[int, ...], np.ndarray | None]

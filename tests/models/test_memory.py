@@ -7,12 +7,12 @@ import sys
 
 import pytest
 
-from models.memory import keep_freed_memory
+from tdn_data.models.memory import keep_freed_memory
 
 COUNT_FAULTS = """
 import resource, sys
 import torch
-from models.memory import keep_freed_memory
+from tdn_data.models.memory import keep_freed_memory
 if sys.argv[1] == "keep":
     assert keep_freed_memory()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -35,5 +35,5 @@ def test_memory_that_was_freed_is_not_fetched_again() -> None:
 
 
 def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("models.memory.platform.libc_ver", lambda: ("", ""))
+    monkeypatch.setattr("tdn_data.models.memory.platform.libc_ver", lambda: ("", ""))
     assert keep_freed_memory() is False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from models.threads import torch_threads
+from tdn_data.models.threads import torch_threads
 
 
 def test_number_holds_inside_and_is_put_back_after_an_error() -> None:

@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.errors import InputError, StorageError
-from pipeline.files import (
+from tdn_data.pipeline.errors import InputError, StorageError
+from tdn_data.pipeline.files import (
     check_output_file,
     check_regular,
     open_regular,

@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.datasets.frame_folders import read_image
-from pipeline.errors import InputError, StorageError
-from pipeline.images import read_image_file, write_png
+from tdn_data.pipeline.datasets.frame_folders import read_image
+from tdn_data.pipeline.errors import InputError, StorageError
+from tdn_data.pipeline.images import read_image_file, write_png
 
 
 def with_orientation(path, image, orientation):

@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.paths import distinct_identifiers, normal_path, path_fault, shortened_identifier, under
+from tdn_data.pipeline.paths import distinct_identifiers, normal_path, path_fault, shortened_identifier, under
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.sampling import frames_at, grid_count, grid_times, grid_tolerance, snippet_starts
+from tdn_data.pipeline.sampling import frames_at, grid_count, grid_times, grid_tolerance, snippet_starts
 
 
 @pytest.mark.parametrize(

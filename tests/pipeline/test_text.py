@@ -6,7 +6,7 @@ import unicodedata
 
 import pytest
 
-from pipeline.text import appearance, has_controls, shown_text, without_controls
+from tdn_data.pipeline.text import appearance, has_controls, shown_text, without_controls
 
 
 @pytest.mark.parametrize(

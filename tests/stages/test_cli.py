@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from pipeline.shards.plan import MIN_SHARDS, shard_number
-from pipeline.shards.reader import ShardReader
-from pipeline.video import write_video
-from stages.cli import main
+from tdn_data.pipeline.shards.plan import MIN_SHARDS, shard_number
+from tdn_data.pipeline.shards.reader import ShardReader
+from tdn_data.pipeline.video import write_video
+from tdn_data.stages.cli import main
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 

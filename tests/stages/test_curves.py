@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import InputError, StorageError
-from stages.curves import Curves
+from tdn_data.pipeline.errors import InputError, StorageError
+from tdn_data.stages.curves import Curves
 
 
 def test_each_epoch_adds_a_value_to_each_curve(tmp_path: Path) -> None:

@@ -18,13 +18,13 @@ import yaml
 from click.testing import CliRunner
 from dvc.utils.hydra import apply_overrides
 
-from models import build_model
-from models.evaluate import EvaluateConfig
-from models.train_config import TrainConfig
-from pipeline.flow import write_flo
-from pipeline.video import write_video
-from stages.cli import main
-from stages.params import load_params
+from tdn_data.models import build_model
+from tdn_data.models.evaluation.evaluate import EvaluateConfig
+from tdn_data.models.training.config import TrainConfig
+from tdn_data.pipeline.flow import write_flo
+from tdn_data.pipeline.video import write_video
+from tdn_data.stages.cli import main
+from tdn_data.stages.params import load_params
 
 PROJECT = Path(__file__).resolve().parents[2]
 PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]

@@ -7,13 +7,13 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from pipeline.cache import Policy
-from pipeline.manifest import Manifest
-from pipeline.parameters import Limits
-from pipeline.shards.ledger import dataset_json
-from stages import shards
-from stages.cli import main
-from stages.params import load_params
+from tdn_data.pipeline.datasets.manifest import Manifest
+from tdn_data.pipeline.extraction.cache import Policy
+from tdn_data.pipeline.parameters import Limits
+from tdn_data.pipeline.shards.ledger import dataset_json
+from tdn_data.stages import shards
+from tdn_data.stages.cli import main
+from tdn_data.stages.params import load_params
 
 
 class Arrived(Exception):
@@ -27,7 +27,7 @@ def handed_over(clip_folder, tmp_path, monkeypatch):
     def stop(manifest, parameters, **words):
         raise Arrived(manifest, parameters, words)
 
-    monkeypatch.setattr("stages.cli.extract.extract_manifest", stop)
+    monkeypatch.setattr("tdn_data.stages.cli.extract.extract_manifest", stop)
 
     def call(*options):
         source = ["extract", "--dataset", "folder", "--root", str(clip_folder), "--out", str(tmp_path / "out")]

@@ -3,8 +3,8 @@ import shutil
 
 from click.testing import CliRunner
 
-from pipeline.manifest import read_manifest
-from stages.cli import main
+from tdn_data.pipeline.datasets.manifest import read_manifest
+from tdn_data.stages.cli import main
 
 
 def run(*arguments):

@@ -9,7 +9,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from stages.cli import MODULES, main, types
+from tdn_data.stages.cli import MODULES, main, types
 
 WORDS = ("", " ", "\0", "nan\0", "x\ny", "\udcff")
 NUMBERS = ("", "nan", "-1", "abc", "1" + 20 * "0", "1e999", "inf", "-inf", "\0", "0x10", "\udcff", "9" * 5000)
@@ -96,7 +96,7 @@ def shown_name(parameter):
 def test_a_value_that_no_command_could_use_is_refused_in_one_sentence_before_any_work(name, places):
     words, command, parameter = PARAMETERS[name]
     assert {type(part) for part in parts(parameter)} <= set(HOSTILE), (
-        f"{name} takes {parameter.type}; see stages.cli.types"
+        f"{name} takes {parameter.type}; see tdn_data.stages.cli.types"
     )
     before = sorted(os.listdir("."))
     for place, part in enumerate(parts(parameter)):
@@ -119,6 +119,6 @@ def test_an_unknown_option_and_help_are_answered_by_every_command(words):
 
 def test_every_command_that_is_written_is_in_the_table():
     for path in sorted(Path(types.__file__).parent.glob("*.py")):
-        module = importlib.import_module(f"stages.cli.{path.stem}") if path.stem != "__init__" else main
+        module = importlib.import_module(f"tdn_data.stages.cli.{path.stem}") if path.stem != "__init__" else main
         for command in getattr(module, "COMMANDS", ()):
             assert MODULES.get(command.name) == path.stem

@@ -4,9 +4,9 @@ from dataclasses import replace
 import pytest
 import yaml
 
-from models import MODELS
-from pipeline.errors import InputError
-from stages.params import OWN, PARAMS, load_params
+from tdn_data.models import MODELS
+from tdn_data.pipeline.errors import InputError
+from tdn_data.stages.params import OWN, PARAMS, load_params
 
 CONTENT = yaml.safe_load(PARAMS.read_text()) if PARAMS.exists() else {}
 

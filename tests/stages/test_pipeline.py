@@ -7,8 +7,8 @@ import sys
 import pytest
 import yaml
 
-from pipeline.errors import InputError
-from stages.params import load_params
+from tdn_data.pipeline.errors import InputError
+from tdn_data.stages.params import load_params
 
 
 def test_every_stage_leaves_its_outputs(project, run):
@@ -48,7 +48,7 @@ def test_networks_that_learn_flow_run_only_where_they_are_asked_for(project, run
     assert json.loads((folder / "metrics.json").read_text())["num_videos"] == 8
     losses = json.loads((folder / "training/metrics.json").read_text())
     assert losses["class_loss"] > 0 and losses["flow_loss"] > 0
-    assert "ACTIONFLOWNET" in run(project, sys.executable, "-m", "stages.results")
+    assert "ACTIONFLOWNET" in run(project, sys.executable, "-m", "tdn_data.stages.results")
 
 
 def test_a_further_network_runs_on_frames_alone_where_it_is_asked_for(project, run):
@@ -78,7 +78,7 @@ def test_a_wrong_parameter_stops_the_stage_with_its_name(project, run):
     params = yaml.safe_load(as_found)
     params["train"]["epoch"] = 3
     (project / "params.yaml").write_text(yaml.safe_dump(params))
-    words = run(project, sys.executable, "-m", "stages.train", "tsn", "rgb", code=2)
+    words = run(project, sys.executable, "-m", "tdn_data.stages.train", "tsn", "rgb", code=2)
     (project / "params.yaml").write_text(as_found)
     assert "train.epoch: unknown key" in words and "Traceback" not in words
 

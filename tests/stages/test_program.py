@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 PROJECT = Path(__file__).resolve().parents[2]
-PROGRAM = [sys.executable, "-c", "import sys; sys.argv[0] = 'tdn-data'; from stages.start import main; main()"]
+PROGRAM = [sys.executable, "-c", "import sys; sys.argv[0] = 'tdn-data'; from tdn_data.stages.start import main; main()"]
 
 
 def run(*words, stdout=subprocess.PIPE, **environment):
@@ -77,7 +77,7 @@ class Stop:
 
 sys.meta_path.insert(0, Stop)
 sys.argv = ["tdn-data", "datasets"]
-from stages.start import main
+from tdn_data.stages.start import main
 main()
 """
 
@@ -88,7 +88,7 @@ main()
         ("signal", "stopped before anything was done."),
         ("click", "stopped before anything was done."),
         ("rich.console", "stopped before anything was done."),
-        ("stages.cli.data", "stopped; what is finished stays, and the same command continues."),
+        ("tdn_data.stages.cli.data", "stopped; what is finished stays, and the same command continues."),
     ],
 )
 def test_ctrl_c_while_the_program_is_still_being_imported_is_one_line(module, words):
@@ -102,12 +102,14 @@ def test_ctrl_c_while_the_program_is_still_being_imported_is_one_line(module, wo
 
 
 def test_the_installed_program_imports_nothing_before_it_can_answer():
-    script = "import sys; before = set(sys.modules); import stages.start; print(*sorted(set(sys.modules) - before))"
+    script = (
+        "import sys; before = set(sys.modules); import tdn_data.stages.start; print(*sorted(set(sys.modules) - before))"
+    )
     environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment)
-    assert set(ended.stdout.split()) <= {"__future__", "stages", "stages.start"}
+    assert set(ended.stdout.split()) <= {"__future__", "stages", "tdn_data.stages.start"}
     scripts = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["scripts"]
-    assert scripts == {"tdn-data": "stages.start:main"}
+    assert scripts == {"tdn-data": "tdn_data.stages.start:main"}
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])

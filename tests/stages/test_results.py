@@ -9,12 +9,12 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from models.evaluate import VideoScores
-from models.run_record import EVALUATION, TRAINING, describe_run, read_record, write_record
-from pipeline.shards.reader import DatasetInfo, StoredVideo
-from stages.cli import main
-from stages.params import PARAMS
-from stages.results import metric_words, read_results, result_columns, write_results
+from tdn_data.models.evaluation.evaluate import VideoScores
+from tdn_data.models.evaluation.run_record import EVALUATION, TRAINING, describe_run, read_record, write_record
+from tdn_data.pipeline.shards.reader import DatasetInfo, StoredVideo
+from tdn_data.stages.cli import main
+from tdn_data.stages.params import PARAMS
+from tdn_data.stages.results import metric_words, read_results, result_columns, write_results
 
 CONTENT = yaml.safe_load(PARAMS.read_text()) if PARAMS.exists() else {}
 

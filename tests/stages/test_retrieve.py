@@ -9,10 +9,10 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from models.backbones import build_backbone
-from models.published import URLS
-from models.vlad import TABLE_LAYERS
-from stages.cli import main
+from tdn_data.models.backbones import build_backbone
+from tdn_data.models.retrieval.vlad import TABLE_LAYERS
+from tdn_data.models.weights.published import URLS
+from tdn_data.stages.cli import main
 
 SMALL = ("--clusters", 8, "--dimensions", 6, "--input-size", 48, "--device", "cpu")
 

@@ -52,7 +52,7 @@ def test_a_stage_says_how_it_is_run(stage, name):
 @pytest.mark.parametrize(
     ("name", "words", "message"),
     [
-        ("shards", [], "`python -m stages.shards MODALITY`; 0 words came after its name"),
+        ("shards", [], "`python -m tdn_data.stages.shards MODALITY`; 0 words came after its name"),
         ("shards", ["depth"], "modality is 'depth'; it must be one of rgb, flow"),
         ("train", ["tsm", "rgb"], "network is 'tsm'; it must be one of tsn, tdn"),
         ("train", ["tsn", "depth"], "modality is 'depth'; it must be one of rgb, flow"),

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from models.published import URLS
-from stages.params import PARAMS
-from stages.train import main
+from tdn_data.models.weights.published import URLS
+from tdn_data.stages.params import PARAMS
+from tdn_data.stages.train import main
 
 
 def test_without_a_connection_the_stage_says_where_imagenet_weights_belong(

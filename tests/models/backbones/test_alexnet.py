@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from models.backbones.alexnet import AlexNet
+from tdn_data.models.backbones.alexnet import AlexNet
 
 # position in the published files, stride, padding, whether a 3x3 pooling with stride 2 follows
 CONVOLUTIONS = ((0, 4, 2, True), (3, 1, 2, True), (6, 1, 1, False), (8, 1, 1, False), (10, 1, 1, True))

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from models.backbones import build_backbone
-from models.backbones.base import IMAGENET_MEAN, IMAGENET_STD, convert_first_layer, fold_input
+from tdn_data.models.backbones import build_backbone
+from tdn_data.models.backbones.base import IMAGENET_MEAN, IMAGENET_STD, convert_first_layer, fold_input
 
 # name -> multiply-adds for one 224 x 224 image, as counted on the public implementations
 MULTIPLY_ADDS = {

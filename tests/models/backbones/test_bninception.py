@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from models.backbones.base import IMAGENET_MEAN, IMAGENET_STD
-from models.backbones.bninception import BLOCKS, BNInception, weights_for_rgb
+from tdn_data.models.backbones.base import IMAGENET_MEAN, IMAGENET_STD
+from tdn_data.models.backbones.bninception import BLOCKS, BNInception, weights_for_rgb
 
 
 def test_logits_are_those_of_the_public_network(reference):

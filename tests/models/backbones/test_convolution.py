@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import nn
 
-from models import MODELS, build_model
-from models.backbones import BACKBONES, build_backbone
-from models.backbones.convolution import Convolution2d
+from tdn_data.models import MODELS, build_model
+from tdn_data.models.backbones import BACKBONES, build_backbone
+from tdn_data.models.backbones.convolution import Convolution2d
 
 PROJECT = Path(__file__).resolve().parents[3]
 AVX2 = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
@@ -22,7 +22,7 @@ CHECKED = {"MALLOC_CHECK_": "3", "MALLOC_PERTURB_": "165", "PYTHONFAULTHANDLER":
 TRAIN = """
 import sys, torch
 from torch import nn
-from models.backbones import build_backbone
+from tdn_data.models.backbones import build_backbone
 torch.set_num_threads(int(sys.argv[1]))
 for name, width, size in (("resnet18", 2, 224), ("resnet18", 4, 64), ("resnet50", 3, 64), ("resnet18", 12, 224)):
     network = build_backbone(name, num_classes=3, width=width).to(memory_format=torch.channels_last)

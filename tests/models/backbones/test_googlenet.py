@@ -6,8 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from models.backbones.base import IMAGENET_MEAN, IMAGENET_STD
-from models.backbones.googlenet import GoogLeNet, weights_for_rgb
+from tdn_data.models.backbones.base import IMAGENET_MEAN, IMAGENET_STD
+from tdn_data.models.backbones.googlenet import GoogLeNet, weights_for_rgb
 
 
 def convolve(state, name, x, *, stride=1):

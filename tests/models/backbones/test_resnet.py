@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from models.backbones import BACKBONES, build_backbone
+from tdn_data.models.backbones import BACKBONES, build_backbone
 
 
 def test_logits_are_those_of_the_public_network(reference) -> None:

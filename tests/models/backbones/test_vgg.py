@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from models.backbones.vgg import VGG16
+from tdn_data.models.backbones.vgg import VGG16
 
 # positions of the convolutions in the published files; a pooling ends each group
 POSITIONS = ((0, 2), (5, 7), (10, 12, 14), (17, 19, 21), (24, 26, 28))

@@ -1,7 +1,7 @@
 import pytest
 
-from pipeline.datasets import read_dataset
-from pipeline.errors import InputError
+from tdn_data.pipeline.datasets.registry import read_dataset
+from tdn_data.pipeline.errors import InputError
 
 HEADER = "path,split,class,super_class\n"
 

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.datasets import demo
-from pipeline.datasets.demo import CLASS_NAMES, PAIRS, render_clip, render_demo
+from tdn_data.pipeline.datasets import demo
+from tdn_data.pipeline.datasets.demo import CLASS_NAMES, PAIRS, render_clip, render_demo
 
 
 def _warp_back(image: np.ndarray, flow: np.ndarray) -> np.ndarray:
@@ -113,7 +113,7 @@ def test_folder_holds_every_listed_video_and_nothing_else(rendered: Path) -> Non
 
 
 def test_files_are_h264_and_show_the_clip(rendered: Path) -> None:
-    from pipeline.video import probe, sample_frames
+    from tdn_data.pipeline.video import probe, sample_frames
 
     path = rendered / "videos/move_left/train_001.mp4"
     info = probe(path)

@@ -1,7 +1,7 @@
 import pytest
 
-from pipeline.datasets import fcvid
-from pipeline.errors import InputError
+from tdn_data.pipeline.datasets import fcvid
+from tdn_data.pipeline.errors import InputError
 
 ROW = "0 " * 238 + "1"
 

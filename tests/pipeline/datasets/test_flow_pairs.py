@@ -4,10 +4,10 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.datasets import read_dataset
-from pipeline.datasets.flow_pairs import read_sintel
-from pipeline.errors import InputError
-from pipeline.flow import write_flo
+from tdn_data.pipeline.datasets.flow_pairs import read_sintel
+from tdn_data.pipeline.datasets.registry import read_dataset
+from tdn_data.pipeline.errors import InputError
+from tdn_data.pipeline.flow import write_flo
 
 
 @pytest.fixture

@@ -2,9 +2,10 @@ import os
 
 import pytest
 
-from pipeline.datasets import folder, read_videos
-from pipeline.datasets.listing import row_findings
-from pipeline.errors import InputError
+from tdn_data.pipeline.datasets import folder
+from tdn_data.pipeline.datasets.listing import row_findings
+from tdn_data.pipeline.datasets.registry import read_videos
+from tdn_data.pipeline.errors import InputError
 
 
 def make(root, rows, classes=None):

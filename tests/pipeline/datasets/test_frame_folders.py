@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from pipeline.audit import audit_dataset
-from pipeline.datasets import read_dataset
-from pipeline.datasets.frame_folders import frame_paths, load_frames, read_image
-from pipeline.errors import InputError
-from pipeline.images import write_png
+from tdn_data.pipeline.datasets.audit import audit_dataset
+from tdn_data.pipeline.datasets.frame_folders import frame_paths, load_frames, read_image
+from tdn_data.pipeline.datasets.registry import read_dataset
+from tdn_data.pipeline.errors import InputError
+from tdn_data.pipeline.images import write_png
 
 NUM_FRAMES = 6
 

@@ -3,9 +3,9 @@ from collections import Counter
 
 import pytest
 
-from pipeline.datasets import read_videos
-from pipeline.datasets.from_folders import write_list
-from pipeline.errors import InputError
+from tdn_data.pipeline.datasets.from_folders import write_list
+from tdn_data.pipeline.datasets.registry import read_videos
+from tdn_data.pipeline.errors import InputError
 
 
 def make(root, **classes):

@@ -1,8 +1,8 @@
 import pytest
 
-from pipeline.audit import audit_listing, findings_by_kind
-from pipeline.datasets import DATASETS, read_dataset, read_videos
-from pipeline.errors import InputError
+from tdn_data.pipeline.datasets.audit import audit_listing, findings_by_kind
+from tdn_data.pipeline.datasets.registry import DATASETS, read_dataset, read_videos
+from tdn_data.pipeline.errors import InputError
 
 LISTS = {
     "wave_test_split1.txt": "a b.avi 1 \nc!.avi 2 \nd.avi 0 \n",

@@ -1,8 +1,8 @@
 import pytest
 
-from pipeline.audit import audit_listing, findings_by_kind
-from pipeline.datasets import DATASETS, read_dataset
-from pipeline.errors import InputError
+from tdn_data.pipeline.datasets.audit import audit_listing, findings_by_kind
+from tdn_data.pipeline.datasets.registry import DATASETS, read_dataset
+from tdn_data.pipeline.errors import InputError
 
 HEADER = "label,youtube_id,time_start,time_end,split,is_cc\n"
 

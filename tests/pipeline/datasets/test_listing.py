@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.datasets.listing import Finding, ListedVideo, Listing, join_list_splits, row_findings
-from pipeline.errors import InputError
+from tdn_data.pipeline.datasets.listing import Finding, ListedVideo, Listing, join_list_splits, row_findings
+from tdn_data.pipeline.errors import InputError
 
 SOURCE = Path("lists/train.txt")
 

@@ -1,8 +1,8 @@
 import pytest
 
-from pipeline.audit import audit_listing
-from pipeline.datasets import DATASETS, read_dataset, read_videos
-from pipeline.errors import InputError
+from tdn_data.pipeline.datasets.audit import audit_listing
+from tdn_data.pipeline.datasets.registry import DATASETS, read_dataset, read_videos
+from tdn_data.pipeline.errors import InputError
 
 
 def make(root, **lists):

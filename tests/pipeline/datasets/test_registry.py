@@ -2,11 +2,17 @@ import re
 
 import pytest
 
-from pipeline.datasets import DATASETS, dataset_spec, read_dataset, read_retrieval, read_videos
-from pipeline.datasets.base import DatasetSpec, first_existing, mirror_labels, read_class_names, repeated_length
-from pipeline.datasets.defaults import flow_parameters, frame_parameters
-from pipeline.errors import InputError
-from pipeline.parameters import FlowParameters, FrameParameters
+from tdn_data.pipeline.datasets.base import (
+    DatasetSpec,
+    first_existing,
+    mirror_labels,
+    read_class_names,
+    repeated_length,
+)
+from tdn_data.pipeline.datasets.defaults import flow_parameters, frame_parameters
+from tdn_data.pipeline.datasets.registry import DATASETS, dataset_spec, read_dataset, read_retrieval, read_videos
+from tdn_data.pipeline.errors import InputError
+from tdn_data.pipeline.parameters import FlowParameters, FrameParameters
 
 
 def test_an_unknown_data_set_lists_the_known_ones():

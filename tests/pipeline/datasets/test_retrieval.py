@@ -1,8 +1,8 @@
 import pytest
 
-from pipeline.datasets import read_dataset
-from pipeline.datasets.retrieval import RetrievalQuery
-from pipeline.errors import InputError
+from tdn_data.pipeline.datasets.registry import read_dataset
+from tdn_data.pipeline.datasets.retrieval import RetrievalQuery
+from tdn_data.pipeline.errors import InputError
 
 
 def touch(root, *names):

@@ -2,9 +2,9 @@ import json
 
 import pytest
 
-from pipeline.datasets import DATASETS, read_dataset
-from pipeline.datasets.base import mirror_labels, read_class_names
-from pipeline.errors import InputError
+from tdn_data.pipeline.datasets.base import mirror_labels, read_class_names
+from tdn_data.pipeline.datasets.registry import DATASETS, read_dataset
+from tdn_data.pipeline.errors import InputError
 
 V1, V2 = "something-something-v1", "something-something-v2"
 

@@ -1,7 +1,7 @@
 import pytest
 
-from pipeline.datasets import DATASETS, read_dataset
-from pipeline.errors import InputError
+from tdn_data.pipeline.datasets.registry import DATASETS, read_dataset
+from tdn_data.pipeline.errors import InputError
 
 TRAIN = "https://www.youtube.com/watch?v=UDqivjS-lpI 1,0\nhttp://www.youtube.com/watch?v=-a_B 2\n"
 TEST = "https://youtu.be/c0 0\n"

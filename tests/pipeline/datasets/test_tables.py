@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from pipeline.datasets.tables import read_csv, read_json_list, read_json_table
-from pipeline.errors import InputError
+from tdn_data.pipeline.datasets.tables import read_csv, read_json_list, read_json_table
+from tdn_data.pipeline.errors import InputError
 
 
 def write(tmp_path, text):

@@ -1,7 +1,7 @@
 import pytest
 
-from pipeline.datasets import read_dataset, read_videos
-from pipeline.errors import InputError
+from tdn_data.pipeline.datasets.registry import read_dataset, read_videos
+from tdn_data.pipeline.errors import InputError
 
 LISTS = {
     "classInd.txt": "1 Archery\r\n2 Bowling\r\n",

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.flow import end_point_error, optical_flow, quantize
-from pipeline.flow.parameters import tvl1_parameters
+from tdn_data.pipeline.flow import end_point_error, optical_flow, quantize
+from tdn_data.pipeline.flow.parameters import tvl1_parameters
 
 
 @pytest.fixture
 def interpreted():
     """The module with the solver, its kernels run by Triton's interpreter on the CPU."""
-    import pipeline.flow.kernels_cuda as module
+    import tdn_data.pipeline.flow.kernels_cuda as module
 
     return module
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline.flow import end_point_error
+from tdn_data.pipeline.flow import end_point_error
 
 
 def test_distance_is_euclidean_and_averaged():

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from pipeline.flow import flow_to_color
-from pipeline.flow.color import color_wheel
+from tdn_data.pipeline.flow import flow_to_color
+from tdn_data.pipeline.flow.color import color_wheel
 
 
 def test_the_wheel_has_55_hues_without_a_gap():

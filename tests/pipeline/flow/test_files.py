@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.errors import InputError, StorageError
-from pipeline.flow import flow_between_files, read_flo, write_flo
+from tdn_data.pipeline.errors import InputError, StorageError
+from tdn_data.pipeline.flow import flow_between_files, read_flo, write_flo
 
 
 @pytest.fixture

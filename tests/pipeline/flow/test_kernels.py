@@ -6,12 +6,12 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.flow import reference
-from pipeline.flow.parameters import PRESETS
+from tdn_data.pipeline.flow import reference
+from tdn_data.pipeline.flow.parameters import PRESETS
 
 numba = pytest.importorskip("numba")
 
-from pipeline.flow import kernels_cpu, median_cpu  # noqa: E402  (needs numba)
+from tdn_data.pipeline.flow import kernels_cpu, median_cpu  # noqa: E402  (needs numba)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 9), (9, 1), (2, 3), (5, 5), (33, 47), (40, 16), (17, 352)])

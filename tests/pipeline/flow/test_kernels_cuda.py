@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.errors import InputError
-from pipeline.flow import end_point_error, iter_flow, optical_flow, quantize, quantized_flow
+from tdn_data.pipeline.errors import InputError
+from tdn_data.pipeline.flow import end_point_error, iter_flow, optical_flow, quantize, quantized_flow
 
 torch = pytest.importorskip("torch")
 triton = pytest.importorskip("triton")
@@ -38,7 +38,7 @@ def test_kernels_compile_to_ieee_arithmetic_for_a_gpu_that_is_not_here():
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    from pipeline.flow.kernels_triton import PLANES, solve_kernel
+    from tdn_data.pipeline.flow.kernels_triton import PLANES, solve_kernel
 
     constants = {"MEDIAN": True, "EDGE": False, "SPARSE": False, "PLANES": PLANES, "BLOCK": 512}
     kinds = dict.fromkeys(("frames", "flow", "work"), "*fp32") | dict.fromkeys(("firsts", "seconds"), "*i64")

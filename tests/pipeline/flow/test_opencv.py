@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.errors import InputError
-from pipeline.flow import METHODS, iter_flow, optical_flow
+from tdn_data.pipeline.errors import InputError
+from tdn_data.pipeline.flow import METHODS, iter_flow, optical_flow
 
 ON_CPU = ("opencv-tvl1", "farneback", "dis")
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline.flow import dequantize, flow_statistics, quantize
+from tdn_data.pipeline.flow import dequantize, flow_statistics, quantize
 
 
 def test_discretisation_is_the_two_stream_formula():

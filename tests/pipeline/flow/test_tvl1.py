@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.flow import (
+from tdn_data.pipeline.flow import (
     end_point_error,
     flow_statistics,
     iter_flow,
@@ -14,8 +14,8 @@ from pipeline.flow import (
     read_flo,
     reference,
 )
-from pipeline.flow.parameters import PRESETS, tvl1_parameters
-from pipeline.flow.reference import tvl1_reference
+from tdn_data.pipeline.flow.parameters import PRESETS, tvl1_parameters
+from tdn_data.pipeline.flow.reference import tvl1_reference
 
 CLIPS = (
     "v_SoccerJuggling_g23_c01.avi",
@@ -85,7 +85,7 @@ def test_x_is_right_and_y_is_down():
 
 
 def test_flow_of_rendered_clips_is_near_their_exact_flow():
-    demo = pytest.importorskip("pipeline.datasets.demo")
+    demo = pytest.importorskip("tdn_data.pipeline.datasets.demo")
     ours, still = [], []
     for name in demo.CLASS_NAMES:
         clip = demo.render_clip(name, seed=3, noise=0.0)
@@ -145,7 +145,7 @@ def test_flow_of_benchmark_pairs_is_opencvs(shared_data, names):
 
 @pytest.mark.parametrize("name", CLIPS)
 def test_flow_of_consecutive_frames_is_opencvs(shared_data, name):
-    video = pytest.importorskip("pipeline.video")
+    video = pytest.importorskip("tdn_data.pipeline.video")
     frames = []
     for frame in video.iter_frames(shared_data / "clips" / name, size=(256, 340), pixel_format="gray"):
         frames.append(frame.data)

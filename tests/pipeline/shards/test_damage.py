@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.errors import InputError, PipelineError, ShardError
-from pipeline.inspect import contact_sheet, inspect_shards
-from pipeline.shards.ledger import DATASET_NAME, TABLE_NAMES
-from pipeline.shards.reader import ShardReader
-from pipeline.shards.repair import repair_folder
-from pipeline.shards.status import extraction_status
-from pipeline.shards.verify import verify_shards
+from tdn_data.pipeline.errors import InputError, PipelineError, ShardError
+from tdn_data.pipeline.shards.ledger import DATASET_NAME, TABLE_NAMES
+from tdn_data.pipeline.shards.reader import ShardReader
+from tdn_data.pipeline.shards.repair import repair_folder
+from tdn_data.pipeline.shards.status import extraction_status
+from tdn_data.pipeline.shards.verify import verify_shards
+from tdn_data.pipeline.view.inspect import contact_sheet, inspect_shards
 
 NUM_DAMAGES = int(os.environ.get("TDN_DATA_DAMAGES", "60"))  # in each format and kind of file
 SMALL_FILES = (DATASET_NAME, *TABLE_NAMES)

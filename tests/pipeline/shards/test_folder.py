@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.errors import InputError, ShardError
-from pipeline.images import encode_image
-from pipeline.manifest import Manifest, VideoRecord
-from pipeline.shards.folder import (
+from tdn_data.pipeline.datasets.manifest import Manifest, VideoRecord
+from tdn_data.pipeline.errors import InputError, ShardError
+from tdn_data.pipeline.images import encode_image
+from tdn_data.pipeline.shards.folder import (
     check_modalities_agree,
     gather,
     read_shards,
@@ -16,14 +16,14 @@ from pipeline.shards.folder import (
     shard_names,
     write_folder,
 )
-from pipeline.shards.formats import open_shard, shard_writer
-from pipeline.shards.labels import common_labelling, renumbered
-from pipeline.shards.plan import shard_number
-from pipeline.shards.reader import ShardReader
-from pipeline.shards.schema import PAYLOADS, SCHEMA_VERSION, Labelling, LedgerRow, VideoRows, shard_name
-from pipeline.shards.status import extraction_status
-from pipeline.shards.verify import verify_shards
-from pipeline.storage import Storage
+from tdn_data.pipeline.shards.formats import open_shard, shard_writer
+from tdn_data.pipeline.shards.labels import common_labelling, renumbered
+from tdn_data.pipeline.shards.plan import shard_number
+from tdn_data.pipeline.shards.reader import ShardReader
+from tdn_data.pipeline.shards.schema import PAYLOADS, SCHEMA_VERSION, Labelling, LedgerRow, VideoRows, shard_name
+from tdn_data.pipeline.shards.status import extraction_status
+from tdn_data.pipeline.shards.storage import Storage
+from tdn_data.pipeline.shards.verify import verify_shards
 
 OLD, NEW = Labelling("folder", ("cook", "jump"), False), Labelling("folder", ("bake", "cook", "jump"), False)
 VIDEOS = {f"v{number}": ("train", "cook" if number % 2 else "jump") for number in range(6)}
@@ -174,7 +174,7 @@ def test_a_video_counts_once_while_shards_are_renumbered(tmp_path):
     ],
 )
 def test_an_image_of_another_size_and_times_that_fall_are_found(tmp_path, modality, options, words, monkeypatch):
-    monkeypatch.setattr("pipeline.shards.verify.BYTES_AT_ONCE", 1)  # a row at a time: times fall between reads
+    monkeypatch.setattr("tdn_data.pipeline.shards.verify.BYTES_AT_ONCE", 1)  # a row at a time: times fall between reads
     write_shards(tmp_path, modality, OLD, rows={"v2": rows_of(modality, 3, **options)})
     close(tmp_path)
     (finding,) = verify_shards(tmp_path).findings

@@ -8,13 +8,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.errors import InputError, ShardError
-from pipeline.shards import parquet
-from pipeline.shards.formats import open_shard, shard_writer
-from pipeline.shards.parquet import ROWS_PER_GROUP
-from pipeline.shards.reader import decode_rows
-from pipeline.shards.schema import PAYLOADS, SCHEMA_VERSION, LedgerRow, VideoRows, parse_shard_name, shard_name
-from pipeline.storage import Storage
+from tdn_data.pipeline.errors import InputError, ShardError
+from tdn_data.pipeline.shards import parquet
+from tdn_data.pipeline.shards.formats import open_shard, shard_writer
+from tdn_data.pipeline.shards.parquet import ROWS_PER_GROUP
+from tdn_data.pipeline.shards.reader import decode_rows
+from tdn_data.pipeline.shards.schema import PAYLOADS, SCHEMA_VERSION, LedgerRow, VideoRows, parse_shard_name, shard_name
+from tdn_data.pipeline.shards.storage import Storage
 
 ABOUT = {
     "schema_version": SCHEMA_VERSION,
@@ -221,10 +221,10 @@ def test_an_lmdb_map_is_as_large_as_what_is_stored(tmp_path):
 LIMITED = """
 import resource, sys
 from pathlib import Path
-from pipeline.errors import StorageError
-from pipeline.shards import parquet
-from pipeline.shards.formats import open_shard, shard_writer
-from pipeline.storage import Storage
+from tdn_data.pipeline.errors import StorageError
+from tdn_data.pipeline.shards import parquet
+from tdn_data.pipeline.shards.formats import open_shard, shard_writer
+from tdn_data.pipeline.shards.storage import Storage
 folder, name, spare = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + spare, used + spare))

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import InputError
-from pipeline.shards import mounts as mounts_module
-from pipeline.shards.mounts import filesystem_kind, refuse_network_filesystem
+from tdn_data.pipeline.errors import InputError
+from tdn_data.pipeline.shards import mounts as mounts_module
+from tdn_data.pipeline.shards.mounts import filesystem_kind, refuse_network_filesystem
 
 MOUNTS = """\
 /dev/a / ext4 rw 0 0

@@ -2,9 +2,9 @@ from collections import Counter
 
 import pytest
 
-from pipeline.manifest import Manifest, VideoRecord
-from pipeline.parameters import ExtractParameters, FlowParameters, FrameParameters
-from pipeline.shards.plan import (
+from tdn_data.pipeline.datasets.manifest import Manifest, VideoRecord
+from tdn_data.pipeline.parameters import ExtractParameters, FlowParameters, FrameParameters
+from tdn_data.pipeline.shards.plan import (
     MIN_SHARDS,
     modality_digest,
     num_shards,

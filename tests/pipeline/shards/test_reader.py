@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import InputError
-from pipeline.shards.reader import ShardReader
-from pipeline.shards.repair import repair_folder
-from pipeline.storage import Storage
+from tdn_data.pipeline.errors import InputError
+from tdn_data.pipeline.shards.reader import ShardReader
+from tdn_data.pipeline.shards.repair import repair_folder
+from tdn_data.pipeline.shards.storage import Storage
 
 
 @pytest.fixture(scope="module", params=["parquet", "lmdb"])

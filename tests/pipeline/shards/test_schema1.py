@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import InputError, ShardError
-from pipeline.inspect import inspect_shards
-from pipeline.shards.formats import open_shard
-from pipeline.shards.ledger import DATASET_NAME
-from pipeline.shards.reader import ShardReader
-from pipeline.shards.repair import repair_folder
-from pipeline.shards.schema import SCHEMA_VERSION
-from pipeline.shards.status import extraction_status
-from pipeline.shards.verify import verify_shards
-from pipeline.storage import Storage
+from tdn_data.pipeline.errors import InputError, ShardError
+from tdn_data.pipeline.shards.formats import open_shard
+from tdn_data.pipeline.shards.ledger import DATASET_NAME
+from tdn_data.pipeline.shards.reader import ShardReader
+from tdn_data.pipeline.shards.repair import repair_folder
+from tdn_data.pipeline.shards.schema import SCHEMA_VERSION
+from tdn_data.pipeline.shards.status import extraction_status
+from tdn_data.pipeline.shards.storage import Storage
+from tdn_data.pipeline.shards.verify import verify_shards
+from tdn_data.pipeline.view.inspect import inspect_shards
 
 PIXELS = {
     "rgb": "beeb8b036146d162ad4a20796587e88bceb0a86ee712aec0537a948ed09bce99",

@@ -6,17 +6,17 @@ from dataclasses import replace
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.engine import _close
-from pipeline.errors import InputError
-from pipeline.extract import ShardJob, extract_shard
-from pipeline.index import index_dataset
-from pipeline.parameters import ExtractParameters, FrameParameters
-from pipeline.shards.folder import gather, shard_names, write_folder
-from pipeline.shards.ledger import DATASET_NAME
-from pipeline.shards.plan import plan_shards
-from pipeline.shards.status import extraction_status
-from pipeline.shards.verify import verify_shards
-from pipeline.storage import Storage
+from tdn_data.pipeline.datasets.index import index_dataset
+from tdn_data.pipeline.errors import InputError
+from tdn_data.pipeline.extraction.engine import _close
+from tdn_data.pipeline.extraction.one_shard import ShardJob, extract_shard
+from tdn_data.pipeline.parameters import ExtractParameters, FrameParameters
+from tdn_data.pipeline.shards.folder import gather, shard_names, write_folder
+from tdn_data.pipeline.shards.ledger import DATASET_NAME
+from tdn_data.pipeline.shards.plan import plan_shards
+from tdn_data.pipeline.shards.status import extraction_status
+from tdn_data.pipeline.shards.storage import Storage
+from tdn_data.pipeline.shards.verify import verify_shards
 
 PARAMETERS = ExtractParameters(frames=FrameParameters(fps=5, height=48, width=64))
 

@@ -113,7 +113,7 @@ def _decode_plainly(path: Path, *, fps: float | None = None) -> PlainDecode:
 
 def _assert_same_frames(path: Path, plain: PlainDecode, times: np.ndarray) -> None:
     """sample_frames(path, timestamps=times) against the plain decode: indices, times and every pixel."""
-    from pipeline.video import sample_frames
+    from tdn_data.pipeline.video import sample_frames
 
     batch = sample_frames(path, timestamps=times)
     expected = plain.index_at(times)

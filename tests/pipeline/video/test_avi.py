@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.video import sample_frames
-from pipeline.video.mjpeg import mjpeg_facts
+from tdn_data.pipeline.video import sample_frames
+from tdn_data.pipeline.video.mjpeg import mjpeg_facts
 
 CODECS = {"mjpeg": "yuvj420p", "mpeg4": "yuv420p", "ffv1": "yuv420p"}
 

@@ -9,8 +9,8 @@ import av
 import numpy as np
 import pytest
 
-from pipeline.errors import VideoError
-from pipeline.video import FrameBatch, iter_frames, probe, sample_frames
+from tdn_data.pipeline.errors import VideoError
+from tdn_data.pipeline.video import FrameBatch, iter_frames, probe, sample_frames
 
 FASTSTART = {"movflags": "faststart"}  # the index first, so that a cut file still opens
 

@@ -9,8 +9,8 @@ import av
 import numpy as np
 import pytest
 
-from pipeline.errors import VideoError
-from pipeline.video import iter_frames, sample_frames
+from tdn_data.pipeline.errors import VideoError
+from tdn_data.pipeline.video import iter_frames, sample_frames
 from tests.pipeline.video.exact.cases import Case, make
 from tests.pipeline.video.exact.handmade import CLIPS, handmade
 from tests.pipeline.video.exact.oracle import complaints

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.video import FrameBatch, sample_frames
+from tdn_data.pipeline.video import FrameBatch, sample_frames
 from tests.pipeline.video.exact.files import CONTAINERS, TIMINGS, stamp, write
 from tests.pipeline.video.exact.pictures import read_number
 from tests.pipeline.video.exact.streams import NUM_PICTURES, Stream, encoded

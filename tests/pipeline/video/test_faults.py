@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.video import iter_frames, probe, sample_frames
+from tdn_data.pipeline.video import iter_frames, probe, sample_frames
 
 # name -> seconds between frames, numbers of the pictures due, (height, width), pictures in all
 RIGHT = {

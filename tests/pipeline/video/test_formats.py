@@ -8,9 +8,9 @@ import socket
 import av
 import pytest
 
-from pipeline.errors import VideoError
-from pipeline.video import iter_frames, probe
-from pipeline.video.formats import FORMATS
+from tdn_data.pipeline.errors import VideoError
+from tdn_data.pipeline.video import iter_frames, probe
+from tdn_data.pipeline.video.formats import FORMATS
 
 FOLLOWING = {
     "hls": "list.m3u8",

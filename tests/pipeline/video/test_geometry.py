@@ -10,9 +10,9 @@ import av
 import numpy as np
 import pytest
 
-from pipeline.video import iter_frames, probe, sample_frames
-from pipeline.video.cropping import NO_CROP, container_crop
-from pipeline.video.matroska import elements
+from tdn_data.pipeline.video import iter_frames, probe, sample_frames
+from tdn_data.pipeline.video.cropping import NO_CROP, container_crop
+from tdn_data.pipeline.video.matroska import elements
 
 # a, b, c, d of the display matrix, what ffmpeg's automatic filters do for it, and the turn and mirror that equal it
 ORIENTATIONS = {

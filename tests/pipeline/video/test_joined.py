@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.extract import ShardJob, extract_shard
-from pipeline.index import index_dataset
-from pipeline.parameters import ExtractParameters, FrameParameters
-from pipeline.shards.plan import plan_shards
-from pipeline.storage import Storage
-from pipeline.video import iter_frames, probe, sample_frames
-from pipeline.video.joined import OTHER_FILE, OTHER_PROGRAM
+from tdn_data.pipeline.datasets.index import index_dataset
+from tdn_data.pipeline.extraction.one_shard import ShardJob, extract_shard
+from tdn_data.pipeline.parameters import ExtractParameters, FrameParameters
+from tdn_data.pipeline.shards.plan import plan_shards
+from tdn_data.pipeline.shards.storage import Storage
+from tdn_data.pipeline.video import iter_frames, probe, sample_frames
+from tdn_data.pipeline.video.joined import OTHER_FILE, OTHER_PROGRAM
 
 OTHER_PIDS = {"mpegts_start_pid": "512", "mpegts_pmt_start_pid": "4352", "mpegts_service_id": "2"}
 

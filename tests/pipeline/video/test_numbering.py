@@ -6,12 +6,12 @@ import av
 import numpy as np
 import pytest
 
-from pipeline.video import sample_frames
-from pipeline.video.container import open_video
-from pipeline.video.continuity import breaks, lost_by_numbers
-from pipeline.video.numbering import PERIOD
-from pipeline.video.packet_facts import PacketFacts
-from pipeline.video.timeline import read_rows
+from tdn_data.pipeline.video import sample_frames
+from tdn_data.pipeline.video.container import open_video
+from tdn_data.pipeline.video.continuity import breaks, lost_by_numbers
+from tdn_data.pipeline.video.numbering import PERIOD
+from tdn_data.pipeline.video.packet_facts import PacketFacts
+from tdn_data.pipeline.video.timeline import read_rows
 
 X264 = {"options": {"x264-params": "keyint=20:bframes=2:b-adapt=0:b-pyramid=none:scenecut=0"}}
 X265 = {"codec": "libx265", "options": {"x265-params": "log-level=none:keyint=20:bframes=3:b-adapt=0:open-gop=1"}}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.video import expected_times, probe
+from tdn_data.pipeline.video import expected_times, probe
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import av
 import numpy as np
 import pytest
 
-from pipeline.video import sample_frames
-from pipeline.video.bitstream import packet_reader
+from tdn_data.pipeline.video import sample_frames
+from tdn_data.pipeline.video.bitstream import packet_reader
 
 GROUPS = {"x264-params": "keyint=20:bframes=2:b-adapt=0:b-pyramid=none:scenecut=0"}
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.errors import VideoError
-from pipeline.video import iter_frames, probe, sample_frames
-from pipeline.video.structure import is_fragmented, is_shorter_than_its_structure, lacks_time_scale
+from tdn_data.pipeline.errors import VideoError
+from tdn_data.pipeline.video import iter_frames, probe, sample_frames
+from tdn_data.pipeline.video.structure import is_fragmented, is_shorter_than_its_structure, lacks_time_scale
 
 
 @pytest.mark.parametrize("names", [("mdhd",), ("mdhd", "mvhd")])

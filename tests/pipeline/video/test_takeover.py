@@ -6,10 +6,10 @@ import av
 import numpy as np
 import pytest
 
-from pipeline.extract import VideoJob, extract_video
-from pipeline.images import decode_image
-from pipeline.parameters import FlowParameters, FrameParameters
-from pipeline.video import GivenFramesError, iter_frames, sample_frames
+from tdn_data.pipeline.extraction.one_shard import VideoJob, extract_video
+from tdn_data.pipeline.images import decode_image
+from tdn_data.pipeline.parameters import FlowParameters, FrameParameters
+from tdn_data.pipeline.video import GivenFramesError, iter_frames, sample_frames
 
 GROUPS = {"options": {"x264-params": "keyint=20:bframes=2:b-adapt=0:b-pyramid=none"}}
 HEAD = 16  # bytes of a packet that say which picture it is

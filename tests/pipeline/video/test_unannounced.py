@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.errors import VideoError
-from pipeline.video import iter_frames, sample_frames
-from pipeline.video.unannounced import lacks_its_end
+from tdn_data.pipeline.errors import VideoError
+from tdn_data.pipeline.video import iter_frames, sample_frames
+from tdn_data.pipeline.video.unannounced import lacks_its_end
 
 LAYOUTS = {"": 1.5, " C420jpeg": 1.5, " C420p10": 3, " C422": 2, " C411": 1.5, " C444": 3, " C444alpha": 4, " Cmono": 1}
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.errors import StorageError
-from pipeline.video import probe, sample_frames, write_video
+from tdn_data.pipeline.errors import StorageError
+from tdn_data.pipeline.video import probe, sample_frames, write_video
 
 
 def slide(num_frames: int, height: int, width: int) -> np.ndarray:

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.errors import VideoError
-from pipeline.video import FrameBatch, iter_frames, sample_frames
+from tdn_data.pipeline.errors import VideoError
+from tdn_data.pipeline.video import FrameBatch, iter_frames, sample_frames
 from tests.pipeline.video.exact.files import Plan
 from tests.pipeline.video.exact.pictures import read_number
 from tests.pipeline.video.exact.streams import Stream

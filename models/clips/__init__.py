@@ -1,0 +1,1 @@
+"""Clips: what a network is given, cut out of shards."""

@@ -1,0 +1,206 @@
+"""Clips for networks, drawn from shards: S segments, K consecutive frames in each (Ng & Davis, section 3.4).
+
+Training draws one snippet at random from each segment, by a generator seeded by epoch and video. Testing draws
+`num_clips` clips a video from a generator seeded by the video's own name, each in the centre crop or in ten
+(section 4.2: 25 clips, 10 crops). So neither depends on the order, the machine or the number of workers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from tdn_data.models.clips.augment import Augment, View, crops_of
+from tdn_data.models.networks.clip_shape import ClipShape
+from tdn_data.models.weights.trained_on import NORMALIZATION
+from tdn_data.pipeline.errors import InputError
+from tdn_data.pipeline.sampling import snippet_starts
+from tdn_data.pipeline.shards.reader import ShardReader, StoredFrames, StoredVideo
+
+CACHE_BYTES = 1 << 30  # of decoded videos, in each process
+
+
+@dataclass(frozen=True)
+class DrawnClip:
+    """A training clip and its target, and where they come from.
+
+    `rows` (S, K) of the video and their `pts_seconds` (S, K), the stored frames' `(height, width)`, the view of them.
+    """
+
+    clip: Tensor
+    target: Tensor
+    rows: np.ndarray
+    pts_seconds: np.ndarray
+    frame_size: tuple[int, int]
+    view: View
+
+
+class ClipDataset(Dataset):
+    """One split of a finished extraction as training clips: (epoch, index) -> (clip float32 (S, K, C, H, W), target).
+
+    The target is the class number, or for multi-label data a float32 vector of 0 and 1. A clip depends on `seed`, the
+    epoch and the index alone, not on the order or the process in which clips are asked for. Videos of fewer than
+    `repeat_to` rows are repeated from their start up to there. Decoded videos are kept up to `cache_bytes` in each
+    process.
+    """
+
+    def __init__(
+        self,
+        reader: ShardReader,
+        *,
+        split: str,
+        shape: ClipShape,
+        augment: Augment,
+        seed: int = 0,
+        mirror_labels: tuple[int, ...] | None = None,
+        repeat_to: int | None = None,
+        cache_bytes: int = CACHE_BYTES,
+    ) -> None:
+        self.videos = split_videos(reader, split)
+        self._info, self._frames = reader.info, CachedRows(reader, cache_bytes)
+        self._shape, self._augment, self._seed = shape, augment, seed
+        self._mirror_labels, self._repeat_to = mirror_labels, repeat_to
+
+    def __len__(self) -> int:
+        return len(self.videos)
+
+    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        drawn = self._draw(key)
+        return drawn.clip, drawn.target
+
+    def _draw(self, key: tuple[int, int], *, rows_after: int = 0) -> DrawnClip:
+        """Draw a clip whose snippets have, where the video is long enough, `rows_after` rows of it behind them."""
+        epoch, index = key
+        video, generator = self.videos[index], np.random.default_rng((self._seed, epoch, index))
+        length, num_rows = self._shape.snippet_length, max(video.num_rows, self._repeat_to or 0)
+        starts = snippet_starts(num_rows - rows_after, self._shape.num_segments, length, generator=generator)
+        rows = snippet_rows(starts, length, num_rows) % video.num_rows
+        stored = self._frames.read(video.video_id, rows)
+        clip, view = self._augment(stored.data, generator)
+        target = self._target(video, view.mirrored)
+        return DrawnClip(normalize(clip), target, rows, stored.pts_seconds, stored.data.shape[2:4], view)
+
+    def _target(self, video: StoredVideo, mirrored: bool) -> Tensor:
+        labels = video.labels
+        if mirrored and self._mirror_labels is not None:
+            labels = tuple(self._mirror_labels[label] for label in labels)
+        return target_of(labels, self._info.multi_label, len(self._info.class_names))
+
+
+class CachedRows:
+    """A reader's decoded rows; whole videos are kept as long as all kept ones have at most `room_bytes`.
+
+    A video that does not fit into what is left of it is never decoded as a whole: only the rows asked for are.
+    """
+
+    def __init__(self, reader: ShardReader, room_bytes: int) -> None:
+        self._reader, self._room_bytes = reader, room_bytes
+        self._kept: dict[str, StoredFrames] = {}
+
+    def read(self, video_id: str, rows: np.ndarray) -> StoredFrames:
+        """Return the video's rows (S, K): data uint8 (S, K, H, W, C), pts_seconds (S, K)."""
+        stored = self._kept.get(video_id)
+        if stored is None and self._room_bytes > 0 and self._fits(video_id):
+            stored = self._kept[video_id] = self._reader.read(video_id)
+            self._room_bytes -= stored.data.nbytes
+        if stored is None:
+            return read_rows(self._reader, video_id, rows)
+        return StoredFrames(stored.data[rows], stored.pts_seconds[rows], stored.bound)
+
+    def _fits(self, video_id: str) -> bool:
+        """Return whether a whole video, decoded, has room; all its rows are of one size."""
+        one_row = self._reader.read(video_id, [0]).data.nbytes
+        return one_row * self._reader.num_rows(video_id) <= self._room_bytes
+
+
+def read_rows(reader: ShardReader, video_id: str, rows: np.ndarray) -> StoredFrames:
+    """Return a video's rows (S, K), each decoded once: data uint8 (S, K, H, W, C), pts_seconds (S, K)."""
+    unique, places = np.unique(rows, return_inverse=True)
+    stored, places = reader.read(video_id, unique.tolist()), places.reshape(rows.shape)
+    return StoredFrames(stored.data[places], stored.pts_seconds[places], stored.bound)
+
+
+def split_videos(reader: ShardReader, split: str) -> tuple[StoredVideo, ...]:
+    """Return the videos of one split; raise InputError that counts the videos of every split when there is none."""
+    videos = tuple(video for video in reader.videos if video.split == split)
+    if not videos:
+        counts = Counter(video.split for video in reader.videos)
+        stored = ", ".join(f"{counts[name]} in {name!r}" for name in sorted(counts)) or "none at all"
+        raise InputError(
+            f"no video of the split {split!r} has frames in the {reader.info.name} shards (stored: {stored}); name one "
+            "of these as train.split or evaluate.split, or extract that split too.",
+            key=split,
+        )
+    return videos
+
+
+def snippet_rows(starts: np.ndarray, snippet_length: int, num_rows: int) -> np.ndarray:
+    """Return the rows (S, K) of snippets that start at `starts` (S,); past the end the last row is repeated."""
+    return np.minimum(starts[:, None] + np.arange(snippet_length), num_rows - 1)
+
+
+def normalize(clip: np.ndarray) -> Tensor:
+    """Return uint8 (S, K, H, W, C) as float32 (S, K, C, H, W): RGB by ImageNet's mean and deviation, flow around 0."""
+    mean, std = NORMALIZATION["rgb" if clip.shape[-1] == 3 else "flow"]
+    scaled = torch.from_numpy(np.ascontiguousarray(clip)).permute(0, 1, 4, 2, 3).float() / 255
+    return (scaled - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[:, None, None]
+
+
+def target_of(labels: tuple[int, ...], multi_label: bool, num_classes: int) -> Tensor:
+    """Return the class number (), or for multi-label data a vector of 0 and 1 (num_classes,)."""
+    if not multi_label:
+        return torch.tensor(labels[0])
+    target = torch.zeros(num_classes)
+    target[list(labels)] = 1
+    return target
+
+
+def video_views(
+    reader: ShardReader,
+    video: StoredVideo,
+    shape: ClipShape,
+    *,
+    num_clips: int,
+    num_crops: int,
+    repeat_to: int | None = None,
+    seed: int = 0,
+) -> Tensor:
+    """Return a test video's views as one batch (num_clips * num_crops, S, K, C, H, W).
+
+    One clip is taken from the segments' middles; several are drawn at random, by a generator that depends on `seed`
+    and the video's name. `num_crops` is 1 (centre), 3 (along the longer side) or 10 (four corners, centre, and their
+    reflections). A video of fewer than `repeat_to` rows is repeated from its start up to there.
+    """
+    length, views = max(video.num_rows, repeat_to or 0), []
+    starts = _test_starts(video.video_id, length, shape, num_clips, seed)
+    rows = [snippet_rows(one, shape.snippet_length, length) % video.num_rows for one in starts]  # of each clip, (S, K)
+    for clip in _clips_of(reader, video.video_id, rows):
+        views.extend(normalize(crop) for crop in crops_of(clip, shape.size, num_crops))
+    return torch.stack(views)
+
+
+def _clips_of(reader: ShardReader, video_id: str, rows: list[np.ndarray]) -> Iterator[np.ndarray]:
+    """Yield each clip's pictures (S, K, H, W, C), decoding rows that clips share once where all have room at once."""
+    one_row = reader.read(video_id, [int(rows[0].flat[0])]).data.nbytes
+    if one_row * len(np.unique(rows)) > CACHE_BYTES:
+        yield from (read_rows(reader, video_id, one).data for one in rows)
+        return
+    unique, places = np.unique(rows, return_inverse=True)
+    data = reader.read(video_id, unique.tolist()).data
+    yield from (data[one] for one in places.reshape(len(rows), *rows[0].shape))
+
+
+def _test_starts(video_id: str, length: int, shape: ClipShape, num_clips: int, seed: int) -> list[np.ndarray]:
+    cut = (length, shape.num_segments, shape.snippet_length)
+    if num_clips == 1:
+        return [snippet_starts(*cut)]
+    digest = hashlib.blake2b(f"{seed} {video_id}".encode(), digest_size=8).digest()
+    generator = np.random.default_rng(int.from_bytes(digest, "little"))
+    return [snippet_starts(*cut, generator=generator) for _ in range(num_clips)]

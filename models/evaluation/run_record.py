@@ -1,0 +1,124 @@
+"""What a run was: its network, data, parameters, date, machine and library versions, kept beside its results.
+
+`training.json` is written when a training ends, `evaluation.json` when a test or a fusion does. A page or a table that
+shows several runs says of each what its own record says, not what params.yaml says now.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+from tdn_data.pipeline.errors import InputError
+from tdn_data.pipeline.files import read_json, write_json
+
+TRAINING, EVALUATION = "training.json", "evaluation.json"
+LIBRARIES = ("torch", "numpy", "scikit-learn", "opencv-contrib-python-headless", "pyarrow")
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One training or one test; `modality` is `rgb`, `flow` or `fused`, `seconds` how long it took."""
+
+    network: str
+    modality: str
+    dataset: str
+    class_names: tuple[str, ...]
+    multi_label: bool
+    split: str
+    list_split: int | None
+    parameters: Mapping[str, object]
+    date: str  # of its end, UTC, ISO 8601
+    seconds: float
+    hardware: str
+    libraries: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """The run's folder, e.g. tdn-rgb."""
+        return f"{self.network}-{self.modality}"
+
+    def words(self) -> str:
+        """Return the record as one line for a page."""
+        libraries = ", ".join(f"{name} {version}" for name, version in self.libraries.items())
+        parameters = ", ".join(f"{name} {value}" for name, value in self.parameters.items() if value is not None)
+        took = f"{self.seconds:.0f} s" if self.seconds < 600 else f"{self.seconds / 60:.0f} min"
+        return f"{self.date[:10]}, {took} on {self.hardware}; {libraries}; split {self.split}; {parameters}"
+
+
+def describe_run(started: datetime, **facts: object) -> RunRecord:
+    """Return the record of what began at `started` (UTC) and ends now, on this machine, with this installation."""
+    now = datetime.now(UTC)
+    return RunRecord(
+        date=now.isoformat(timespec="seconds"),
+        seconds=round((now - started).total_seconds(), 1),
+        hardware=hardware(),
+        libraries=installed_versions(),
+        **facts,
+    )
+
+
+def hardware() -> str:
+    """Return the processor's and the GPU's names, e.g. `AMD EPYC 9R14, 2 cores`."""
+    import torch
+
+    words = f"{_processor()}, {os.cpu_count()} cores"
+    return f"{words}, {torch.cuda.get_device_name()}" if torch.cuda.is_available() else words
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
+    except OSError:
+        lines = []
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.processor() or platform.machine()
+
+
+def installed_versions() -> dict[str, str]:
+    """Return the versions of the libraries that decide a run's numbers, those that are installed."""
+    return {name: metadata.version(name) for name in LIBRARIES if _is_installed(name)}
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def write_record(path: Path, record: RunRecord) -> None:
+    """Write a record as JSON, the whole file or none."""
+    write_json(path, asdict(record))
+
+
+def read_record(path: Path) -> RunRecord:
+    """Read a record; raise InputError where the file is missing, damaged or none."""
+    content = read_json(path, what="run's record")
+    names = {field.name for field in fields(RunRecord)}
+    if not isinstance(content, dict) or content.keys() != names or not isinstance(content["class_names"], list):
+        raise InputError(f"{path} is no record of a run; run its stage again.", path=path)
+    return RunRecord(**content | {"class_names": tuple(content["class_names"])})
+
+
+def check_same_test(first: RunRecord, second: RunRecord) -> None:
+    """Raise InputError that names what differs where the scores of two runs cannot be put together."""
+    for name in ("dataset", "class_names", "multi_label", "split", "list_split"):
+        one, other = getattr(first, name), getattr(second, name)
+        if one != other:
+            raise InputError(
+                f"{first.name} and {second.name} were tested with another {name} ({_short(one)} and {_short(other)}); "
+                "evaluate both again.",
+                key=name,
+            )
+
+
+def _short(value: object) -> str:
+    words = str(value)
+    return words if len(words) <= 60 else f"{words[:57]}..."

@@ -1,0 +1,80 @@
+"""What networks over many single frames have in common: one backbone, run over all frames, a few at a time."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from tdn_data.models.backbones import build_backbone
+from tdn_data.models.backbones.base import Backbone
+from tdn_data.models.networks.tsn import count_channels, stack_snippets
+
+
+class FrameNetwork(nn.Module, ABC):
+    """Clip (N, S, K, C, H, W), one snippet per frame, to scores (N, num_classes); any number S >= 1 of frames passes.
+
+    `num_segments` is the number of frames the network is meant for. Outside of training the backbone takes
+    `frames_at_once` frames at a time: 120 frames need no more memory than that for its maps. `backbone_options` go to
+    the backbone, e.g. `width=16`.
+    """
+
+    def __init__(
+        self,
+        backbone: str,
+        *,
+        num_segments: int = 30,
+        modality: str = "rgb",
+        snippet_length: int = 1,
+        frames_at_once: int = 16,
+        **backbone_options: object,
+    ) -> None:
+        super().__init__()
+        self.in_channels = count_channels(modality, snippet_length)
+        self.num_segments = check_count("num_segments", num_segments)
+        self.frames_at_once = check_count("frames_at_once", frames_at_once)
+        self.backbone = build_backbone(backbone, in_channels=self.in_channels, **backbone_options)
+
+    @abstractmethod
+    def forward(self, clip: Tensor) -> Tensor:
+        """Return video scores before softmax, (N, num_classes)."""
+
+    def forward_streams(self, clip: Tensor) -> dict[str, Tensor]:
+        """Return the scores by stream; there is one, `image`."""
+        return {"image": self.forward(clip)}
+
+    def over_frames(self, network: Callable[[Tensor], Tensor], clip: Tensor) -> Tensor:
+        """Return network(image) for each frame, (N, S, ...); images are (M, K * C, H, W)."""
+        snippets = stack_snippets(clip, self.in_channels)
+        check_count("S, the number of frames of the clip,", snippets.shape[1])
+        images = snippets.flatten(0, 1)
+        outputs = run_in_chunks(network, images, at_once=len(images) if self.training else self.frames_at_once)
+        return outputs.unflatten(0, snippets.shape[:2])
+
+
+def run_in_chunks(network: Callable[[Tensor], Tensor], images: Tensor, *, at_once: int) -> Tensor:
+    """Return network(images), computed for at most `at_once` images at a time; images and result have batch first."""
+    if len(images) <= at_once:
+        return network(images)
+    return torch.cat([network(chunk) for chunk in images.split(at_once)])
+
+
+def remove_classifier(backbone: Backbone) -> int:
+    """Take the softmax layer off, so that the backbone returns the vectors that it read; return their length."""
+    for name in ("fc", "last_linear"):
+        if hasattr(backbone, name):
+            num_features = getattr(backbone, name).in_features
+            setattr(backbone, name, nn.Identity())
+            return num_features
+    num_features = backbone.classifier[-1].in_features
+    backbone.classifier[-1] = nn.Identity()
+    return num_features
+
+
+def check_count(name: str, value: int) -> int:
+    """Return `value`; raise ValueError when it is not at least 1."""
+    if value < 1:
+        raise ValueError(f"{name} is {value!r}; it must be at least 1")
+    return value

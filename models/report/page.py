@@ -1,0 +1,254 @@
+"""The report: one self-contained HTML page with results, curves, confusion matrices, and frames with their flow."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import jinja2
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from tdn_data.pipeline.files import write_text
+from tdn_data.pipeline.images import encode_image
+from tdn_data.pipeline.shards.reader import ShardReader
+from tdn_data.pipeline.view.inspect import pictures_at
+
+COLORS = (  # one for each network, distinct for colour-blind readers, too, as far as so many can be
+    "#1f6feb", "#d1480f", "#2da44e", "#8250df", "#bf8700", "#57606a", "#d63384",
+    "#0a9396", "#7f4f24", "#000000", "#94d82d", "#f4a261", "#a2d2ff",
+)  # fmt: skip
+LINES = {"rgb": "-", "flow": "--", "fused": ":"}  # how a curve is drawn, by modality
+CURVES = {  # what DVCLive logged -> what a reader is shown
+    "loss": "loss on the training clips",
+    "class_loss": "loss of the classes on the training clips",
+    "flow_loss": "loss of the flow on the training clips",
+    "accuracy": "accuracy on the training clips (not a test)",
+    "learning_rate": "learning rate",
+}
+GAP = 3  # white pixels between the pictures of a strip
+
+# Ng & Davis, Table 1: HMDB51, mean accuracy over three splits, in percent
+PAPER_TABLE = (
+    ("ResNet-50 TSN", 51.1, 64.6, 69.6),
+    ("ResNet-50 TDN", 55.5, 64.8, 70.4),
+)
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """One network on one modality (`rgb`, `flow` or `fused`), evaluated.
+
+    `metrics`: top1 and top5 or hit1 and hit5, and mAP, in [0, 1]. `per_class_ap`: (C,), NaN where a class has no
+    positives. `confusion`: counts (C, C), rows actual, None for multi-label data. `curves`: name -> a value per epoch.
+    """
+
+    model: str
+    modality: str
+    metrics: Mapping[str, float]
+    per_class_ap: np.ndarray
+    confusion: np.ndarray | None = None
+    curves: Mapping[str, Sequence[float]] | None = None
+    made: Mapping[str, str] = field(default_factory=dict)  # `trained`, `tested` -> when, where and how, in words
+    parameters: Mapping[str, object] = field(default_factory=dict)  # of the test, or the weights of a fusion
+
+    @property
+    def title(self) -> str:
+        """Name for headings, e.g. `TDN, RGB`."""
+        return f"{self.model.upper()}, {self.modality.upper() if self.modality == 'rgb' else self.modality}"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One video in pictures: `image` uint8 (H, W, 3) RGB, frames above their flow."""
+
+    caption: str
+    image: np.ndarray
+
+
+def write_report(
+    out: Path,
+    *,
+    dataset: str,
+    class_names: Sequence[str],
+    runs: Sequence[RunResult],
+    metric_names: Mapping[str, str],
+    split: str,
+    samples: Sequence[Sample],
+    facts: Mapping[str, str],
+    left_out: Sequence[str] = (),
+) -> None:
+    """Write the page to `out`; it needs no other file and no network.
+
+    `metric_names`: which of the runs' metrics the table of results shows -> how it heads them. `split` is the one that
+    was tested. `facts` are listed at the page's end, and `left_out` says which runs are not shown, and why.
+    """
+    matplotlib.rcParams["svg.hashsalt"] = "tdn-data"  # the same results give the same bytes
+    template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
+        Path(__file__).with_name("report.html.j2").read_text(encoding="utf-8")
+    )
+    page = template.render(
+        dataset=dataset,
+        class_names=class_names,
+        table=_results_table(runs),
+        metric_names=metric_names,
+        split=split,
+        headline=_headline(runs),
+        curves=[(CURVES.get(name, name), _curve_plot(runs, name)) for name in _curve_names(runs)],
+        confusions=[
+            (run.title, _confusion_plot(run.confusion, class_names)) for run in runs if run.confusion is not None
+        ],
+        ap_runs=[run.title for run in runs],
+        ap_rows=_ap_rows(runs, class_names),
+        samples=[(sample.caption, _png(sample.image)) for sample in samples],
+        paper_table=PAPER_TABLE if dataset == "hmdb51" else (),
+        fusion=_fusion_words(runs),
+        made=[(run.title, run.made) for run in runs if run.made],
+        left_out=left_out,
+        facts=facts,
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_text(out, page)
+
+
+def _results_table(runs: Sequence[RunResult]) -> list[dict[str, object]]:
+    """Return one row per model with its metrics per modality, in order of appearance."""
+    models = dict.fromkeys(run.model for run in runs)
+    return [
+        {"model": model.upper(), **{run.modality: run.metrics for run in runs if run.model == model}}
+        for model in models
+    ]
+
+
+def _headline(runs: Sequence[RunResult]) -> str | None:
+    """Return the sentence that compares TDN with TSN on RGB, None where one of them is absent."""
+    top1 = {run.model: run.metrics["top1"] for run in runs if run.modality == "rgb" and "top1" in run.metrics}
+    if not {"tsn", "tdn"} <= set(top1):
+        return None
+    tdn, tsn = (f"{top1[name]:.1%}" for name in ("tdn", "tsn"))
+    if tdn == tsn:
+        return f"On RGB alone both networks reach {tdn} top-1, the Temporal Difference Network and TSN."
+    more = "more" if top1["tdn"] > top1["tsn"] else "less"
+    return (
+        f"On RGB alone the Temporal Difference Network reaches {tdn} top-1, {more} than TSN, which averages the scores "
+        f"of single frames: {tsn}."
+    )
+
+
+def _fusion_words(runs: Sequence[RunResult]) -> str | None:
+    """Return how the fused scores came about, by their own records; None where there are none."""
+    ways = dict.fromkeys(
+        f"{run.parameters['rgb']:g} : {run.parameters['flow']:g}"
+        for run in runs
+        if run.modality == "fused" and {"rgb", "flow"} <= set(run.parameters)
+    )
+    return " or ".join(ways) or None
+
+
+def _curve_names(runs: Sequence[RunResult]) -> list[str]:
+    return list(dict.fromkeys(name for run in runs for name in (run.curves or {})))
+
+
+def _ap_rows(runs: Sequence[RunResult], class_names: Sequence[str]) -> list[tuple[str, list[float | None]]]:
+    """Return (class, average precision per run), None where it is not defined."""
+    columns = [run.per_class_ap for run in runs]
+    return [
+        (name, [None if np.isnan(column[index]) else float(column[index]) for column in columns])
+        for index, name in enumerate(class_names)
+    ]
+
+
+def _curve_plot(runs: Sequence[RunResult], name: str) -> str:
+    """Return an SVG of one quantity over the epochs, a line per run."""
+    figure = Figure(figsize=(6.4, 3.4), layout="constrained")
+    axes = figure.subplots()
+    colors = dict(zip(dict.fromkeys(run.model for run in runs), COLORS * 2, strict=False))
+    for run in (run for run in runs if run.curves and name in run.curves):
+        style = {"color": colors[run.model], "linestyle": LINES[run.modality], "linewidth": 1.8}
+        axes.plot(range(1, len(run.curves[name]) + 1), run.curves[name], label=run.title, **style)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel(name.replace("_", " "))
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=8)
+    return _svg(figure)
+
+
+def _confusion_plot(confusion: np.ndarray, class_names: Sequence[str]) -> str:
+    """Return an SVG of a confusion matrix, rows normalised to the share of each actual class."""
+    shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+    figure = Figure(figsize=(4.6, 4.2), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    few = len(class_names) <= 20
+    if few:
+        axes.set_xticks(range(len(class_names)), class_names, rotation=60, ha="right", fontsize=7)
+        axes.set_yticks(range(len(class_names)), class_names, fontsize=7)
+        for row, column in zip(*np.nonzero(confusion), strict=True):
+            color = "white" if shares[row, column] > 0.5 else "black"
+            axes.text(column, row, int(confusion[row, column]), ha="center", va="center", fontsize=7, color=color)
+    axes.set_xlabel("predicted", fontsize=8)
+    axes.set_ylabel("actual", fontsize=8)
+    return _svg(figure)
+
+
+def _svg(figure: Figure) -> str:
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]
+
+
+def _png(image: np.ndarray) -> str:
+    return base64.b64encode(encode_image(image, codec="png")).decode()
+
+
+def sample_videos(
+    frames: ShardReader, flow: ShardReader | None, *, split: str = "test", num_columns: int = 6, height: int = 96
+) -> list[Sample]:
+    """Return for each class its first video of the split: `num_columns` frames, under each its flow in colour."""
+    samples, seen = [], set()
+    for video in frames.videos:
+        new = set(video.labels) - seen
+        if video.split != split or not new:
+            continue
+        seen |= new
+        rows = np.linspace(0, max(video.num_rows - 2, 0), num_columns).round().astype(int).tolist()
+        times = frames.read_encoded(video.video_id, rows).pts_seconds
+        has_flow = flow is not None and any(one.video_id == video.video_id for one in flow.videos)
+        readers = [frames, flow] if has_flow else [frames]
+        strips = [_strip(pictures_at(reader, video.video_id, times)[0], height) for reader in readers]
+        labels = ", ".join(frames.info.class_names[label] for label in video.labels)
+        samples.append(Sample(f"{labels}: {video.video_id}", _stacked(strips)))
+    return samples
+
+
+def _stacked(strips: Sequence[np.ndarray]) -> np.ndarray:
+    """Return strips under each other, the narrower with a margin: frames and flow may differ in shape."""
+    width = max(strip.shape[1] for strip in strips)
+    margins = [((0, 0), (0, width - strip.shape[1]), (0, 0)) for strip in strips]
+    rows = [np.pad(strip, m, constant_values=255) for strip, m in zip(strips, margins, strict=True)]
+    return _joined(rows, axis=0)
+
+
+def _strip(images: Sequence[np.ndarray], height: int) -> np.ndarray:
+    """Return images side by side at one height."""
+    widths = [max(1, round(image.shape[1] * height / image.shape[0])) for image in images]
+    sized = [
+        cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+        for image, width in zip(images, widths, strict=True)
+    ]
+    return _joined(sized, axis=1)
+
+
+def _joined(images: Sequence[np.ndarray], *, axis: int) -> np.ndarray:
+    """Return images in a row along an axis, with white gaps between them."""
+    shape = list(images[0].shape)
+    shape[axis] = GAP
+    gap = np.full(shape, 255, np.uint8)
+    return np.concatenate([part for image in images for part in (gap, image)][1:], axis=axis)

@@ -1,0 +1,1 @@
+"""Image retrieval with VLAD: the dissertation's chapter 2, whole."""

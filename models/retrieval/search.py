@@ -1,0 +1,236 @@
+"""A retrieval set searched with VLAD, by layer and by scale: J. Y.-H. Ng, dissertation (2018), section 2.4.
+
+Figure 2.2 compares the layers of table 2.1 at scale 1 and at scale 2; tables 2.2 and 2.3 put the two scales of one
+layer together, as whole descriptors and in 128 dimensions. `search_layers` gives the three for each layer out of three
+passes over the images: local features, whole descriptors for the PCA, search. The descriptors of the database are
+compared with the queries' batch by batch and not kept.
+
+The images are checked first (`check_database`): what is missing or does not decode is named, and more of it than few
+ends the run before it starts, because the mAP of half a data set is not the data set's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from tdn_data.models.backbones import Backbone, build_backbone
+from tdn_data.models.retrieval.ranking import (
+    ImageFiles,
+    RetrievalScore,
+    relative_distances,
+    score_ranking,
+    split_readable,
+)
+from tdn_data.models.retrieval.vlad import (
+    BATCH_SIZE,
+    BEST_LAYERS,
+    TABLE_LAYERS,
+    OnProgress,
+    VladEncoder,
+    VladOptions,
+    encode_together,
+    fit_encoders,
+)
+from tdn_data.models.weights.checkpoint import load_weights
+from tdn_data.pipeline.errors import InputError, PipelineError
+
+if TYPE_CHECKING:
+    from tdn_data.pipeline.datasets.retrieval import RetrievalSet
+
+FEW = 0.01  # Paris, as it is published, has 20 damaged files among 6,412
+NUM_NAMES = 5
+
+
+@dataclass(frozen=True)
+class Database:
+    """A retrieval set as its files allow: the images that decode (name -> path), and the names of those that do not."""
+
+    retrieval: RetrievalSet
+    images: Mapping[str, Path]
+    unreadable: tuple[str, ...]
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Names of answers without a file."""
+        return self.retrieval.missing()
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """One layer at one scale or several together: what its descriptors of `num_dimensions` found."""
+
+    layer: str
+    scales: tuple[int, ...]
+    num_dimensions: int
+    score: RetrievalScore
+
+
+def check_database(
+    retrieval: RetrievalSet, *, fail_above: float = FEW, on_progress: OnProgress = lambda what, count: None
+) -> Database:
+    """Decode every image once and return the set with what can be searched.
+
+    Raises PipelineError when a larger share than `fail_above` of the images is missing or does not decode.
+    """
+    found, unreadable = split_readable(
+        retrieval.images, on_image=lambda: on_progress(f"checking {retrieval.dataset}", 1)
+    )
+    database = Database(retrieval, found, unreadable)
+    lost = (*unreadable, *database.missing)
+    num_images = len(retrieval.images) + len(database.missing)
+    if len(lost) > fail_above * num_images:
+        raise PipelineError(
+            f"{len(lost)} of the {num_images} images of {retrieval.dataset} are missing or do not decode, more than "
+            f"--fail-above {fail_above:g}: {_some(lost)}.",
+            path=retrieval.root,
+        )
+    return database
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - NUM_NAMES
+    return ", ".join(names[:NUM_NAMES]) + (f" and {more} more" if more > 0 else "")
+
+
+def retrieval_network(name: str, *, weights: str | None = None, seed: int = 0, device: str = "auto") -> Backbone:
+    """Return the backbone `name`, ready to describe images; without `weights` it is untrained, drawn by `seed`.
+
+    `weights` is what `load_weights` takes: a file, or "imagenet".
+    """
+    if device not in ("auto", "cpu", "cuda"):
+        raise ValueError(f"device is {device!r}; expected auto, cpu or cuda")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device is 'cuda'; this machine has no usable CUDA device")
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = build_backbone(name)
+    if weights is not None:
+        load_weights(network, weights)
+    usable = "cuda" if torch.cuda.is_available() else "cpu"
+    return network.eval().to(usable if device == "auto" else device)
+
+
+def choose_layers(backbone: str, network: Backbone, dataset: str, *, named: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return the layers to search with: those `named`, or the one that section 2.4.4 takes for the data set.
+
+    Raises ValueError that lists the network's layers for an unknown one, and where none is named and the chapter does
+    not have the backbone.
+    """
+    if not named and backbone not in BEST_LAYERS:
+        known = ", ".join(name for name, _ in network.layers())
+        raise ValueError(f"layer is not given, and the chapter has no {backbone}; its layers: {known}")
+    layers = tuple(dict.fromkeys(named)) or (BEST_LAYERS[backbone][dataset],)
+    for layer in layers:
+        network.layers_until(layer)
+    return layers
+
+
+def table_layers(backbone: str, network: Backbone) -> tuple[str, ...]:
+    """Return the backbone's layers in table 2.1, all of them where it is not there."""
+    return TABLE_LAYERS.get(backbone) or tuple(name for name, _ in network.layers())
+
+
+def scale_sets(scales: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+    """Return each scale on its own and, where there are several, all together: (1, 2) -> (1,), (2,), (1, 2)."""
+    alone = tuple((scale,) for scale in scales)
+    return alone if len(scales) == 1 else (*alone, scales)
+
+
+def num_readings(runs: Sequence[VladOptions], num_images: int, num_learned: int) -> int:
+    """Return how many times `search_layers` reads an image: the length of its progress bar."""
+    for_pca = [min(num_learned, run.max_projection_images) * (run.num_dimensions is not None) for run in runs]
+    return len(runs) * (num_learned + num_images) + sum(for_pca)
+
+
+def search_layers(
+    network: Backbone,
+    database: Database,
+    runs: Sequence[VladOptions],
+    *,
+    learn_on: Database | None = None,
+    batch_size: int = BATCH_SIZE,
+    on_progress: OnProgress = lambda what, count: None,
+) -> tuple[SearchResult, ...]:
+    """Return for each of `runs` (one a layer) a result per scale, and one for all scales together.
+
+    Vocabulary and PCA are learned on `learn_on`, by default on the database itself (see `models.retrieval.vlad`). Raises
+    InputError when a query's own image does not decode, and ValueError for options that the images do not allow, where
+    possible before the first of them is read.
+    """
+    learned = ImageFiles(tuple((learn_on or database).images.values()))
+    if blind := [query.image for query in database.retrieval.queries if query.image not in database.images]:
+        raise InputError(f"the images of {len(blind)} queries do not decode: {_some(blind)}.", key=blind[0])
+    for options in runs:
+        _check_options(options, len(learned))
+    results = []
+    for options in runs:
+
+        def told(what: str, count: int, layer: str = options.layer) -> None:
+            on_progress(f"{layer}: {what}", count)
+
+        encoders = fit_encoders(
+            network, learned, options, scale_sets(options.scales), batch_size=batch_size, on_progress=told
+        )
+        results += _search(encoders, database, batch_size, told)
+    return tuple(results)
+
+
+def _check_options(options: VladOptions, num_learned: int) -> None:
+    allowed = min(num_learned, options.max_projection_images) - 1
+    if options.num_dimensions is not None and options.num_dimensions > allowed:
+        raise ValueError(
+            f"num_dimensions is {options.num_dimensions}; a PCA of {allowed + 1} images allows at most {allowed}"
+        )
+
+
+def _search(
+    encoders: Sequence[VladEncoder], database: Database, batch_size: int, on_progress: OnProgress
+) -> Iterator[SearchResult]:
+    """Yield what each of the encoders of one layer finds."""
+    queries = database.retrieval.queries
+    distances = _distances(encoders, database.images, [query.image for query in queries], batch_size, on_progress)
+    for encoder, (num_dimensions, values) in zip(encoders, distances, strict=True):
+        ranking = np.argsort(values, axis=1, kind="stable")
+        score = score_ranking(queries, list(database.images), ranking)
+        yield SearchResult(encoder.options.layer, encoder.options.scales, num_dimensions, score)
+
+
+def _distances(
+    encoders: Sequence[VladEncoder],
+    images: Mapping[str, Path],
+    query_images: Sequence[str],
+    batch_size: int,
+    on_progress: OnProgress,
+) -> list[tuple[int, np.ndarray]]:
+    """Return for each encoder its number of dimensions and the distances (Q, N) that order `images` for each query.
+
+    The queries' images are read first, so that every batch can be compared with them and let go.
+    """
+    asked = list(dict.fromkeys(query_images))
+    order = list(dict.fromkeys([*asked, *images]))
+    files = ImageFiles(tuple(images[name] for name in order))
+    batches = _told(encode_together(encoders, files, batch_size=batch_size), on_progress)
+    first = list(islice(batches, -(-len(asked) // batch_size)))
+    anchors = [np.concatenate(parts)[: len(asked)] for parts in zip(*first, strict=True)]
+    distances = [np.empty((len(asked), len(order))) for _ in encoders]
+    done = 0
+    for batch in chain(first, batches):
+        for values, anchor, rows in zip(distances, anchors, batch, strict=True):
+            values[:, done : done + len(rows)] = relative_distances(anchor, rows)
+        done += len(batch[0])
+    place = {name: number for number, name in enumerate(order)}
+    rows, columns = ([place[name] for name in names] for names in (query_images, images))
+    return [(anchor.shape[1], values[np.ix_(rows, columns)]) for anchor, values in zip(anchors, distances, strict=True)]
+
+
+def _told(batches: Iterator[list[np.ndarray]], on_progress: OnProgress) -> Iterator[list[np.ndarray]]:
+    for batch in batches:
+        on_progress("searching", len(batch[0]))
+        yield batch

@@ -1,0 +1,1 @@
+"""Training: what it is given, what it minimises, and how it goes."""

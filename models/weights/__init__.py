@@ -1,0 +1,1 @@
+"""Weights: our checkpoints, published files, and what a checkpoint was trained on."""

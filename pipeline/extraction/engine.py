@@ -1,0 +1,321 @@
+"""A whole extraction: plans the shards, has every missing one made, and closes the folder.
+
+The folder is finished when `dataset.json` is there. It is taken away before the first shard changes and comes back
+last, so a reader sees a finished extraction or none. Shards that change a finished folder, or take the place of rows,
+are made beside the old ones and put in place together, once none of them loses rows. What an interrupted run leaves are
+whole shards; the next run makes the others.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from tdn_data.pipeline.datasets.manifest import Manifest
+from tdn_data.pipeline.errors import InputError, ShardError
+from tdn_data.pipeline.extraction.cache import (
+    Found,
+    Policy,
+    check_method,
+    check_sources,
+    is_pending,
+    lost_videos,
+    refuse_loss_by_list,
+    refuse_loss_of_rows,
+    refuse_loss_of_sources,
+    refuse_others,
+    replaced_modalities,
+    stored_rows,
+)
+from tdn_data.pipeline.extraction.one_shard import ShardJob, ShardResult
+from tdn_data.pipeline.extraction.versions import row_versions
+from tdn_data.pipeline.extraction.workers import run_jobs
+from tdn_data.pipeline.files import is_scratch
+from tdn_data.pipeline.parameters import ExtractParameters
+from tdn_data.pipeline.shards.folder import (
+    NEW_FOLDER,
+    READ_THREADS,
+    ShardContents,
+    check_modalities_agree,
+    gather,
+    other_shards,
+    read_shards,
+    shard_contents,
+    shard_names,
+    write_folder,
+)
+from tdn_data.pipeline.shards.formats import open_shard
+from tdn_data.pipeline.shards.ledger import DATASET_NAME, count_by_status
+from tdn_data.pipeline.shards.marks import read_marks, write_marks
+from tdn_data.pipeline.shards.plan import ShardPlan, plan_shards, source_numbers
+from tdn_data.pipeline.shards.schema import LedgerRow, parse_shard_name, shard_name
+from tdn_data.pipeline.shards.storage import Storage
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far an extraction is: videos done and to do in this run, and what was found finished."""
+
+    num_done: int
+    num_total: int
+    num_found: int
+    num_failed: int = 0
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What an extraction ended with: the ledger of all modalities asked for, and this run's share of the work."""
+
+    location: str
+    ledger: tuple[LedgerRow, ...]
+    num_shards: int
+    num_shards_made: int
+    num_reused: int
+    stored_bytes: int
+
+    def failed_share(self) -> float:
+        """Return the share of rows that are not ok."""
+        counts = count_by_status(self.ledger)
+        return (counts["partial"] + counts["failed"]) / max(len(self.ledger), 1)
+
+
+def run_extraction(
+    manifest: Manifest,
+    parameters: ExtractParameters,
+    *,
+    out: str | os.PathLike[str],
+    num_workers: int | None = None,
+    ray_address: str | None = None,
+    replace: bool = False,
+    keep_versions: bool = False,
+    retry_failed: bool = False,
+    allow_loss: bool = False,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Summary:
+    """Extract `manifest` into `out` and return what became of every video; running it again continues.
+
+    Without `ray_address` a Ray of its own is started with `num_workers` (default: all cores). What lies in `out` is
+    treated as a `Policy` of the four words says. A finished folder stays usable until all that changes it is there.
+    Raises InputError for what can be known before work begins, PipelineError where less of a video would be stored than
+    before, and nothing is changed then.
+    """
+    policy = Policy(replace, keep_versions, retry_failed, allow_loss)
+    root, storage = Path(manifest.root).absolute(), Storage(out)
+    check_method(parameters)
+    if ray_address is None or root.is_dir():  # the machine that starts a cluster's work need not see the videos
+        check_sources(manifest, root)
+    storage.create()
+    with _exclusive(storage):
+        check_modalities_agree(_staying_shards(storage, parameters), manifest, where=storage.shown)
+        run = _plan_run(storage, manifest, parameters, policy, root)
+        jobs = [dataclasses.replace(job, check_versions=ray_address is not None) for job in run.jobs]
+        num_planned = sum(len(plan.records) for plan in run.plans)
+        num_found = num_planned - sum(len(job.plan.records) for job in jobs)
+        results = _run(jobs, num_workers, ray_address, num_found, on_progress)
+        _put_in_place(storage, run, results, policy)
+        return _close(storage, manifest, parameters, run.plans, results)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What a run is going to do: all shards to be, the work for those to make, and what was there before."""
+
+    plans: list[ShardPlan]
+    jobs: list[ShardJob]
+    stored: dict[tuple[str, str], LedgerRow]
+    replaced: set[str]  # modalities whose shards are recreated
+    new: Storage  # where shards are made that change a folder which is finished, or take the place of rows
+    made: dict[str, Found]  # those of them that an interrupted run made there
+
+
+def _staying_shards(storage: Storage, parameters: ExtractParameters) -> Iterator[ShardContents]:
+    """Yield what the shards of the modalities that are not asked for say; raise ShardError for a damaged one."""
+    names = other_shards(storage, parameters.modalities)
+    try:
+        yield from (contents for _, contents in read_shards(storage, names, shard_contents))
+    except ShardError as error:
+        words = error.message.removesuffix(".")
+        raise ShardError(f"{words}; extract that modality, too (--modality both).", path=storage.shown) from error
+
+
+def _plan_run(storage: Storage, manifest: Manifest, parameters: ExtractParameters, policy: Policy, root: Path) -> _Run:
+    """Decide what is to be made, and where; raise InputError where that would mix, replace or lose rows unasked."""
+    found = _found_shards(storage)
+    refuse_others(storage.shown, found, parameters, policy)
+    replaced = replaced_modalities(found, parameters, policy)
+    stored = stored_rows(storage, found, parameters.modalities)
+    if not policy.allow_loss:
+        refuse_loss_by_list(storage.shown, stored, manifest)
+    plans = [plan for modality in parameters.modalities for plan in plan_shards(manifest, parameters, modality)]
+    damaged = read_marks(storage)
+    pending = [
+        plan
+        for plan in plans
+        if plan.name in damaged or is_pending(plan, found.get(plan.name), policy, parameters.limits, root)
+    ]
+    new = storage.folder(NEW_FOLDER)
+    ready = _found_shards(new)
+    made = {
+        plan.name: shard
+        for plan in pending
+        if (shard := ready.get(plan.name)) is not None
+        if not is_pending(plan, shard, policy, parameters.limits, root)
+        if policy.allow_loss or not lost_videos(stored, shard.ledger, replaced)
+    }
+    finished = DATASET_NAME in storage.names()
+    jobs = [
+        ShardJob(
+            plan,
+            parameters,
+            manifest.dataset,
+            str(root),
+            new if finished or _holds_rows(plan, stored) else storage,
+            _sources(plan, found),
+            retry_failed=policy.retry_failed,
+            keep_versions=policy.keep_versions,
+            earlier=storage,
+            versions=row_versions(plan.modality),
+        )
+        for plan in pending
+        if plan.name not in made
+    ]
+    if not policy.allow_loss:
+        refuse_loss_of_sources((job.plan for job in jobs), stored, replaced, root, policy)
+    if any(job.storage is new for job in jobs):
+        new.create()
+    return _Run(plans, jobs, stored, replaced, new, made)
+
+
+def _holds_rows(plan: ShardPlan, stored: Mapping[tuple[str, str], LedgerRow]) -> bool:
+    """Return whether rows of a planned shard's videos are stored already."""
+    return any((plan.modality, record.video_id) in stored for record in plan.records)
+
+
+def _found_shards(storage: Storage) -> dict[str, Found]:
+    """Return what each readable shard in the folder says about itself."""
+
+    def read(name: str) -> Found | None:
+        with contextlib.suppress(ShardError), contextlib.closing(open_shard(storage, name)) as shard:
+            about = {key: value for key, value in shard.about.items() if key != "class_names"}
+            return Found(about, tuple(shard.ledger))
+        return None
+
+    names = shard_names(storage)
+    with ThreadPoolExecutor(READ_THREADS) as pool:
+        found = zip(names, pool.map(read, names), strict=True)
+        return {name: shard for name, shard in found if shard is not None}
+
+
+def _sources(plan: ShardPlan, found: Mapping[str, Found]) -> tuple[str, ...]:
+    """Return the existing shards in which rows of a planned shard's videos can lie."""
+    counts = {parsed[2] for parsed in map(parse_shard_name, found) if parsed and parsed[0] == plan.modality}
+    candidates = [
+        shard_name(plan.modality, number, count, plan.extension)
+        for count in sorted(counts)
+        for number in source_numbers(plan.number, plan.count, count)
+    ]
+    return tuple(name for name in candidates if name in found)
+
+
+def _run(
+    jobs: list[ShardJob],
+    num_workers: int | None,
+    ray_address: str | None,
+    num_found: int,
+    on_progress: Callable[[Progress], None] | None,
+) -> list[ShardResult]:
+    num_total = sum(len(job.plan.records) for job in jobs)
+
+    def report(num_done: int, num_failed: int) -> None:
+        if on_progress is not None:
+            on_progress(Progress(num_done, num_total, num_found, num_failed))
+
+    return run_jobs(jobs, num_workers=num_workers, ray_address=ray_address, on_done=report)
+
+
+def _put_in_place(storage: Storage, run: _Run, results: list[ShardResult], policy: Policy) -> None:
+    """Let the shards that were made beside the old ones take their places, now that all are there.
+
+    Raises PipelineError, and leaves the old ones, where less of a video would be stored than before.
+    """
+    beside = {job.plan.name for job in run.jobs if job.storage is run.new}
+    made = [row for shard in run.made.values() for row in shard.ledger]
+    if not policy.allow_loss:
+        ledger = [*made, *(row for result in results if result.name in beside for row in result.ledger)]
+        refuse_loss_of_rows(storage.shown, run.stored, ledger, run.replaced)
+    names = sorted(beside | run.made.keys())
+    if names:
+        storage.delete(DATASET_NAME)
+    for name in names:
+        storage.adopt(run.new, name)
+    run.new.delete_folder()
+
+
+@contextlib.contextmanager
+def _exclusive(storage: Storage) -> Iterator[None]:
+    """Hold the folder's own lock; raise InputError when another extraction runs into it.
+
+    Object stores have no lock: there two runs do the same work twice and end with the same bytes.
+    """
+    if not storage.is_local:
+        yield
+        return
+    descriptor = os.open(storage.local_root, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise InputError(
+            f"another extraction is writing into {storage.shown}; wait for it or choose another folder.",
+            path=storage.shown,
+        ) from error
+    finally:
+        os.close(descriptor)
+
+
+def _close(
+    storage: Storage,
+    manifest: Manifest,
+    parameters: ExtractParameters,
+    plans: list[ShardPlan],
+    results: list[ShardResult],
+) -> Summary:
+    """Remove what is outdated, gather index and ledger from the shards, check the counts, write dataset.json last."""
+    wanted = {plan.name for plan in plans}
+    for name in storage.names():
+        parsed = parse_shard_name(name)
+        outdated = parsed is not None and parsed[0] in parameters.modalities and name not in wanted
+        if outdated or is_scratch(name):
+            storage.delete(name)
+    gathered = gather(storage, shard_names(storage))
+    _check_handover(manifest, parameters, gathered.ledger)
+    write_folder(storage, gathered)
+    write_marks(storage, read_marks(storage) & set(other_shards(storage, parameters.modalities)))
+    sizes = storage.sizes()
+    asked = tuple(row for row in gathered.ledger if row.modality in parameters.modalities)
+    return Summary(
+        location=storage.shown,
+        ledger=asked,
+        num_shards=len(wanted),
+        num_shards_made=len(results),
+        num_reused=sum(result.num_reused for result in results),
+        stored_bytes=sum(sizes[name] for name in wanted),
+    )
+
+
+def _check_handover(manifest: Manifest, parameters: ExtractParameters, ledger: Sequence[LedgerRow]) -> None:
+    """Raise ShardError unless every listed video has exactly one ledger row in each modality asked for."""
+    listed = {record.video_id for record in manifest}
+    for modality in parameters.modalities:
+        found = [row.video_id for row in ledger if row.modality == modality]
+        if len(found) != len(listed) or set(found) != listed:
+            strays = sorted(listed.symmetric_difference(found))[:3]
+            raise ShardError(
+                f"{len(listed)} videos are listed and {len(found)} are in the {modality} ledger, e.g. {strays}."
+            )

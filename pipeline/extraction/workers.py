@@ -1,0 +1,294 @@
+"""Shard jobs on Ray: a task for each, and for flow where GPUs are a few actors that keep their GPU warm.
+
+A task on a GPU gets a process of its own each time, which starts CUDA and loads the kernels again; an actor's decoding
+process does that once. All else is alike: a bounded number in flight, the largest shards first, retries with a limit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+import signal
+import socket
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+
+from tdn_data.pipeline.errors import InputError, PipelineError
+from tdn_data.pipeline.extraction.one_shard import ShardJob, ShardResult, iter_shard
+
+TASKS_PER_WORKER = 2  # tasks in flight: enough to keep every worker busy, few enough to stop quickly
+MAX_RETRIES = 3
+POLL_SECONDS = 0.5
+GPU_SHARE = 0.25  # of one GPU for each actor: one computes while the others decode and encode
+KNOCK_SECONDS = 10
+OBJECT_STORE_BYTES = 80 << 20  # results are small; Ray wants at least 75 MB
+SHARED_MEMORY = "/dev/shm"
+SOCKET_PATH_BYTES = 107  # Linux' limit
+RAY_PATH_BYTES = 72  # /ray/session_2026-11-26_11-54-13_123456_1234567/sockets/plasma_store
+MAX_REASON = 300  # characters of Ray's own words, which can be pages
+_ADDRESS = re.compile(r"(auto|(ray://)?[^\s:/]+:\d+)")
+
+
+def run_jobs(
+    jobs: list[ShardJob],
+    *,
+    num_workers: int | None,
+    ray_address: str | None,
+    on_done: Callable[[int, int], None],
+) -> list[ShardResult]:
+    """Run every job on Ray and return the results in any order; `on_done` gets how many videos are done
+    so far, and how many of them failed.
+
+    Without `ray_address` a local Ray with `num_workers` (default: all cores) is started. Raises InputError when no Ray
+    can be reached, and what a job raised, or PipelineError when its worker was lost too often.
+    """
+    if not jobs:
+        return []
+    with _deferred_interrupts() as check_interrupts, _cluster(num_workers, ray_address) as ray:
+        check_interrupts()
+        crew = _Crew(ray, jobs)
+        try:
+            while crew.busy:
+                crew.step()
+                on_done(crew.num_done, crew.num_failed)
+                check_interrupts()
+        finally:
+            crew.dismiss()
+        return crew.results
+
+
+@contextlib.contextmanager
+def _deferred_interrupts() -> Iterator[Callable[[], None]]:
+    """Let Ctrl-C wait for the next call of the function given, which raises KeyboardInterrupt then.
+
+    Ray does not take it well while it starts, ends, or moves objects: the interrupt is lost, or the process crashes.
+    Pressed again, it takes effect at once.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: None  # interrupts reach the main thread alone
+        return
+    pressed = False
+
+    def press(*_: object) -> None:
+        nonlocal pressed
+        if pressed:
+            raise KeyboardInterrupt
+        pressed = True
+
+    def check() -> None:
+        if pressed:
+            raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGINT, press)
+    try:
+        yield check
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+class _Crew:
+    """The jobs that wait, those in flight, and who works on them; `num_done` counts videos, `results` are the shards.
+
+    A job in flight is a stream: each video's status, and the shard's result last.
+    """
+
+    def __init__(self, ray, jobs: list[ShardJob]) -> None:
+        self._ray = ray
+        resources = ray.cluster_resources()
+        num_cpus, num_gpus = int(resources.get("CPU", 1)), resources.get("GPU", 0)
+        by_size = sorted(jobs, key=_work_bytes)
+        self._for_actors = [job for job in by_size if num_gpus and _wants_gpu(job)]
+        self._for_tasks = [job for job in by_size if not (num_gpus and _wants_gpu(job))]
+        self._in_flight: dict[object, object | None] = {}  # a job's stream -> its actor, None for a task
+        self._task = ray.remote(num_cpus=1, num_returns="streaming", max_retries=MAX_RETRIES)(iter_shard)
+        self._task_limit = TASKS_PER_WORKER * num_cpus
+        num_actors = min(int(num_gpus / GPU_SHARE), num_cpus, len(self._for_actors))
+        self._starting = dict(self._start_actor() for _ in range(num_actors))
+        self._idle: list[object] = []
+        self.num_done = self.num_failed = 0
+        self.results: list[ShardResult] = []
+
+    @property
+    def busy(self) -> bool:
+        """Whether any job is left to do."""
+        return bool(self._for_tasks or self._for_actors or self._in_flight)
+
+    def step(self) -> None:
+        """Hand out jobs, wait a moment, and take in what has come."""
+        self._hand_out()
+        awaited = [*self._in_flight, *self._starting]
+        self._ray.wait(awaited, timeout=POLL_SECONDS)
+        for one in self._ray.wait(awaited, num_returns=len(awaited), timeout=0)[0]:
+            if one in self._starting:
+                _value(self._ray, one)
+                self._idle.append(self._starting.pop(one))
+            else:
+                self._take(one)
+
+    def _take(self, stream) -> None:
+        """Take in the next item of a job's stream."""
+        item = _value(self._ray, next(stream))
+        if isinstance(item, str):
+            self.num_done += 1
+            self.num_failed += item == "failed"
+            return
+        self.results.append(item)
+        actor = self._in_flight.pop(stream)
+        if actor is not None:
+            self._idle.append(actor)
+
+    def dismiss(self) -> None:
+        """Let go of all that is in Ray's hands while it still runs: what outlives it can crash the process."""
+        self._in_flight.clear()
+        self._starting.clear()
+        self._idle.clear()
+
+    def _hand_out(self) -> None:
+        num_tasks = sum(actor is None for actor in self._in_flight.values())
+        for _ in range(min(self._task_limit - num_tasks, len(self._for_tasks))):
+            self._in_flight[self._task.remote(self._for_tasks.pop())] = None
+        while self._for_actors and self._idle:
+            actor = self._idle.pop()
+            self._in_flight[actor.extract.options(num_returns="streaming").remote(self._for_actors.pop())] = actor
+        if not self._for_actors:  # an actor nobody refers to ends, and its core is free for tasks
+            self._idle.clear()
+            self._starting.clear()
+
+    def _start_actor(self) -> tuple[object, object]:
+        """Return a reference that is ready when the actor is, and the actor."""
+        options = {"max_restarts": MAX_RETRIES, "max_task_retries": MAX_RETRIES}
+        actor = self._ray.remote(num_cpus=1, num_gpus=GPU_SHARE, **options)(_GpuActor).remote()
+        return actor.ready.remote(), actor
+
+
+def _wants_gpu(job: ShardJob) -> bool:
+    """Return whether a GPU serves this job: our TV-L1 has kernels for it."""
+    return job.plan.modality == "flow" and job.parameters.flow.method == "tvl1"
+
+
+def _work_bytes(job: ShardJob) -> int:
+    """Return the bytes of video in a shard; the largest are started first, so that no worker is late at the end."""
+    return sum(record.size_bytes or 0 for record in job.plan.records)
+
+
+class _GpuActor:
+    """Makes shard after shard with one decoding process, which keeps its GPU; a Ray actor."""
+
+    def ready(self) -> None:
+        """Answer once the actor has its place."""
+
+    def extract(self, job: ShardJob) -> Iterator[str | ShardResult]:
+        """Make one shard as a task does."""
+        yield from iter_shard(job)
+
+
+def _value(ray, reference) -> object:
+    """Return what a reference stands for; raise what its task raised as a PipelineError where it was one."""
+    try:
+        return ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        cause = error.cause
+        if isinstance(cause, PipelineError):
+            raise cause from error
+        raise PipelineError(f"a shard could not be made: {type(cause).__name__}: {cause}") from error
+    except ray.exceptions.RayError as error:
+        raise PipelineError(f"a worker was lost {MAX_RETRIES + 1} times over one shard: {error}") from error
+
+
+@contextlib.contextmanager
+def _cluster(num_workers: int | None, ray_address: str | None) -> Iterator:
+    """Give the ray module, connected to an existing cluster or to a local one that ends with the block.
+
+    Raises InputError with what is wrong and what to set: Ray's own errors are of any kind, plain Exception among them.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if ray_address is not None and not _ADDRESS.fullmatch(ray_address):
+        raise InputError(
+            f"--ray-address is {ray_address!r}; write HOST:PORT, e.g. head:6379, or ray://HOST:PORT.", key=ray_address
+        )
+    import ray
+
+    logging.getLogger("ray").setLevel(logging.ERROR)  # it tells of other clusters on this machine
+    with contextlib.ExitStack() as stack:
+        try:
+            if ray_address is not None:
+                _knock(ray_address)
+            else:
+                local = _start_local(num_workers)
+                stack.callback(local.shutdown)
+            stack.callback(ray.shutdown)
+            ray.init(address=ray_address or local.address, logging_level=logging.ERROR, log_to_driver=False)
+        except PipelineError:
+            raise
+        except Exception as error:
+            words = " ".join(str(error).split()).rstrip(".")[:MAX_REASON] or type(error).__name__
+            raise InputError(f"{_no_ray(ray_address)}: {words}.", key=ray_address) from error
+        yield ray
+
+
+def _no_ray(ray_address: str | None) -> str:
+    """Return what could not be done, and what to look at."""
+    if ray_address is not None:
+        return f"no Ray could be reached at {ray_address}; check the address, and that `ray start --head` runs there"
+    return (
+        f"no Ray could be started on this machine; it needs room in {tempfile.gettempdir()} (set TMPDIR to another "
+        "folder) and some memory and processes (--workers 1 needs fewest)"
+    )
+
+
+def _start_local(num_workers: int | None):
+    """Start a Ray of this machine alone.
+
+    `ray.init` would start an autoscaler and a log monitor, too, and waits a second for the former to end: a fortieth
+    of a minute's extraction for nothing.
+    """
+    from ray.cluster_utils import Cluster
+
+    os.environ["RAY_TMPDIR"] = _ray_folder()  # Ray keeps a note of its address there, too
+    folder = os.path.join(os.environ["RAY_TMPDIR"], "ray")
+    arguments = {
+        "num_cpus": num_workers or os.cpu_count(),
+        "include_dashboard": False,
+        "include_log_monitor": False,
+        "no_monitor": True,
+        "object_store_memory": OBJECT_STORE_BYTES,
+        "temp_dir": folder,
+    }
+    if not _has_room(SHARED_MEMORY, OBJECT_STORE_BYTES):  # read-only or tiny, as in many containers
+        arguments["plasma_directory"] = folder
+    return Cluster(initialize_head=True, head_node_args=arguments)
+
+
+def _ray_folder() -> str:
+    """Return the folder for Ray's sessions, short enough for the sockets in it; raise InputError where there is none.
+
+    A socket's path has at most 107 bytes on Linux, and Ray needs `RAY_PATH_BYTES` of them for its own names.
+    """
+    wanted = os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
+    for folder in (wanted, "/tmp"):
+        if len(os.fsencode(folder)) + RAY_PATH_BYTES <= SOCKET_PATH_BYTES and _has_room(folder, 1 << 20):
+            return folder
+    raise InputError(
+        f"Ray cannot put its sockets into {wanted}: its path must have at most {SOCKET_PATH_BYTES - RAY_PATH_BYTES} "
+        f"bytes (it has {len(os.fsencode(wanted))}), and the folder must be writable; set TMPDIR to such a folder.",
+        path=wanted,
+    )
+
+
+def _has_room(folder: str, num_bytes: int) -> bool:
+    """Return whether a folder can be written into and has room for so many bytes."""
+    try:
+        room = os.statvfs(folder)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK | os.X_OK) and room.f_bavail * room.f_frsize >= num_bytes
+
+
+def _knock(address: str) -> None:
+    """Raise OSError when nothing listens at HOST:PORT, which Ray itself would wait minutes for."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if port.isdigit():
+        socket.create_connection((host, int(port)), timeout=KNOCK_SECONDS).close()

@@ -1,0 +1,1 @@
+"""Looking into shards: what lies there, in numbers and in pictures."""

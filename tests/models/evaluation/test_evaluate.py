@@ -1,0 +1,248 @@
+"""Testing: every video of the split has a score, or the run says which has none."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tdn_data.models import build_model
+from tdn_data.models.clips.dataset import ClipShape, video_views
+from tdn_data.models.evaluation.evaluate import (
+    EvaluateConfig,
+    VideoScores,
+    evaluate,
+    in_order_of,
+    read_scores,
+    restore_model,
+    write_scores,
+)
+from tdn_data.models.weights.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
+from tdn_data.models.weights.trained_on import NORMALIZATION, TrainedOn
+from tdn_data.pipeline.errors import InputError
+from tdn_data.pipeline.shards.reader import ShardReader
+
+CONFIG = EvaluateConfig(num_clips=2, num_crops=1)
+OPTIONS = {"backbone": "resnet18", "width": 8, "num_segments": 2, "modality": "rgb", "snippet_length": 1}
+
+
+COLOURED = TrainedOn(
+    modality="rgb",
+    dataset="folder",
+    class_names=("red", "green"),
+    multi_label=False,
+    parameters={"codec": "png"},
+    normalization=NORMALIZATION["rgb"],
+    digest="0",
+)
+
+
+def write_checkpoint(folder: Path, **changes: object) -> Path:
+    """Write an untrained TDN that says it was trained on the coloured videos, but for `changes`; return the file."""
+    torch.manual_seed(0)
+    state = build_model("tdn", num_classes=2, **OPTIONS).state_dict()
+    data = replace(COLOURED, **changes).as_dict()
+    save_checkpoint(Checkpoint("tdn", OPTIONS, 2, 24, state, data), folder / "checkpoint.pt")
+    return folder / "checkpoint.pt"
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    return write_checkpoint(tmp_path)
+
+
+def with_failures(make_shards, count: int) -> ShardReader:
+    """Return a reader of ten listed test videos, `count` of them failed."""
+    frames = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
+    videos = [(f"v{number}", "test", (number % 2,), None if number < count else frames) for number in range(10)]
+    return make_shards(videos, class_names=("red", "green"))
+
+
+def test_every_test_video_has_a_score(coloured: ShardReader, checkpoint: Path) -> None:
+    seen = []
+    result = evaluate(coloured, checkpoint, config=CONFIG, on_video=lambda *state: seen.append(state))
+    assert result.video_ids == ("v08", "v09", "v10", "v11")
+    assert result.labels == ((0,), (1,), (0,), (1,))
+    assert result.scores.shape == (4, 2)
+    assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def test_score_is_the_mean_over_the_views_before_softmax(coloured: ShardReader, checkpoint: Path) -> None:
+    model = restore_model(read_checkpoint(checkpoint)).cpu()
+    video = next(video for video in coloured.videos if video.video_id == "v09")
+    views = video_views(coloured, video, ClipShape(2, 1, 24), num_clips=3, num_crops=10)
+    with torch.no_grad():
+        expected = model(views).mean(0).numpy()
+    result = evaluate(coloured, checkpoint, config=EvaluateConfig(num_clips=3, num_crops=10, views_per_batch=7))
+    np.testing.assert_allclose(result.scores[1], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_data_sets_own_split_is_tested_unless_another_is_named(make_shards, checkpoint: Path) -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
+    videos = [(split, split, (0,), frames) for split in ("test", "train", "val")]
+    reader = make_shards(videos, class_names=("red", "green"), name="kinetics400")
+    assert evaluate(reader, checkpoint, config=CONFIG).video_ids == ("val",)
+    assert evaluate(reader, checkpoint, config=replace(CONFIG, split="test")).video_ids == ("test",)
+
+
+def test_a_split_without_a_video_is_named_with_those_there_are(make_shards, checkpoint: Path) -> None:
+    frames = np.zeros((4, 32, 32, 3), np.uint8)
+    reader = make_shards([("v", "train", (0,), frames)], class_names=("red", "green"), name="something-v2")
+    with pytest.raises(InputError, match="no video of the split 'val' has frames in the something-v2 shards .*1 in 't"):
+        evaluate(reader, checkpoint, config=CONFIG)
+
+
+def test_a_short_sports_video_is_tested_repeated_to_five_minutes(make_shards, tmp_path: Path, monkeypatch) -> None:
+    asked = []
+
+    def views(*arguments, **options):
+        asked.append(options["repeat_to"])
+        return video_views(*arguments, **options)
+
+    monkeypatch.setattr("tdn_data.models.evaluation.evaluate.video_views", views)
+    frames = np.zeros((4, 32, 32, 3), np.uint8)
+    reader = make_shards(
+        [("v", "test", (0,), frames)], class_names=("red", "green"), name="sports1m", parameters={"fps": 1.0}
+    )
+    checkpoint = write_checkpoint(tmp_path, parameters={"codec": "png", "fps": 1.0})
+    evaluate(reader, checkpoint, config=CONFIG)
+    assert asked == [300]
+
+
+def test_the_crops_of_a_test_may_be_larger_than_those_of_training(coloured: ShardReader, checkpoint: Path) -> None:
+    own, larger = (evaluate(coloured, checkpoint, config=replace(CONFIG, num_crops=3, size=size)) for size in (24, 32))
+    np.testing.assert_array_equal(
+        evaluate(coloured, checkpoint, config=replace(CONFIG, num_crops=3)).scores, own.scores
+    )
+    assert (own.scores != larger.scores).any()
+
+
+def test_same_seed_same_scores(coloured: ShardReader, checkpoint: Path) -> None:
+    first, again = (evaluate(coloured, checkpoint, config=CONFIG).scores for _ in range(2))
+    np.testing.assert_array_equal(first, again)
+    assert (evaluate(coloured, checkpoint, config=replace(CONFIG, seed=1)).scores != first).any()
+
+
+def test_missing_videos_are_named(make_shards, checkpoint: Path) -> None:
+    with pytest.raises(InputError, match="2 of 10 test videos have no frames to score: v0, v1; ledger"):
+        evaluate(with_failures(make_shards, 2), checkpoint, config=CONFIG)
+
+
+def test_share_of_missing_videos_can_be_allowed(make_shards, checkpoint: Path, caplog) -> None:
+    reader = with_failures(make_shards, 2)
+    with caplog.at_level(logging.WARNING):
+        result = evaluate(reader, checkpoint, config=replace(CONFIG, max_missing_share=0.2))
+    assert len(result.video_ids) == 8
+    assert "2 of 10 test videos have no frames and are left out" in caplog.text
+    with pytest.raises(InputError, match="2 of 10"):
+        evaluate(reader, checkpoint, config=replace(CONFIG, max_missing_share=0.19))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"class_names": ("red", "blue")},
+            "2 classes where the shards have 2, only in training: blue, only in the sh.*: g",
+        ),
+        ({"modality": "flow"}, "modality flow where the shards have rgb"),
+        ({"multi_label": True}, "multi_label True where the shards have False"),
+        ({"parameters": {"codec": "png", "fps": 3.0}}, "fps 3.0 where the shards have null"),
+        ({"parameters": {"codec": "png", "every_seconds": 3.0}}, "every_seconds 3.0 where the shards have null"),
+        ({"normalization": ((0.5,) * 3, (0.5,) * 3)}, "normalization .* where the shards have"),
+    ],
+)
+def test_a_checkpoint_of_other_data_is_refused_by_what_differs(coloured, tmp_path: Path, changes, words: str) -> None:
+    with pytest.raises(InputError, match=f"checkpoint.pt was trained with {words}.*; train on these shards"):
+        evaluate(coloured, write_checkpoint(tmp_path, **changes), config=CONFIG)
+
+
+def test_a_checkpoint_of_flow_of_another_bound_is_refused(make_shards, tmp_path: Path) -> None:
+    flow = np.full((4, 32, 32, 2), 128, np.uint8)
+    reader = make_shards([("v", "test", (0,), flow)], class_names=("red", "green"), parameters={"bound": 20.0})
+    path = write_checkpoint(
+        tmp_path, modality="flow", normalization=NORMALIZATION["flow"], parameters={"codec": "png", "bound": 15.0}
+    )
+    with pytest.raises(InputError, match="bound 15.0 where the shards have 20.0"):
+        evaluate(reader, path, config=CONFIG)
+
+
+def test_scores_stand_in_the_order_of_the_shards_classes(coloured, tmp_path: Path) -> None:
+    plain = evaluate(coloured, write_checkpoint(tmp_path), config=CONFIG).scores
+    turned = evaluate(coloured, write_checkpoint(tmp_path, class_names=("green", "red")), config=CONFIG).scores
+    np.testing.assert_array_equal(turned, plain[:, ::-1])
+    assert (turned != plain).any()
+
+
+def test_a_checkpoint_of_another_network_is_refused_under_a_runs_name(coloured, checkpoint: Path) -> None:
+    with pytest.raises(InputError, match="checkpoint.pt holds the network tdn, not tsn; train tsn again"):
+        evaluate(coloured, checkpoint, config=CONFIG, network="tsn")
+
+
+def test_a_checkpoint_that_does_not_say_its_data_is_refused(coloured, checkpoint: Path, tmp_path: Path) -> None:
+    saved = read_checkpoint(checkpoint)
+    for data in (None, {}, {**COLOURED.as_dict(), "class_names": ["red"]}, {**COLOURED.as_dict(), "more": 1}):
+        save_checkpoint(replace(saved, data=data), tmp_path / "other.pt")
+        with pytest.raises(InputError, match="other.pt does not say what it was trained on"):
+            evaluate(coloured, tmp_path / "other.pt", config=CONFIG)
+
+
+def test_other_sizes_are_tested_with_a_word(coloured, tmp_path: Path, caplog) -> None:
+    path = write_checkpoint(tmp_path, parameters={"codec": "png", "height": 64, "width": 64})
+    with caplog.at_level(logging.WARNING):
+        evaluate(coloured, path, config=CONFIG)
+    assert "was trained with height 64 where the shards have null; width 64" in caplog.text
+
+
+@pytest.mark.parametrize("changes", [{"width": 16}, {"width": 0}, {"backbone": "resnet1"}, {"more": 1}])
+def test_options_that_do_not_make_the_weights_are_a_damaged_checkpoint(checkpoint: Path, changes: dict) -> None:
+    saved = read_checkpoint(checkpoint)
+    with pytest.raises(InputError, match="the checkpoint of tdn is damaged"):
+        restore_model(replace(saved, options=saved.options | changes))
+
+
+def test_scores_survive_the_disk(tmp_path: Path) -> None:
+    scores = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
+    result = VideoScores(("a", "b b", "ü"), ((0,), (), (1, 3)), scores)
+    write_scores(tmp_path / "new/scores.parquet", result)
+    back = read_scores(tmp_path / "new/scores.parquet")
+    assert (back.video_ids, back.labels) == (result.video_ids, result.labels)
+    np.testing.assert_array_equal(back.scores, scores)
+
+
+@pytest.mark.parametrize("content", [None, b"no parquet"])
+def test_missing_or_damaged_scores_are_named(tmp_path: Path, content: bytes | None) -> None:
+    if content is not None:
+        (tmp_path / "scores.parquet").write_bytes(content)
+    with pytest.raises(InputError, match="scores.parquet holds no scores .*evaluate the network first"):
+        read_scores(tmp_path / "scores.parquet")
+
+
+def test_streams_of_other_videos_are_not_fused() -> None:
+    one, other = (VideoScores(ids, ((0,), (0,)), np.zeros((2, 2))) for ids in (("a", "b"), ("a", "c")))
+    with pytest.raises(InputError, match="2 videos are scored in only one of the two streams, e.g. 'b'"):
+        in_order_of(one.video_ids, other)
+
+
+def test_streams_are_joined_by_the_videos_names_not_by_their_places() -> None:
+    scores = VideoScores(("a", "b", "c"), ((0,), (1,), (2,)), np.arange(6.0).reshape(3, 2))
+    turned = in_order_of(("c", "a", "b"), scores)
+    assert turned.video_ids == ("c", "a", "b") and turned.labels == ((2,), (0,), (1,))
+    assert turned.scores.tolist() == [[4, 5], [0, 1], [2, 3]]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"num_crops": 5}, "num_crops is 5; it must be 1, 3 or 10"),
+        ({"num_clips": 0}, "num_clips is 0; it must be from 1 to 1,024"),
+        ({"max_missing_share": 1.0}, "max_missing_share is 1.0; it must be at least 0 and below 1"),
+    ],
+)
+def test_impossible_values_are_named(wrong: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        EvaluateConfig(**wrong)

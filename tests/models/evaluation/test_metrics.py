@@ -1,0 +1,100 @@
+"""Metrics against counts done by hand, and fusion as in section 3.3."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tdn_data.models.evaluation.metrics import FUSION_WEIGHTS, compute_metrics, fuse, hit_at_k, mean_metrics
+
+
+def test_top_k_and_confusion_count_by_hand() -> None:
+    scores = np.array([[3, 2, 1, 0, 0, 0], [3, 2, 1, 0, 0, 0], [6, 5, 4, 3, 2, 1], [0, 1, 0, 0, 0, 0]], float)
+    metrics = compute_metrics(scores, [(0,), (1,), (5,), (1,)], multi_label=False)
+    assert metrics.top1 == 0.5  # rows 0 and 3
+    assert metrics.top5 == 0.75  # all but row 2, whose class comes sixth
+    assert metrics.confusion[1].tolist() == [1, 1, 0, 0, 0, 0]
+    assert metrics.confusion[5].tolist() == [1, 0, 0, 0, 0, 0]
+    assert metrics.confusion.sum() == metrics.num_videos == 4
+
+
+def test_average_precision_is_precision_at_each_hit() -> None:
+    scores = np.array([[0.9], [0.8], [0.7], [0.6]])
+    metrics = compute_metrics(scores, [(0,), (), (0,), ()], multi_label=True)
+    assert metrics.mean_ap == pytest.approx((1 / 1 + 2 / 3) / 2)
+
+
+def test_classes_without_positives_are_left_out_and_counted() -> None:
+    scores = np.array([[2.0, 1.0, 5.0], [1.0, 2.0, 6.0]])
+    metrics = compute_metrics(scores, [(0,), (1,)], multi_label=True)
+    assert metrics.num_undefined == 1
+    assert np.isnan(metrics.per_class_ap).tolist() == [False, False, True]
+    assert metrics.mean_ap == 1
+
+
+def test_multi_label_data_have_no_accuracy_but_hits() -> None:
+    metrics = compute_metrics(np.eye(3), [(0, 1), (1,), (2,)], multi_label=True)
+    assert metrics.top1 is metrics.top5 is metrics.confusion is None
+    assert list(metrics.as_dict()) == ["hit1", "hit5", "mAP", "num_videos"]
+    single = compute_metrics(np.eye(3), [(0,), (1,), (2,)], multi_label=False)
+    assert list(single.as_dict()) == ["top1", "top5", "mAP", "num_videos"]
+
+
+def test_hit_at_k_counts_videos_with_one_of_their_labels_among_the_k_best() -> None:
+    scores = np.array([[6, 5, 4, 3, 2, 1]] * 5, float)
+    labels = [(0, 5), (1,), (4, 5), (5,), ()]  # best label comes first, second, fifth, sixth, never
+    metrics = compute_metrics(scores, labels, multi_label=True)
+    assert metrics.hit1 == 1 / 5
+    assert metrics.hit5 == 3 / 5
+
+
+def test_hit_at_k_is_top_k_accuracy_where_every_video_has_one_label() -> None:
+    generator = np.random.default_rng(0)
+    scores, labels = generator.normal(size=(50, 8)), [(int(label),) for label in generator.integers(0, 8, 50)]
+    many, one = (compute_metrics(scores, labels, multi_label=multi) for multi in (True, False))
+    assert (many.hit1, many.hit5) == (one.top1, one.top5)
+
+
+def test_the_mean_over_splits_is_of_what_all_of_them_have() -> None:
+    splits = [{"top1": 0.5, "mAP": 0.2}, {"top1": 0.6, "mAP": 0.4}, {"top1": 0.7}]
+    assert mean_metrics(splits) == pytest.approx({"top1": 0.6})
+
+
+@pytest.mark.parametrize("num_classes", [2, 3, 8])
+def test_perfect_scores_are_perfect(num_classes: int) -> None:
+    metrics = compute_metrics(np.eye(num_classes), [(label,) for label in range(num_classes)], multi_label=False)
+    assert (metrics.top1, metrics.top5, metrics.mean_ap) == (1, 1, 1)
+
+
+def test_scores_and_labels_must_agree() -> None:
+    with pytest.raises(ValueError, match="2 videos have scores and 1 have labels"):
+        compute_metrics(np.eye(2), [(0,)], multi_label=False)
+
+
+def test_fusion_weighs_l1_normalised_scores_one_to_one_and_a_half() -> None:
+    assert FUSION_WEIGHTS == (1.0, 1.5)
+    fused = fuse(np.array([[2.0, -2.0]]), np.array([[0.0, 10.0]]))
+    np.testing.assert_allclose(fused, [[(1 * 0.5 + 1.5 * 0) / 2.5, (1 * -0.5 + 1.5 * 1) / 2.5]])
+
+
+def test_fusion_does_not_depend_on_the_streams_scale() -> None:
+    generator = np.random.default_rng(0)
+    rgb, flow = generator.normal(size=(2, 5, 4))
+    np.testing.assert_allclose(fuse(rgb, flow), fuse(100 * rgb, 0.01 * flow))
+
+
+def test_fusion_of_nothing_is_nothing() -> None:
+    assert not fuse(np.zeros((2, 3)), np.zeros((2, 3))).any()
+
+
+def test_fusion_refuses_other_shapes() -> None:
+    with pytest.raises(ValueError, match=r"\(2, 3\) and \(3, 3\)"):
+        fuse(np.zeros((2, 3)), np.zeros((3, 3)))
+
+
+def test_equal_scores_rank_in_the_order_of_the_classes() -> None:
+    scores = np.zeros((3, 30))
+    truth = np.zeros((3, 30), bool)
+    truth[0, 0] = truth[1, 1] = truth[2, 29] = True
+    assert hit_at_k(scores, truth, 1) == 1 / 3
+    assert hit_at_k(scores, truth, 2) == 2 / 3

@@ -1,0 +1,85 @@
+"""The report's page and its pictures."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from tdn_data.models.report.page import GAP, RunResult, sample_videos, write_report
+
+
+def test_frames_and_flow_of_other_shapes_stand_under_each_other(make_shards) -> None:
+    frames = make_shards([("v", "val", (0,), np.zeros((4, 20, 30, 3), np.uint8))], class_names=("x",))
+    flow = make_shards([("v", "val", (0,), np.full((3, 20, 20, 2), 128, np.uint8))], class_names=("x",))
+    (sample,) = sample_videos(frames, flow, split="val", num_columns=2, height=40)
+    assert sample.image.shape == (80 + GAP, 2 * 60 + GAP, 3)
+    assert (sample.image[40:, 80 + GAP :] == 255).all() and not sample.image[:40, :60].any()
+    assert (sample.image[:40, 60 : 60 + GAP] == 255).all() and (sample.image[40 : 40 + GAP] == 255).all()
+    assert sample_videos(frames, flow, split="test") == []
+
+
+def test_the_data_sets_own_metrics_and_split_head_the_table(tmp_path: Path) -> None:
+    run = RunResult("lstm", "rgb", {"hit1": 0.711, "hit5": 0.893, "mAP": 0.6}, np.array([0.6, np.nan]))
+    write_report(
+        tmp_path / "report.html",
+        dataset="sports1m",
+        class_names=("golf", "chess"),
+        runs=[run],
+        metric_names={"hit1": "Hit@1", "hit5": "Hit@5"},
+        split="test",
+        samples=[],
+        facts={},
+    )
+    page = (tmp_path / "report.html").read_text()
+    assert "<th>RGB Hit@1</th><th>RGB Hit@5</th>" in page and "71.1" in page and "89.3" in page
+    assert "top-1" not in page and "split “test”" in page
+
+
+def page_of(tmp_path: Path, *runs: RunResult, dataset: str = "demo", left_out=()) -> str:
+    options = {
+        "class_names": ("x", "y"),
+        "metric_names": {"top1": "top-1"},
+        "split": "test",
+        "samples": [],
+        "facts": {},
+    }
+    write_report(tmp_path / "report.html", dataset=dataset, runs=runs, left_out=left_out, **options)
+    return (tmp_path / "report.html").read_text()
+
+
+def result(model: str, modality: str, top1: float, **more: object) -> RunResult:
+    return RunResult(model, modality, {"top1": top1}, np.array([0.5, 0.5]), **more)
+
+
+def test_the_headline_says_which_network_is_ahead_or_that_none_is(tmp_path: Path) -> None:
+    words = {
+        0.5: "reaches 50.0% top-1, more than TSN",
+        0.25: "both networks reach 25.0% top-1",
+        0.2: "reaches 20.0% top-1, less than TSN",
+    }
+    for top1, expected in words.items():
+        assert expected in page_of(tmp_path, result("tsn", "rgb", 0.25), result("tdn", "rgb", top1))
+
+
+def test_fusion_is_told_as_it_was_done_and_left_out_runs_are_named(tmp_path: Path) -> None:
+    fused = result("tdn", "fused", 0.5, parameters={"rgb": 1.0, "flow": 2.5})
+    page = page_of(tmp_path, fused, left_out=["backup is left out: its record is of the run tdn-rgb."])
+    assert "fused 1 : 2.5 after" in page and "backup is left out" in page
+    assert "are fused" not in page_of(tmp_path, result("tdn", "rgb", 0.5))
+
+
+def test_hmdb51s_numbers_stand_beside_hmdb51s_only(tmp_path: Path) -> None:
+    assert "HMDB51" not in page_of(tmp_path, result("tdn", "rgb", 0.5))
+    assert "HMDB51, published" in page_of(tmp_path, result("tdn", "rgb", 0.5), dataset="hmdb51")
+
+
+def test_no_two_networks_share_a_colour_and_a_curve_says_what_it_is_of(tmp_path: Path) -> None:
+    models = ("tsn", "tdn", "tdm", "lstm", "stacked", "conv_pooling", "time_conv", "slow_pooling")
+    runs = [result(model, one, 0.5, curves={"accuracy": [0.1, 0.5]}) for model in models for one in ("rgb", "flow")]
+    page = page_of(tmp_path, *runs)
+    assert "accuracy on the training clips (not a test)" in page
+    plot = page[page.index("<h2>Training</h2>") : page.index("accuracy on the training clips")]
+    drawn = set(re.findall(r"fill: none;[^\"]*?stroke: (#[0-9a-f]{6}); stroke-width: 1.8", plot))
+    assert len(drawn) == len(models)

@@ -1,0 +1,252 @@
+"""One shard's work without Ray: fates, take-over of earlier rows, bytes."""
+
+import dataclasses
+import errno
+import os
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tdn_data.pipeline.datasets.index import index_dataset
+from tdn_data.pipeline.errors import VideoError
+from tdn_data.pipeline.extraction.one_shard import (
+    ShardJob,
+    VideoJob,
+    _guarded_process,
+    extract_guarded,
+    extract_shard,
+    extract_video,
+)
+from tdn_data.pipeline.files import check_video_file
+from tdn_data.pipeline.flow import dequantize
+from tdn_data.pipeline.images import decode_image
+from tdn_data.pipeline.parameters import ExtractParameters, FlowParameters, FrameParameters, Limits
+from tdn_data.pipeline.shards.formats import open_shard
+from tdn_data.pipeline.shards.plan import plan_shards
+from tdn_data.pipeline.shards.storage import Storage
+from tdn_data.pipeline.video import sample_frames
+
+FRAMES = FrameParameters(fps=5, height=48, width=64, codec="png")
+MAX_PIXELS = 1 << 20
+
+
+def jobs_for(root, out, *, modality="rgb", **parameters):
+    section = {"rgb": {"frames": FRAMES}, "flow": {"flow": FlowParameters(height=48, width=64, bound=20)}}[modality]
+    chosen = ExtractParameters(**section, **parameters)
+    manifest = index_dataset("folder", root)
+    storage = Storage(out)
+    storage.create()
+    plans = plan_shards(manifest, chosen, modality)
+    return [ShardJob(plan, chosen, "folder", str(root), storage) for plan in plans if plan.records]
+
+
+def test_stored_frames_are_the_decoded_ones(clip_folder):
+    path = str(clip_folder / "videos/clip 03.mp4")
+    rows = extract_video(VideoJob(path, "rgb", FRAMES, MAX_PIXELS)).rows
+    batch = sample_frames(path, fps=5, size=(48, 64))
+    images = [decode_image(data, codec="png", height=48, width=64, channels=3) for data in rows.payloads["image"]]
+    np.testing.assert_array_equal(np.stack(images), batch.data)
+    np.testing.assert_array_equal(rows.pts_seconds, batch.pts_seconds)
+
+
+def test_stored_flow_is_the_motion_of_the_texture(clip_folder):
+    section = FlowParameters(codec="png", bound=20)
+    rows = extract_video(VideoJob(str(clip_folder / "videos/clip 03.mp4"), "flow", section, MAX_PIXELS)).rows
+    assert len(rows) == 10 and rows.bound == 20
+    np.testing.assert_allclose(rows.next_pts_seconds - rows.pts_seconds, 0.1, atol=1e-6)
+    x = decode_image(rows.payloads["flow_x"][4], codec="png", height=48, width=64, channels=1)
+    assert np.median(dequantize(x, 20.0)) == pytest.approx(-1, abs=0.15)  # the texture moves one pixel to the left
+    assert 0 <= rows.statistics["clipped_share"] < 0.01 and 0.5 < rows.statistics["mean_magnitude"] < 2
+
+
+def test_a_video_that_does_not_open_raises_with_its_reason(clip_folder):
+    with pytest.raises(VideoError) as caught:
+        extract_video(VideoJob(str(clip_folder / "videos/garbage.mp4"), "rgb", FRAMES, MAX_PIXELS))
+    assert caught.value.reason == "unreadable"
+    with pytest.raises(VideoError) as caught:
+        extract_video(VideoJob(str(clip_folder / "videos/clip 03.mp4"), "rgb", FRAMES, 1000))
+    assert caught.value.reason == "too_large"
+
+
+def test_every_video_of_a_shard_is_in_its_ledger(clip_folder, tmp_path):
+    ledger = [row for job in jobs_for(clip_folder, tmp_path) for row in extract_shard(job).ledger]
+    fates = {row.video_id: (row.status, row.reason) for row in ledger}
+    assert len(fates) == 12
+    assert fates["videos/garbage"] == ("failed", "unreadable")
+    assert fates["videos/missing"] == ("failed", "missing")
+    assert sum(fate == ("ok", None) for fate in fates.values()) == 10
+    assert all(row.num_stored == row.num_expected for row in ledger if row.status == "ok")
+    assert not any(str(clip_folder) in (row.message or "") for row in ledger)
+    assert {row.decoding for row in ledger if row.status == "ok"} == {"sparse"}
+    assert {row.decoding for row in ledger if row.status == "failed"} == {None}
+
+
+def test_a_video_cut_in_half_keeps_its_good_frames(shared_data, tmp_path):
+    (tmp_path / "cut.mkv").write_bytes((shared_data / "clips/flipping_a_pancake.mkv").read_bytes()[:200_000])
+    (tmp_path / "videos.csv").write_text("path,split,labels\ncut.mkv,train,x\n")
+    (job,) = jobs_for(tmp_path, tmp_path / "out")
+    (row,) = extract_shard(job).ledger
+    assert (row.status, row.reason) == ("partial", "truncated")
+    assert 0 < row.num_stored < row.num_expected
+
+
+def test_rows_of_an_earlier_shard_are_taken_over_and_the_bytes_are_the_same(clip_folder_copy, tmp_path):
+    jobs = jobs_for(clip_folder_copy, tmp_path / "out")
+    before = {job.plan.name: extract_shard(job) and (tmp_path / "out" / job.plan.name).read_bytes() for job in jobs}
+    num_ok = 0
+    for job in jobs:
+        again = extract_shard(ShardJob(**{**vars(job), "sources": (job.plan.name,)}))
+        assert (tmp_path / "out" / job.plan.name).read_bytes() == before[job.plan.name]
+        num_ok += again.num_reused
+    assert num_ok == 10
+
+
+def test_a_changed_file_is_decoded_again(clip_folder_copy, tmp_path):
+    for job in jobs_for(clip_folder_copy, tmp_path / "out"):
+        extract_shard(job)
+    shutil.copy(clip_folder_copy / "videos/clip 09.mp4", clip_folder_copy / "videos/clip 00.mp4")
+    changed = jobs_for(clip_folder_copy, tmp_path / "out")
+    results = [extract_shard(ShardJob(**{**vars(job), "sources": (job.plan.name,)})) for job in changed]
+    assert sum(result.num_reused for result in results) == 9
+    rows = {row.video_id: row for result in results for row in result.ledger}
+    assert rows["videos/clip 00"].num_stored == rows["videos/clip 09"].num_stored
+
+
+def test_a_timeout_is_a_ledger_row(clip_folder, tmp_path):
+    job = jobs_for(clip_folder, tmp_path)[0]
+    limits = job.parameters.limits.model_copy(update={"seconds_per_video": 1e-6})
+    hurried = job.parameters.model_copy(update={"limits": limits})
+    result = extract_shard(ShardJob(**{**vars(job), "parameters": hurried}))
+    assert "timeout" in {row.reason for row in result.ledger}
+    assert open_shard(job.storage, result.name).entries() == []
+
+
+def test_frames_from_max_seconds_on_are_left_out(clip_folder):
+    path = str(clip_folder / "videos/clip 09.mp4")  # 17 frames at 10 a second
+    for grid, expected in (({}, 10), ({"fps": 5}, 5), ({"every_seconds": 0.3}, 4)):
+        rows = extract_video(VideoJob(path, "rgb", FrameParameters(**grid, max_seconds=1.0), MAX_PIXELS)).rows
+        assert len(rows) == expected
+
+
+def test_a_bad_row_costs_one_ledger_row_in_plain_words(clip_folder, tmp_path):
+    root = tmp_path / "root"
+    shutil.copytree(clip_folder, root)
+    os.mkfifo(root / "videos/fifo.mp4")
+    (root / "videos/list.m3u8").write_text("#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\nclip 03.mp4\n")
+    jobs = jobs_for(root, tmp_path / "out")
+    job = next(job for job in jobs if "videos/garbage.mp4" in {record.path for record in job.plan.records})
+    num_good = sum(record.fingerprint is not None for record in job.plan.records) - 1  # garbage has one too
+    names = ["videos/fifo.mp4", "videos/list.m3u8", "videos/" + "n" * 300 + ".mp4", "videos/clip 03.mp4/x.mp4"]
+    records = [replace(job.plan.records[0], video_id=name, path=name, fingerprint=None) for name in names]
+    job = replace(job, plan=replace(job.plan, records=(*records, *job.plan.records)))
+    rows = {row.path: row for row in extract_shard(job).ledger}
+    assert {name: (rows[name].reason, rows[name].message) for name in names} == {
+        "videos/fifo.mp4": ("unreadable", "the file is a FIFO; the video must be a regular file."),
+        "videos/list.m3u8": ("unsupported", "the file is a playlist or of another kind that is not read here"),
+        names[2]: ("missing", "the video has a name that is too long for any file."),
+        names[3]: ("missing", "the video does not exist: a part of its path is no folder."),
+    }
+    assert rows["videos/garbage.mp4"].message.startswith("the file cannot be opened as a video (invalid data")
+    assert sum(row.status == "ok" for row in rows.values()) == num_good
+    assert not any(str(root) in (row.message or "") for row in rows.values())
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_what_may_not_be_read_says_permission_denied(clip_folder_copy, tmp_path):
+    (clip_folder_copy / "videos").chmod(0)
+    try:
+        messages = {row.message for job in jobs_for(clip_folder_copy, tmp_path) for row in extract_shard(job).ledger}
+    finally:
+        (clip_folder_copy / "videos").chmod(0o755)
+    assert messages == {"the video may not be read (permission denied)."}
+
+
+def test_a_refusal_to_open_is_told_in_words(clip_folder, tmp_path, monkeypatch):
+    def refuse(path, *arguments, **options):
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(VideoError) as caught:
+        check_video_file(clip_folder / "videos/clip 03.mp4")
+    assert (caught.value.reason, caught.value.sentence) == (
+        "unreadable",
+        "the video may not be read (permission denied).",
+    )
+
+
+def test_the_quality_of_a_jpeg_is_the_one_asked_for(clip_folder):
+    path = str(clip_folder / "videos/clip 03.mp4")
+    for modality, make in (("rgb", FrameParameters), ("flow", FlowParameters)):
+        sizes = {}
+        for quality in (10, 95):
+            rows = extract_video(VideoJob(path, modality, make(codec="jpeg", quality=quality), MAX_PIXELS)).rows
+            sizes[quality] = rows.num_bytes()
+            first = next(iter(rows.payloads.values()))[0]
+            assert _luminance_table(first)[0] == {10: 80, 95: 2}[quality]  # 16 of the standard's table, scaled
+        assert sizes[10] < sizes[95]
+
+
+def _luminance_table(jpeg: bytes) -> bytes:
+    """The 64 divisors of a JPEG's first quantisation table."""
+    start = jpeg.index(b"\xff\xdb") + 5
+    return jpeg[start : start + 64]
+
+
+@pytest.fixture
+def cut_video(shared_data, tmp_path):
+    """A folder with one video that breaks off in its middle."""
+    root = tmp_path / "cut"
+    root.mkdir()
+    (root / "cut.mkv").write_bytes((shared_data / "clips/flipping_a_pancake.mkv").read_bytes()[:200_000])
+    (root / "videos.csv").write_text("path,split,labels\ncut.mkv,train,x\n")
+    return root
+
+
+def test_flow_of_a_broken_video_expects_one_pair_fewer_than_frames(cut_video):
+    path = str(cut_video / "cut.mkv")
+    small = {"height": 32, "width": 32, "fps": 2}
+    frames = extract_video(VideoJob(path, "rgb", FrameParameters(**small), MAX_PIXELS))
+    flow = extract_video(VideoJob(path, "flow", FlowParameters(**small, method="farneback"), MAX_PIXELS))
+    assert frames.problem is not None and flow.problem is not None
+    assert (len(flow.rows), flow.num_expected) == (len(frames.rows) - 1, frames.num_expected - 1)
+
+
+def test_retrying_decodes_a_partial_video_again_and_continuing_does_not(cut_video, tmp_path):
+    (job,) = jobs_for(cut_video, tmp_path / "out")
+    extract_shard(job)
+    continued = dataclasses.replace(job, sources=(job.plan.name,))
+    assert extract_shard(continued).num_reused == 1
+    assert extract_shard(dataclasses.replace(continued, retry_failed=True)).num_reused == 0
+
+
+def test_the_memory_limit_reaches_the_decoding_process(clip_folder, tmp_path, monkeypatch):
+    seen = []
+
+    class Guard:
+        def __init__(self, function, *, memory_bytes, **more):
+            seen.append(memory_bytes)
+
+        def call(self, job, *, timeout_seconds, **more):
+            seen.append(timeout_seconds)
+            raise VideoError("timeout", "too slow")
+
+    monkeypatch.setattr("tdn_data.pipeline.extraction.one_shard.GuardedProcess", Guard)
+    _guarded_process.cache_clear()
+    limits = Limits(seconds_per_video=7, memory_bytes=1 << 29)
+    with pytest.raises(VideoError):
+        extract_guarded(VideoJob(str(clip_folder / "videos/clip 03.mp4"), "rgb", FRAMES, MAX_PIXELS), limits)
+    _guarded_process.cache_clear()
+    assert seen == [1 << 29, 7]
+
+
+def test_earlier_shards_are_closed_when_a_shard_fails(clip_folder, tmp_path, monkeypatch):
+    job = next(job for job in jobs_for(clip_folder, tmp_path) if job.plan.records)
+    extract_shard(job)
+    closed = []
+    monkeypatch.setattr("tdn_data.pipeline.extraction.one_shard._EarlierRows.close", lambda self: closed.append(True))
+    monkeypatch.setattr("tdn_data.pipeline.extraction.one_shard._check_written", lambda *words: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        extract_shard(dataclasses.replace(job, sources=(job.plan.name,)))
+    assert closed == [True]

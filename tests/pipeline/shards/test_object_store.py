@@ -1,0 +1,89 @@
+"""Extraction into S3: a real server (moto's) on loopback, also one that fails every third request."""
+
+import hashlib
+import threading
+
+import pytest
+
+from tdn_data.pipeline.datasets.index import index_dataset
+from tdn_data.pipeline.extraction.engine import run_extraction
+from tdn_data.pipeline.parameters import ExtractParameters, FrameParameters
+from tdn_data.pipeline.shards.reader import ShardReader
+from tdn_data.pipeline.shards.storage import Storage
+from tdn_data.pipeline.shards.verify import verify_shards
+
+PARAMETERS = ExtractParameters(frames=FrameParameters(height=48, width=64))
+
+
+class FailEveryThird:
+    """A WSGI application in front of another that answers every third request with 503, when switched on."""
+
+    def __init__(self, application):
+        self.application, self.on, self.num_requests, self.num_refused = application, False, 0, 0
+        self._lock = threading.Lock()
+
+    def __call__(self, environ, start_response):
+        with self._lock:
+            self.num_requests += 1
+            refused = self.on and self.num_requests % 3 == 0
+            self.num_refused += refused
+        if refused:
+            start_response("503 Service Unavailable", [("Content-Length", "0")])
+            return [b""]
+        return self.application(environ, start_response)
+
+
+@pytest.fixture(scope="module")
+def store():
+    """A bucket's address as a format string of the folder, and the switch that makes requests fail."""
+    from moto.server import DomainDispatcherApplication, create_backend_app
+    from pyarrow import fs
+    from werkzeug.serving import make_server
+
+    application = FailEveryThird(DomainDispatcherApplication(create_backend_app))
+    server = make_server("127.0.0.1", 0, application, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    host = f"127.0.0.1:{server.server_port}"
+    s3 = fs.S3FileSystem(
+        access_key="k", secret_key="s", endpoint_override=host, scheme="http", allow_bucket_creation=True
+    )
+    s3.create_dir("videos")
+    yield f"s3://k:s@videos/{{}}?scheme=http&endpoint_override={host}&region=us-east-1", application
+    server.shutdown()
+    thread.join()
+
+
+def digests(location):
+    storage = Storage(location)
+    return {name: hashlib.sha256(storage.read_bytes(name)).hexdigest() for name in storage.names()}
+
+
+@pytest.fixture(scope="module")
+def local(clip_folder, tmp_path_factory):
+    """The same extraction on the local disk."""
+    out = tmp_path_factory.mktemp("local")
+    run_extraction(index_dataset("folder", clip_folder), PARAMETERS, out=out, num_workers=2)
+    return out
+
+
+def test_shards_in_s3_are_those_on_disk_and_are_read_from_there(clip_folder, store, local):
+    location = store[0].format("plain")
+    summary = run_extraction(index_dataset("folder", clip_folder), PARAMETERS, out=location, num_workers=2)
+    assert summary.num_shards_made == 8
+    assert digests(location) == digests(local)
+    assert verify_shards(location).findings == ()
+    expected = ShardReader(local).read("videos/clip 07", [2]).data
+    assert (ShardReader(location).read("videos/clip 07", [2]).data == expected).all()
+
+
+def test_a_store_that_fails_every_third_request_ends_well(clip_folder, store, local):
+    template, application = store
+    location = template.format("flaky")
+    application.on = True
+    try:
+        run_extraction(index_dataset("folder", clip_folder), PARAMETERS, out=location, num_workers=2)
+    finally:
+        application.on = False
+    assert application.num_refused > 10
+    assert digests(location) == digests(local)
