@@ -31,16 +31,16 @@ test: install
 	python -m pytest
 
 test-avx2: install
-	env $$(cat tests/avx2.env) python -m pytest tests/models tests/pipeline/flow tests/pipeline/test_payloads.py tests/test_processor.py
+	env $$(cat tests/avx2.env) python -m pytest tests/models tests/pipeline/flow tests/pipeline/extraction/test_payloads.py tests/test_processor.py
 
 fuzz: install
-	TDN_DATA_MUTATIONS=1000 python -m pytest tests/pipeline/test_fuzz.py
+	TDN_DATA_MUTATIONS=1000 python -m pytest tests/pipeline/extraction/test_fuzz.py
 
 exact: install
 	TDN_DATA_EXACT=5000 python -m pytest tests/pipeline/video/test_exact.py
 
 kills: install
-	TDN_DATA_KILLS=20 python -m pytest tests/pipeline/test_kills.py
+	TDN_DATA_KILLS=20 python -m pytest tests/pipeline/extraction/test_kills.py
 
 lint: install
 	ruff check .

@@ -14,6 +14,7 @@ from tdn_data.pipeline.datasets.index import index_listing
 from tdn_data.pipeline.datasets.listing import Finding, Listing
 from tdn_data.pipeline.datasets.manifest import write_manifest
 from tdn_data.pipeline.datasets.registry import dataset_spec, read_videos
+from tdn_data.pipeline.extraction.probing import probing
 from tdn_data.pipeline.files import check_output_file
 from tdn_data.stages.cli import console
 
@@ -26,7 +27,7 @@ def write_index(listing: Listing, out: Path, *, limit: int | None = None) -> dic
     Raises InputError, before anything is probed, where `out` is one of the files that are read.
     """
     check_output_file(out, inputs=_files_read(listing, out))
-    with console.progress("probing") as update:
+    with console.progress("probing") as update, probing() as probe:
         done = 0
 
         def on_video(count: int) -> None:
@@ -34,7 +35,7 @@ def write_index(listing: Listing, out: Path, *, limit: int | None = None) -> dic
             done += count
             update(done)
 
-        manifest = index_listing(listing, limit=limit, probe=True, on_video=on_video)
+        manifest = index_listing(listing, limit=limit, probe=probe, on_video=on_video)
         update(done, len(manifest))
     write_manifest(manifest, out)
     problems = Counter(record.problem for record in manifest if record.problem)

@@ -67,9 +67,8 @@ def python_on_a_small_disk(folder: Path, num_bytes: int, script: str) -> str:
     if not shutil.which("unshare") or subprocess.run([*namespace, "true"], capture_output=True).returncode:
         pytest.skip("this system allows no mount namespaces, which a small disk is made in")
     mount = f'mount -t tmpfs -o size={num_bytes} tmpfs "$0" && exec "$@"'
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[1])}
     command = [*namespace, "sh", "-c", mount, str(folder), sys.executable, "-c", script]
-    result = subprocess.run(command, env=environment, text=True, capture_output=True)
+    result = subprocess.run(command, text=True, capture_output=True)
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout
 

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import torch
 from torch import nn
 
-from tdn_data.models import build_model
+from tdn_data.models.networks import build_model
 from tdn_data.models.clips.augment import CROPS
 from tdn_data.models.clips.dataset import split_videos, video_views
 from tdn_data.models.networks.clip_shape import ClipShape
@@ -95,7 +95,7 @@ def evaluate(
 
     `network` is the name of the one that the checkpoint must hold, if it matters. `on_video` is called with the number
     of videos done and their total. Raises InputError when the checkpoint holds another network, or was trained on data
-    of another kind than the shards (`models.weights.trained_on`), when the split has no video, and when more than the allowed
+    of another kind than the shards (`weights.trained_on`), when the split has no video, and when more than the allowed
     share of its videos has no frames.
     """
     saved = read_checkpoint(checkpoint)

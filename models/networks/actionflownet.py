@@ -12,8 +12,8 @@ a ResNet-18 and gives the flow between them at four scales; without its classifi
 `Stacked` (figure 4.2) classifies what a fixed FlowNet gives with a second ResNet-18 that lacks conv1 and pool1.
 
 Flow is in pixels of the frame per step, component 0 to the right and 1 down. Training goes in two steps: `flow_loss`
-first, then `models.training.losses.joint_losses` (section 4.3.2). Scores never pass the decoder: `remove_decoder` leaves them as
-they are.
+first, then `training.losses.joint_losses` (section 4.3.2). Scores never pass the decoder: `remove_decoder` leaves them
+as they are.
 
 Departures and gaps filled: the decoder's widths (those of its skips), its slope of 0.1 and the flow handed from scale
 to scale follow FlowNet-S (Dosovitskiy et al., ICCV 2015), as does alpha of equation 4.3, the weights 0.005 to 0.08 of

@@ -160,7 +160,7 @@ def search_layers(
 ) -> tuple[SearchResult, ...]:
     """Return for each of `runs` (one a layer) a result per scale, and one for all scales together.
 
-    Vocabulary and PCA are learned on `learn_on`, by default on the database itself (see `models.retrieval.vlad`). Raises
+    Vocabulary and PCA are learned on `learn_on`, by default on the database itself (see `retrieval.vlad`). Raises
     InputError when a query's own image does not decode, and ValueError for options that the images do not allow, where
     possible before the first of them is read.
     """

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from tdn_data.models import build_model
+from tdn_data.models.networks import build_model
 from tdn_data.models.backbones import is_classifier
 from tdn_data.models.backbones.base import Backbone
 from tdn_data.models.clips.dataset import ClipDataset

@@ -114,7 +114,7 @@ def _damaged_weights(state: dict[str, object]) -> str | None:
 def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
     """Load a file into `model`: our checkpoint of the same network, or published weights for its backbones.
 
-    `path` may be "imagenet": the published file of the model's backbone, downloaded on first use (`models.weights.published`).
+    `path` may be "imagenet": the published file of the model's backbone, downloaded on first use (`weights.published`).
     A file with a backbone's parameter names (torchvision's, or `bninception`) goes into every backbone of the model:
     the classifier stays as it is where its size differs and is left out where the network has none of that kind, and a
     first layer for other channels is converted by averaging and repeating (cross-modality initialisation, Ng & Davis,

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from tdn_data.pipeline.datasets.base import DatasetSpec, first_existing, numbered_rows, require_folder
-from tdn_data.pipeline.datasets.frame_folders import read_image
 from tdn_data.pipeline.errors import InputError
+from tdn_data.pipeline.images import read_image_file
 from tdn_data.pipeline.flow.files import read_flo
 
 CHAIRS_SPLITS = {"1": "train", "2": "val"}
@@ -52,7 +52,7 @@ class FlowPairs:
         Unknown pixels stand as they do in the file, above 1e9. Raises InputError for a file that is missing, broken or
         of another size than the others.
         """
-        first, second = read_image(self.root / pair.first), read_image(self.root / pair.second)
+        first, second = read_image_file(self.root / pair.first), read_image_file(self.root / pair.second)
         flow = read_flo(self.root / pair.flow)
         if not first.shape[:2] == second.shape[:2] == flow.shape[:2]:
             sizes = ", ".join(f"{height} x {width}" for height, width, _ in (first.shape, second.shape, flow.shape))

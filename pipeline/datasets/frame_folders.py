@@ -63,9 +63,4 @@ def load_frames(
     """Yield the frames `rows` of one video (all for None), uint8 (H, W, 3) RGB; raise InputError for a broken one."""
     paths = frame_paths(folders, video)
     for path in paths if rows is None else [paths[row] for row in rows]:
-        yield read_image(path)
-
-
-def read_image(path: Path) -> np.ndarray:
-    """Read an image file as uint8 (H, W, 3) RGB; raise InputError when it is missing or does not decode."""
-    return read_image_file(path)
+        yield read_image_file(path)

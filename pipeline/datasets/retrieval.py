@@ -141,7 +141,7 @@ def _box(corners: list[str]) -> tuple[float, float, float, float] | None:
 
 _COMMON = {
     "kind": "retrieval",
-    "used_by": "tdn-data retrieve; Python: tdn_data.pipeline.datasets.registry.read_retrieval, tdn_data.models.retrieval.search",
+    "used_by": "tdn-data retrieve; Python: tdn_data.models.retrieval",
     "metrics": ("mAP",),
     "size": None,
 }

@@ -16,7 +16,8 @@ from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 
-PACKAGE = Path(__file__).parent
+PACKAGE = Path(__file__).parents[1]
+PREFIX = "tdn_data.pipeline"
 ENTRIES = {"rgb": "tdn_data.pipeline.extraction.rows.frames", "flow": "tdn_data.pipeline.extraction.rows.flow"}
 LIBRARIES = {
     "rgb": ("av", "numpy", "opencv"),
@@ -118,10 +119,9 @@ def imported_modules(path: Path, package: Path = PACKAGE) -> Iterator[str]:
 
 def _module_file(name: str, package: Path) -> Path | None:
     """Return the file of a module of the package, None for any other name."""
-    top, *inner = name.split(".")
-    if top != PACKAGE.name:
+    if name != PREFIX and not name.startswith(f"{PREFIX}."):
         return None
-    base = package.joinpath(*inner)
+    base = package.joinpath(*name.removeprefix(PREFIX).split(".")[1:])
     return next((path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()), None)
 
 

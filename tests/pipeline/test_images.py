@@ -6,7 +6,6 @@ import cv2
 import numpy as np
 import pytest
 
-from tdn_data.pipeline.datasets.frame_folders import read_image
 from tdn_data.pipeline.errors import InputError, StorageError
 from tdn_data.pipeline.images import read_image_file, write_png
 
@@ -20,13 +19,12 @@ def with_orientation(path, image, orientation):
     return path
 
 
-@pytest.mark.parametrize("read", [read_image, read_image_file])
-def test_an_image_is_turned_as_its_tag_says(tmp_path, read):
+def test_an_image_is_turned_as_its_tag_says(tmp_path):
     image = np.zeros((40, 60, 3), np.uint8)
     image[:20, :30] = 255  # upper left
     places = {1: (0, 0), 2: (0, 1), 3: (1, 1), 4: (1, 0), 6: (0, 1), 8: (1, 0)}
     for orientation, (low, right) in places.items():
-        seen = read(with_orientation(tmp_path / f"{orientation}.jpg", image, orientation))
+        seen = read_image_file(with_orientation(tmp_path / f"{orientation}.jpg", image, orientation))
         assert seen.shape == ((60, 40, 3) if orientation > 4 else (40, 60, 3))
         quarters = seen.reshape(2, seen.shape[0] // 2, 2, seen.shape[1] // 2, 3).mean(axis=(1, 3, 4)) > 128
         assert np.argwhere(quarters).tolist() == [[low, right]], orientation

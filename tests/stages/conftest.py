@@ -12,21 +12,33 @@ import pytest
 import yaml
 
 PROJECT = Path(__file__).resolve().parents[2]
+CODE = ("pipeline", "models", "stages", "benchmarks")
 NAME = {"NAME": "t", "EMAIL": "t@example.org"}
 ENVIRONMENT = (
     os.environ
-    | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": ""}
+    | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     | {f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER") for what, value in NAME.items()}
 )
 
 
 def run_in(folder: Path, *command: str, code: int = 0) -> str:
-    """Run a command in a copy of the project; return what it printed on both streams."""
+    """Run a command in a copy of the project, with the copy's own code; return what it printed on both streams."""
+    environment = ENVIRONMENT | {"PYTHONPATH": str(installed(folder))}
     result = subprocess.run(
-        command, cwd=folder, env=ENVIRONMENT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        command, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
     assert result.returncode == code, result.stdout
     return result.stdout
+
+
+def installed(project: Path) -> Path:
+    """Return a folder that puts a copy of the project on Python's path as `tdn_data`, before the installed one."""
+    package = project.parent / f"{project.name}.path" / "tdn_data"
+    package.mkdir(parents=True, exist_ok=True)
+    for name in CODE:
+        if not (package / name).exists():
+            (package / name).symlink_to(project / name)
+    return package.parent
 
 
 @pytest.fixture(scope="session")
@@ -40,7 +52,7 @@ def first_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the project under git with a tiny demo, after its first `dvc repro`; not to be changed."""
     folder = tmp_path_factory.mktemp("first") / "project"
     folder.mkdir()
-    for name in ("pipeline", "models", "stages", ".dvc", "dvc.yaml", ".dvcignore", ".gitignore", "params.yaml"):
+    for name in (*CODE, ".dvc", "dvc.yaml", ".dvcignore", ".gitignore", "params.yaml"):
         source = PROJECT / name
         ignore = shutil.ignore_patterns("__pycache__", "tmp", "cache")
         shutil.copytree(source, folder / name, ignore=ignore) if source.is_dir() else shutil.copy(source, folder / name)

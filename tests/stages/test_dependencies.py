@@ -9,15 +9,19 @@ import yaml
 PROJECT = Path(__file__).resolve().parents[2]
 STAGES = yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"]
 ABOUT_WORDS = {
+    "stages/cli/__init__.py",
     "stages/cli/console.py",
-    "stages/params.py",
+    "stages/cli/group.py",
     "stages/cli/progress.py",
+    "stages/params.py",
 }  # what is said and accepted, no result
 
 
 def file_of(module):
     """The file of one of the project's modules, None for any other name."""
-    base = PROJECT.joinpath(*module.split("."))
+    if not module.startswith("tdn_data."):
+        return None
+    base = PROJECT.joinpath(*module.split(".")[1:])
     return next((path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()), None)
 
 

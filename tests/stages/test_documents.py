@@ -148,7 +148,7 @@ def test_experiments_set_parameters_that_there_are_and_name_stages(tmp_path: Pat
 @pytest.mark.parametrize("number", range(sum(kind == "python" for page in PAGES for kind, _ in code_of(page))))
 def test_python_of_the_pages_runs(desk: Path, tmp_path: Path, number: int) -> None:
     code = [text for page in PAGES for kind, text in code_of(page) if kind == "python"][number]
-    nobody = {"https_proxy": "http://127.0.0.1:1", "TORCH_HOME": str(tmp_path), "PYTHONPATH": str(PROJECT)}
+    nobody = {"https_proxy": "http://127.0.0.1:1", "TORCH_HOME": str(tmp_path)}
     result = subprocess.run(
         [sys.executable, "-c", code], cwd=desk, env=dict(PATH="/usr/bin:/bin", **nobody), text=True, capture_output=True
     )

@@ -19,7 +19,7 @@ PROGRAM = [sys.executable, "-c", "import sys; sys.argv[0] = 'tdn-data'; from tdn
 
 def run(*words, stdout=subprocess.PIPE, **environment):
     """Run the program in a process of its own; return its exit code, stdout and stderr."""
-    environment = {**os.environ, "PYTHONPATH": str(PROJECT), **environment}
+    environment = {**os.environ, **environment}
     ended = subprocess.run(
         [*PROGRAM, *map(str, words)], stdout=stdout, stderr=subprocess.PIPE, env=environment, timeout=120
     )

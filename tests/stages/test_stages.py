@@ -1,4 +1,4 @@
-"""The stages as `python -m stages.<name>` runs them, in the hands of somebody who does not know them."""
+"""The stages as `python -m tdn_data.stages.<name>` runs them, in the hands of somebody who does not know them."""
 
 import runpy
 import shutil
@@ -28,9 +28,9 @@ def stage(tmp_path, monkeypatch, capsys):
 
     def run(name, *words):
         monkeypatch.setattr(sys, "argv", [name, *words])
-        monkeypatch.delitem(sys.modules, f"stages.{name}", raising=False)
+        monkeypatch.delitem(sys.modules, f"tdn_data.stages.{name}", raising=False)
         with pytest.raises(SystemExit) as left:
-            runpy.run_module(f"stages.{name}", run_name="__main__", alter_sys=True)
+            runpy.run_module(f"tdn_data.stages.{name}", run_name="__main__", alter_sys=True)
         return left.value.code, *capsys.readouterr()
 
     return run
@@ -42,7 +42,7 @@ def said(stderr):
 
 @pytest.mark.parametrize("name", STAGES)
 def test_a_stage_says_how_it_is_run(stage, name):
-    usage = f"python -m stages.{name} {STAGES[name]}".strip()
+    usage = f"python -m tdn_data.stages.{name} {STAGES[name]}".strip()
     code, _, stderr = stage(name, *["word"] * 3)
     assert code == 2 and f"error: this stage is run as `{usage}`; 3 words came after its name." in said(stderr)
     code, stdout, _ = stage(name, "--help")

@@ -18,7 +18,7 @@ from tdn_data.models.retrieval.ranking import (
     read_ahead,
     split_readable,
 )
-from tdn_data.pipeline.datasets.frame_folders import read_image
+from tdn_data.pipeline.images import read_image_file
 from tdn_data.pipeline.datasets.retrieval import RetrievalQuery, read_holidays
 from tdn_data.pipeline.errors import InputError
 
@@ -170,7 +170,7 @@ def test_a_photo_is_turned_as_its_orientation_tag_says(tmp_path, orientation, tu
     pixels[:, :16] = 255
     Image.fromarray(pixels).save(tmp_path / "a.jpg", quality=95, exif=_orientation_tag(orientation))
     expected = np.rot90(pixels, turns)
-    for image in (ImageFiles((tmp_path / "a.jpg",))[0], read_image(tmp_path / "a.jpg")):
+    for image in (ImageFiles((tmp_path / "a.jpg",))[0], read_image_file(tmp_path / "a.jpg")):
         assert image.shape == expected.shape
         assert np.abs(image.astype(int) - expected).mean() < 8
 

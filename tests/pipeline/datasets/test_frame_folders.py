@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from tdn_data.pipeline.datasets.audit import audit_dataset
-from tdn_data.pipeline.datasets.frame_folders import frame_paths, load_frames, read_image
+from tdn_data.pipeline.datasets.frame_folders import frame_paths, load_frames
+from tdn_data.pipeline.images import read_image_file
 from tdn_data.pipeline.datasets.registry import read_dataset
 from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.images import write_png
@@ -51,13 +52,13 @@ def test_a_folder_without_images_is_named(root):
 
 def test_colours_come_as_rgb(tmp_path):
     write_png(tmp_path / "red.png", np.full((4, 4, 3), (250, 20, 3), np.uint8))
-    assert read_image(tmp_path / "red.png")[0, 0].tolist() == [250, 20, 3]
+    assert read_image_file(tmp_path / "red.png")[0, 0].tolist() == [250, 20, 3]
 
 
 @pytest.mark.parametrize("content", [b"", b"no image"])
 def test_a_broken_image_is_named(tmp_path, content):
     (tmp_path / "x.jpg").write_bytes(content)
     with pytest.raises(InputError, match="x.jpg is no image that can be decoded"):
-        read_image(tmp_path / "x.jpg")
+        read_image_file(tmp_path / "x.jpg")
     with pytest.raises(InputError, match="y.jpg: the image does not exist"):
-        read_image(tmp_path / "y.jpg")
+        read_image_file(tmp_path / "y.jpg")

@@ -28,21 +28,17 @@ def digests(package):
     return {modality: code_digest(modality, package) for modality in ("rgb", "flow")}
 
 
+def named(modules):
+    return {f"tdn_data.pipeline.{name}" for name in modules}
+
+
 def test_all_that_decodes_computes_and_encodes_is_found():
     frames, flow = row_modules("rgb"), row_modules("flow")
-    both = {"images", "sampling", "video.convert", "video.decoder", "video.timeline", "rows.video", "shards.schema"}
-    assert {f"pipeline.{name}" for name in both} <= set(frames) & set(flow)
-    assert {
-        "tdn_data.pipeline.flow.kernels_cpu",
-        "tdn_data.pipeline.flow.kernels_triton",
-        "tdn_data.pipeline.flow.quantize",
-    } <= set(flow)
+    both = {"images", "sampling", "video.convert", "video.decoder", "video.timeline", "extraction.rows.video"}
+    assert named(both | {"shards.schema"}) <= set(frames) & set(flow)
+    assert named({"flow.kernels_cpu", "flow.kernels_triton", "flow.quantize"}) <= set(flow)
     assert not any(name.startswith("tdn_data.pipeline.flow") for name in frames)
-    assert not {
-        "tdn_data.pipeline.extraction.engine",
-        "tdn_data.pipeline.shards.storage",
-        "tdn_data.pipeline.flow.color",
-    } & set(flow)
+    assert not named({"extraction.engine", "shards.storage", "flow.color"}) & set(flow)
 
 
 def test_comments_docstrings_and_formatting_are_no_code(package):
