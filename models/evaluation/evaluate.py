@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 import torch
 from torch import nn
 
-from tdn_data.models.networks import build_model
 from tdn_data.models.clips.augment import CROPS
 from tdn_data.models.clips.dataset import split_videos, video_views
+from tdn_data.models.networks import build_model
 from tdn_data.models.networks.clip_shape import ClipShape
 from tdn_data.models.networks.folding import fold_norms
 from tdn_data.models.threads import torch_threads

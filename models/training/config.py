@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-from tdn_data.models.networks import MODELS
 from tdn_data.models.clips.augment import Augment
+from tdn_data.models.networks import MODELS
 from tdn_data.models.networks.actionflownet import FlowRecognizer
 from tdn_data.pipeline.limits import (
     MAX_BATCH,

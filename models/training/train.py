@@ -19,11 +19,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from tdn_data.models.networks import build_model
 from tdn_data.models.backbones import is_classifier
 from tdn_data.models.backbones.base import Backbone
 from tdn_data.models.clips.dataset import ClipDataset
 from tdn_data.models.clips.with_flow import FlowClipDataset, FlowPairDataset
+from tdn_data.models.networks import build_model
 from tdn_data.models.networks.actionflownet import FlowRecognizer
 from tdn_data.models.networks.clip_shape import ClipShape
 from tdn_data.models.threads import torch_threads

@@ -13,8 +13,8 @@ import numpy as np
 
 from tdn_data.pipeline.datasets.base import DatasetSpec, first_existing, numbered_rows, require_folder
 from tdn_data.pipeline.errors import InputError
-from tdn_data.pipeline.images import read_image_file
 from tdn_data.pipeline.flow.files import read_flo
+from tdn_data.pipeline.images import read_image_file
 
 CHAIRS_SPLITS = {"1": "train", "2": "val"}
 CHAIRS_LIST = ("FlyingChairs_train_val.txt", "FlyingChairs_release/FlyingChairs_train_val.txt")

@@ -119,7 +119,9 @@ def _use_utf8() -> None:
     if sys.getfilesystemencoding() == "utf-8" or os.environ.get("PYTHONUTF8") == "1":
         return
     module = getattr(sys.modules["__main__"], "__spec__", None)
-    if Path(sys.argv[0]).name in ("tdn-data", "-c") or (module is not None and module.name.startswith("tdn_data.stages.")):
+    if Path(sys.argv[0]).name in ("tdn-data", "-c") or (
+        module is not None and module.name.startswith("tdn_data.stages.")
+    ):
         os.environ["PYTHONUTF8"] = "1"
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 

@@ -95,7 +95,7 @@ def test_ctrl_c_while_the_program_is_still_being_imported_is_one_line(module, wo
     script = STOPPED_WHILE.format(module=module)
     if module == "signal":  # Python itself may have imported it
         script = script.replace("import os, signal, sys", "import os, sys; import signal; del sys.modules['signal']")
-    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    environment = dict(os.environ)
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, timeout=120)
     assert (ended.returncode, ended.stdout) == (130, "")
     assert ended.stderr.lstrip("\n") == f"error: {words}\n"  # click ends the line that begins with ^C
@@ -105,7 +105,7 @@ def test_the_installed_program_imports_nothing_before_it_can_answer():
     script = (
         "import sys; before = set(sys.modules); import tdn_data.stages.start; print(*sorted(set(sys.modules) - before))"
     )
-    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    environment = dict(os.environ)
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment)
     assert set(ended.stdout.split()) <= {"__future__", "stages", "tdn_data.stages.start"}
     scripts = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["scripts"]

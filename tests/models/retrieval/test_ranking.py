@@ -18,9 +18,9 @@ from tdn_data.models.retrieval.ranking import (
     read_ahead,
     split_readable,
 )
-from tdn_data.pipeline.images import read_image_file
 from tdn_data.pipeline.datasets.retrieval import RetrievalQuery, read_holidays
 from tdn_data.pipeline.errors import InputError
+from tdn_data.pipeline.images import read_image_file
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,9 @@ import pytest
 
 from tdn_data.pipeline.datasets.audit import audit_dataset
 from tdn_data.pipeline.datasets.frame_folders import frame_paths, load_frames
-from tdn_data.pipeline.images import read_image_file
 from tdn_data.pipeline.datasets.registry import read_dataset
 from tdn_data.pipeline.errors import InputError
-from tdn_data.pipeline.images import write_png
+from tdn_data.pipeline.images import read_image_file, write_png
 
 NUM_FRAMES = 6
 
