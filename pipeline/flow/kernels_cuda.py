@@ -14,8 +14,8 @@ import torch
 import triton
 
 from tdn_data.pipeline.flow.kernels_triton import PLANES, resize_kernel, solve_kernel
-from tdn_data.pipeline.flow.parameters import TVL1Parameters
-from tdn_data.pipeline.flow.reference import linear_taps
+from tdn_data.pipeline.flow.pyramid import linear_taps
+from tdn_data.pipeline.flow.tvl1_parameters import TVL1Parameters
 
 _log = logging.getLogger(__name__)
 
@@ -137,7 +137,8 @@ class TVL1CudaSolver:
         """Resample images (F, H, W) to `shape` and multiply them by `scale`."""
         height, width = images.shape[1:]
         centered = self._parameters.centered_resize
-        taps = (*linear_taps(height, shape[0], step, centered), *linear_taps(width, shape[1], step, centered))
+        sides = ((height, shape[0]), (width, shape[1]))
+        taps = [tap for side in sides for tap in linear_taps(*side, step=step, centered=centered)]
         result = torch.empty((len(images), *shape), device=self._device)
         grid = (triton.cdiv(shape[0] * shape[1], 1024), len(images))
         resize_kernel[grid](

@@ -2,25 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Protocol
-
-import numpy as np
+from tdn_data.pipeline.flow.solver import FlowSolver
 
 METHODS = ("tvl1", "opencv-tvl1", "opencv-cuda-tvl1", "farneback", "dis")
 DEVICES = ("auto", "cpu", "cuda")
-
-
-class FlowSolver(Protocol):
-    """What every method offers; images are checked before they come here."""
-
-    def pairs(self, prev: np.ndarray, next: np.ndarray) -> np.ndarray:
-        """Return the flow of each pair: uint8 (N, H, W) twice to float32 (N, H, W, 2)."""
-        ...
-
-    def stream(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """Yield the flow (H, W, 2) between neighbouring frames (H, W)."""
-        ...
 
 
 def build_solver(method: str, *, device: str, options: dict[str, object]) -> FlowSolver:

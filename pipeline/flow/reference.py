@@ -22,7 +22,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tdn_data.pipeline.flow.parameters import TVL1Parameters
+from tdn_data.pipeline.flow.tvl1_parameters import TVL1Parameters
 
 FLAT = np.float32(np.finfo(np.float32).eps)  # |grad|^2 of a pixel without structure
 

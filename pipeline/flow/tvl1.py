@@ -5,18 +5,16 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from threading import local
 
-import cv2
 import numpy as np
 
 from tdn_data.pipeline.errors import InputError
-from tdn_data.pipeline.flow import reference
-from tdn_data.pipeline.flow.methods import FlowSolver
-from tdn_data.pipeline.flow.parameters import TVL1Parameters, tvl1_parameters
+from tdn_data.pipeline.flow.pyramid import enlarge, image_pyramid
+from tdn_data.pipeline.flow.solver import FlowSolver
+from tdn_data.pipeline.flow.tvl1_parameters import TVL1Parameters, tvl1_parameters
 
 
 def build_tvl1(
@@ -58,13 +56,6 @@ def _gpu_is_there() -> bool:
     return cuda_is_available()
 
 
-@dataclass(frozen=True)
-class Frame:
-    """One grey image at every level of the pyramid, float32 (H, W), finest first."""
-
-    levels: tuple[np.ndarray, ...]
-
-
 class TVL1Solver:
     """TV-L1 on the CPU. Results do not depend on the number of threads, nor on the machine."""
 
@@ -77,7 +68,7 @@ class TVL1Solver:
         flow = np.empty((*prev.shape, 2), np.float32)
 
         def compute(number: int) -> None:
-            flow[number] = self._solve(self._frame(prev[number]), self._frame(next[number]))
+            flow[number] = self._solve(self._pyramid(prev[number]), self._pyramid(next[number]))
 
         if self._num_threads == 1 or len(prev) == 1:
             for number in range(len(prev)):
@@ -91,44 +82,24 @@ class TVL1Solver:
         """Yield the flow (H, W, 2) between neighbouring frames; each frame's pyramid is built once."""
         before = None
         for image in frames:
-            frame = self._frame(image)
+            pyramid = self._pyramid(image)
             if before is not None:
-                yield self._solve(before, frame)
-            before = frame
+                yield self._solve(before, pyramid)
+            before = pyramid
 
-    def _frame(self, image: np.ndarray) -> Frame:
-        """Shrink an image step by step; cv2 and `reference.resize` agree to the last bit but one."""
-        parameters = self._parameters
-        levels = [image.astype(np.float32, order="C")]
-        for shape in parameters.level_shapes(*image.shape)[1:]:
-            if parameters.centered_resize:
-                step = parameters.scale_step
-                levels.append(cv2.resize(levels[-1], None, fx=step, fy=step, interpolation=cv2.INTER_LINEAR))
-            else:
-                levels.append(reference.resize(levels[-1], shape, 1.0 / parameters.scale_step, parameters))
-        return Frame(tuple(levels))
+    def _pyramid(self, image: np.ndarray) -> tuple[np.ndarray, ...]:
+        return image_pyramid(image, self._parameters)
 
-    def _solve(self, prev: Frame, next: Frame) -> np.ndarray:
-        """Refine the flow level by level; returns (H, W, 2)."""
+    def _solve(self, prev: tuple[np.ndarray, ...], next: tuple[np.ndarray, ...]) -> np.ndarray:
+        """Refine the flow between two pyramids level by level; returns (H, W, 2)."""
         from tdn_data.pipeline.flow.kernels_cpu import solve_level
 
-        work, numbers = self._workspace(prev.levels[0].shape), _numbers(self._parameters)
-        u = v = np.zeros_like(prev.levels[-1])
-        for first, second in zip(reversed(prev.levels), reversed(next.levels), strict=True):
-            u, v = self._enlarge(u, first.shape), self._enlarge(v, first.shape)
+        work, numbers = self._workspace(prev[0].shape), _numbers(self._parameters)
+        u = v = np.zeros_like(prev[-1])
+        for first, second in zip(reversed(prev), reversed(next), strict=True):
+            u, v = (enlarge(plane, first.shape, self._parameters) for plane in (u, v))
             solve_level(first, second, u, v, work, *numbers)
         return np.stack([u, v], axis=-1)
-
-    def _enlarge(self, plane: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-        """Resample a component to the next finer level's size, in that level's pixels; returns a new array."""
-        if plane.shape == shape:
-            return plane.copy()
-        if self._parameters.centered_resize:
-            larger = cv2.resize(plane, shape[::-1], interpolation=cv2.INTER_LINEAR)
-        else:
-            larger = reference.resize(plane, shape, None, self._parameters)
-        larger *= np.float32(1.0 / self._parameters.scale_step)
-        return larger
 
     def _workspace(self, shape: tuple[int, int]) -> tuple[np.ndarray, ...]:
         """Return this thread's memory for images of `shape`, kept from one pair to the next."""

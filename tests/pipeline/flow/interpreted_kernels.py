@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from tdn_data.pipeline.flow import end_point_error, optical_flow, quantize
-from tdn_data.pipeline.flow.parameters import tvl1_parameters
+from tdn_data.pipeline.flow.tvl1_parameters import tvl1_parameters
 
 
 @pytest.fixture

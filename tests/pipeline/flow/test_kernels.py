@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tdn_data.pipeline.flow import reference
-from tdn_data.pipeline.flow.parameters import PRESETS
+from tdn_data.pipeline.flow.tvl1_parameters import PRESETS
 
 numba = pytest.importorskip("numba")
 
@@ -83,13 +83,6 @@ def test_reference_resizes_as_opencv_does(size, new_size, step):
     ours = reference.resize(image, shape, step, PRESETS["opencv"])
     options = {"dsize": shape} if step is None else {"dsize": None, "fx": 1 / step, "fy": 1 / step}
     assert np.allclose(ours, cv2.resize(image, interpolation=cv2.INTER_LINEAR, **options), atol=1e-4)
-
-
-def test_resizing_from_corner_to_corner_puts_pixel_zero_at_zero():
-    low, high, share = reference.linear_taps(8, 6, 1.25, centered=False)
-    assert low.tolist() == [0, 1, 2, 3, 5, 6]
-    assert high.tolist() == [1, 2, 3, 4, 6, 7]
-    assert share.tolist() == [0, 0.25, 0.5, 0.75, 0, 0.25]
 
 
 def test_sparse_stopping_waits_as_many_steps_as_the_error_is_multiples_of_the_limit():

@@ -14,8 +14,8 @@ from tdn_data.pipeline.flow import (
     read_flo,
     reference,
 )
-from tdn_data.pipeline.flow.parameters import PRESETS, tvl1_parameters
 from tdn_data.pipeline.flow.reference import tvl1_reference
+from tdn_data.pipeline.flow.tvl1_parameters import PRESETS, tvl1_parameters
 
 CLIPS = (
     "v_SoccerJuggling_g23_c01.avi",
