@@ -14,12 +14,13 @@ import numpy as np
 
 from tdn_data.pipeline.errors import InputError, ShardError
 from tdn_data.pipeline.files import check_output_file, read_bytes, shown_path, write_bytes
+from tdn_data.pipeline.limits import DEFAULT_JPEG_QUALITY
 
 CODECS = ("jpeg", "png", "raw")
 _PNG_HEAD = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR"
 
 
-def encode_image(image: np.ndarray, *, codec: str, quality: int = 95) -> bytes:
+def encode_image(image: np.ndarray, *, codec: str, quality: int = DEFAULT_JPEG_QUALITY) -> bytes:
     """Return `image`, uint8 (H, W, 3) RGB or (H, W) grey, as bytes; `quality` 1 to 100 counts for JPEG only."""
     if codec not in CODECS:
         raise ValueError(f"codec is {codec!r}; known codecs: {', '.join(CODECS)}")

@@ -23,3 +23,7 @@ MAX_CLIP_SIDE = 4096  # pixels of what a network sees
 MIN_CLIP_SIDE = 16  # pixels of what a network sees; after five halvings less is nothing but padding
 MAX_SIDE = 1 << 16  # pixels along one side of an image or of a flow field
 MAX_FRAMES = 10_000_000  # asked of one video; a hostile header can announce centuries
+
+# defaults that rooms share which do not import each other
+DEFAULT_MAX_PIXELS = 1 << 26  # of one picture: 67 million, twice an 8K picture
+DEFAULT_JPEG_QUALITY = 95

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from tdn_data.pipeline.limits import MAX_RATE
+from tdn_data.pipeline.limits import DEFAULT_JPEG_QUALITY, DEFAULT_MAX_PIXELS, MAX_RATE, MAX_SEED
 
 Method = Literal["tvl1", "opencv-tvl1", "opencv-cuda-tvl1", "farneback", "dis"]
 
@@ -30,7 +30,7 @@ class FrameParameters(Strict):
     short_side: int | None = Field(None, ge=16, le=4096)
     max_seconds: float | None = Field(None, gt=0, le=1e7)
     codec: Literal["jpeg", "png", "raw"] = "jpeg"
-    quality: int = Field(95, ge=1, le=100)
+    quality: int = Field(DEFAULT_JPEG_QUALITY, ge=1, le=100)
 
     @model_validator(mode="after")
     def _consistent(self) -> FrameParameters:
@@ -60,22 +60,35 @@ class FlowParameters(FrameParameters):
     bound: float = Field(20.0, gt=0, le=1000)
 
 
+class DemoParameters(Strict):
+    """How the built-in data set is rendered: clips of each class by split. Same seed, same bytes."""
+
+    seed: int = Field(0, ge=0, le=MAX_SEED)
+    train_per_class: int = Field(60, ge=1, le=100_000)
+    test_per_class: int = Field(25, ge=1, le=100_000)
+
+
 class Limits(Strict):
     """What one video may cost before it is given up and entered in the ledger."""
 
     seconds_per_video: float = Field(600.0, gt=0, le=1e7)
     memory_bytes: int = Field(6 << 30, ge=256 << 20, le=1 << 50)
-    max_pixels: int = Field(8192 * 8192, ge=256, le=1 << 40)
+    max_pixels: int = Field(DEFAULT_MAX_PIXELS, ge=256, le=1 << 40)
 
 
-class ExtractParameters(Strict):
+class ShardParameters(Strict):
+    """What frames and flow have in common: the kind of shards, and what a video may cost."""
+
+    format: Literal["parquet", "lmdb"] = "parquet"
+    videos_per_shard: int = Field(64, ge=1, le=100_000)
+    limits: Limits = Limits()
+
+
+class ExtractParameters(ShardParameters):
     """Everything that decides the bytes of an extraction."""
 
     frames: FrameParameters | None = None
     flow: FlowParameters | None = None
-    format: Literal["parquet", "lmdb"] = "parquet"
-    videos_per_shard: int = Field(64, ge=1, le=100_000)
-    limits: Limits = Limits()
 
     @model_validator(mode="after")
     def _something(self) -> ExtractParameters:
@@ -87,3 +100,9 @@ class ExtractParameters(Strict):
     def modalities(self) -> tuple[str, ...]:
         """The kinds of shards that are written: `rgb`, `flow` or both."""
         return tuple(name for name, section in (("rgb", self.frames), ("flow", self.flow)) if section is not None)
+
+    def section(self, modality: str) -> FrameParameters | FlowParameters:
+        """Return how one modality is stored; raise ValueError for one that is not."""
+        if modality not in self.modalities:
+            raise ValueError(f"modality is {modality!r}; these are stored: {', '.join(self.modalities)}")
+        return self.frames if modality == "rgb" else self.flow

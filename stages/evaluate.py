@@ -24,7 +24,9 @@ def main(model: str, modality: str) -> None:
         check_output_file(folder / "scores.parquet")
         started = datetime.now(UTC)
         with console.progress(f"{model} {modality}", unit="videos") as update:
-            scores = evaluate(reader, folder / "checkpoint.pt", config=params.evaluate, network=model, on_video=update)
+            scores = evaluate(
+                reader, folder / "checkpoint.pt", config=params.evaluate, network=model, on_progress=update
+            )
         metrics = write_results(folder, scores, reader.info, list_split=params.dataset.list_split)
         split = params.evaluate.split_of(reader.info.name)
         facts = params.run_facts(reader, model, split, asdict(params.evaluate))

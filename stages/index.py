@@ -28,15 +28,7 @@ def write_index(listing: Listing, out: Path, *, limit: int | None = None) -> dic
     """
     check_output_file(out, inputs=_files_read(listing, out))
     with console.progress("probing") as update, probing() as probe:
-        done = 0
-
-        def on_video(count: int) -> None:
-            nonlocal done
-            done += count
-            update(done)
-
-        manifest = index_listing(listing, limit=limit, probe=probe, on_video=on_video)
-        update(done, len(manifest))
+        manifest = index_listing(listing, limit=limit, probe=probe, on_progress=update)
     write_manifest(manifest, out)
     problems = Counter(record.problem for record in manifest if record.problem)
     return {"num_videos": len(manifest), "splits": manifest.splits(), "problems": dict(problems)}

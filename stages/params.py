@@ -18,8 +18,15 @@ from tdn_data.pipeline.datasets.defaults import flow_parameters, frame_parameter
 from tdn_data.pipeline.datasets.registry import dataset_spec
 from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.files import read_text
-from tdn_data.pipeline.limits import MAX_SEED, MAX_THREADS
-from tdn_data.pipeline.parameters import ExtractParameters, FlowParameters, FrameParameters, Limits, Strict
+from tdn_data.pipeline.limits import MAX_THREADS
+from tdn_data.pipeline.parameters import (
+    DemoParameters,
+    ExtractParameters,
+    FlowParameters,
+    FrameParameters,
+    ShardParameters,
+    Strict,
+)
 from tdn_data.pipeline.shards.reader import ShardReader
 from tdn_data.stages.cli import console
 
@@ -46,28 +53,17 @@ class DatasetSection(Strict):
     list_split: int | None = Field(None, ge=1, le=1000)
 
 
-class DemoSection(Strict):
-    """How the built-in data set is rendered."""
-
-    seed: int = Field(0, ge=0, le=MAX_SEED)
-    train_per_class: int = Field(60, ge=1, le=100_000)
-    test_per_class: int = Field(25, ge=1, le=100_000)
-
-
-class ExtractSection(Strict):
+class ExtractSection(ShardParameters):
     """What frames and flow extraction share. More than `fail_above` of the videos not ok: the stage fails.
 
     `retry_failed` decodes again what an earlier run could not; a raised limit does that by itself. `allow_loss` lets
     stored rows go whose videos are missing or fail now, which otherwise stops the stage.
     """
 
-    format: Literal["parquet", "lmdb"] = "parquet"
-    videos_per_shard: int = Field(64, ge=1, le=100_000)
     fail_above: float = Field(0.05, ge=0, le=1)
     retry_failed: bool = False
     allow_loss: bool = False
     workers: int | None = Field(None, ge=1, le=MAX_THREADS)
-    limits: Limits = Limits()
 
 
 class FuseSection(Strict):
@@ -94,7 +90,7 @@ class Params(TrainSection):
     """The whole of params.yaml. Where `frames` or `flow` is null, they are stored as the data set's paper has it."""
 
     dataset: DatasetSection
-    demo: DemoSection
+    demo: DemoParameters
     extract: ExtractSection
     frames: FrameParameters | None = None
     flow: FlowParameters | None = None
@@ -123,7 +119,7 @@ class Params(TrainSection):
         return ExtractParameters(
             frames=self.frames or frame_parameters(spec) if modality == "rgb" else None,
             flow=self.flow or flow_parameters(spec) if modality == "flow" else None,
-            **self.extract.model_dump(include={"format", "videos_per_shard", "limits"}),
+            **self.extract.model_dump(include=set(ShardParameters.model_fields)),
         )
 
     def run_facts(

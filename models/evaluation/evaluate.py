@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,6 +28,7 @@ from tdn_data.pipeline.datasets.registry import dataset_spec
 from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.files import replacing
 from tdn_data.pipeline.limits import MAX_BATCH, MAX_CLIP_SIDE, MAX_SEED, MAX_SEGMENTS, MAX_THREADS, MIN_CLIP_SIDE
+from tdn_data.pipeline.progress import OnProgress
 from tdn_data.pipeline.shards.reader import ShardReader
 
 logger = logging.getLogger(__name__)
@@ -89,12 +90,12 @@ def evaluate(
     *,
     config: EvaluateConfig,
     network: str | None = None,
-    on_video: Callable[[int, int], None] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> VideoScores:
     """Return the scores of every video of the split, each the mean over its views, in the order of the shards' classes.
 
-    `network` is the name of the one that the checkpoint must hold, if it matters. `on_video` is called with the number
-    of videos done and their total. Raises InputError when the checkpoint holds another network, or was trained on data
+    `network` is the name of the one that the checkpoint must hold, if it matters. `on_progress` counts videos.
+    Raises InputError when the checkpoint holds another network, or was trained on data
     of another kind than the shards (`weights.trained_on`), when the split has no video, and when more than the allowed
     share of its videos has no frames.
     """
@@ -111,8 +112,8 @@ def evaluate(
         for number, video in enumerate(videos, start=1):
             views = video_views(reader, video, shape, **cut)
             scores.append(_video_score(model, views, config.views_per_batch))
-            if on_video is not None:
-                on_video(number, len(videos))
+            if on_progress is not None:
+                on_progress(number, len(videos))
     scores = np.stack(scores)[:, class_order(trained, reader.info.class_names)]
     return VideoScores(tuple(video.video_id for video in videos), tuple(video.labels for video in videos), scores)
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,8 @@ import numpy as np
 
 from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.files import read_text, write_text
-from tdn_data.pipeline.limits import MAX_SEED
+from tdn_data.pipeline.parameters import DemoParameters
+from tdn_data.pipeline.progress import OnProgress
 
 PAIRS = (
     ("move_left", "move_right"),
@@ -105,26 +106,21 @@ def render_clip(
 def render_demo(
     out: str | os.PathLike[str],
     *,
-    seed: int = 0,
-    train_per_class: int = 60,
-    test_per_class: int = 25,
     num_workers: int | None = None,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: OnProgress | None = None,
+    **parameters: int,
 ) -> int:
     """Write the data set to the folder `out`: H.264 MP4s, `videos.csv` and `classes.txt`; return the number of clips.
 
-    Same seed and library versions, same bytes, whatever the number of threads (`num_workers`, by default one for
-    each core). A clip depends on the seed, its split, its class and its number alone, so a larger data set contains
-    the smaller one. `on_progress(done, total)` is called after each clip. The lists are written last.
+    `parameters` are the fields of `DemoParameters`; ValueError names one that is not allowed. Same seed and library
+    versions, same bytes, whatever the number of threads (`num_workers`, by default one for each core). A clip depends
+    on the seed, its split, its class and its number alone, so a larger data set contains the smaller one. The lists
+    are written last.
     """
-    for name, value in (("train_per_class", train_per_class), ("test_per_class", test_per_class)):
-        if value < 1:
-            raise ValueError(f"{name} is {value!r}; it must be at least 1")
-    if not 0 <= seed <= MAX_SEED:
-        raise ValueError(f"seed is {seed!r}; it must be from 0 to {MAX_SEED}")
+    asked = DemoParameters(**parameters)
     out = Path(out)
     _refuse_other_lists(out)
-    jobs = list(_jobs(out, seed, (train_per_class, test_per_class)))
+    jobs = list(_jobs(out, asked.seed, (asked.train_per_class, asked.test_per_class)))
     for folder in {path.parent for path, *_ in jobs}:
         folder.mkdir(parents=True, exist_ok=True)
     for done, _ in enumerate(_render_all(jobs, num_workers or os.cpu_count() or 1), start=1):

@@ -11,6 +11,7 @@ from tdn_data.pipeline.datasets.listing import Listing
 from tdn_data.pipeline.datasets.manifest import Manifest, VideoRecord, fingerprint_file
 from tdn_data.pipeline.datasets.registry import read_videos
 from tdn_data.pipeline.errors import InputError, VideoError
+from tdn_data.pipeline.progress import OnProgress
 
 THREADS = 8  # fingerprinting waits for the disk or the network, not for the processor
 Probe = Callable[[str], Mapping[str, object]]
@@ -23,14 +24,14 @@ def index_dataset(
     list_split: int | None = None,
     limit: int | None = None,
     probe: Probe | None = None,
-    on_video: Callable[[int], None] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Manifest:
     """Return the manifest of the data set `name` under `root`; `list_split` is one of its several train/test splits.
 
     The rest as in `index_listing`. Raises InputError for a wrong data set name, root, list or label.
     """
     listing = read_videos(name, root, list_split=list_split)
-    return index_listing(listing, limit=limit, probe=probe, on_video=on_video)
+    return index_listing(listing, limit=limit, probe=probe, on_progress=on_progress)
 
 
 def index_listing(
@@ -38,7 +39,7 @@ def index_listing(
     *,
     limit: int | None = None,
     probe: Probe | None = None,
-    on_video: Callable[[int], None] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Manifest:
     """Return the manifest of listed videos: the first `limit`, or all.
 
@@ -49,14 +50,15 @@ def index_listing(
     manifest = listing.manifest().limited(limit)
     if not manifest.records:
         raise InputError(f"a limit of {limit} leaves no video; give at least 1.", key="limit")
-    records = []
-    for record in _fingerprinted(manifest):
-        records.append(record)
-        if on_video is not None and probe is None:
-            on_video(1)
+    records = _fingerprinted(manifest)
     if probe is not None:
-        records = list(_probed(records, listing.root, probe, on_video))
-    return replace(manifest, records=tuple(records))
+        records = (record if record.problem else _probed(record, listing.root, probe) for record in records)
+    finished = []
+    for record in records:
+        finished.append(record)
+        if on_progress is not None:
+            on_progress(len(finished), len(manifest))
+    return replace(manifest, records=tuple(finished))
 
 
 def _fingerprinted(manifest: Manifest) -> Iterator[VideoRecord]:
@@ -75,16 +77,7 @@ def _fingerprint(record: VideoRecord, root: Path) -> VideoRecord:
     return replace(record, size_bytes=size, fingerprint=fingerprint)
 
 
-def _probed(
-    records: list[VideoRecord], root: Path, probe: Probe, on_video: Callable[[int], None] | None
-) -> Iterator[VideoRecord]:
-    for record in records:
-        yield record if record.problem else _probe(record, root, probe)
-        if on_video is not None:
-            on_video(1)
-
-
-def _probe(record: VideoRecord, root: Path, probe: Probe) -> VideoRecord:
+def _probed(record: VideoRecord, root: Path, probe: Probe) -> VideoRecord:
     try:
         return replace(record, **probe(str(root / record.path)))
     except VideoError as error:

@@ -73,7 +73,7 @@ class Found:
         """Return what differs between the parameters that made its rows and these in words; nothing if all agree."""
         if self.about["parameters_digest"] == modality_digest(parameters, self.modality):
             return ""
-        section = parameters.frames if self.modality == "rgb" else parameters.flow
+        section = parameters.section(self.modality)
         old, new = self.about["parameters"], section.model_dump()
         changes = [f"{key} {old.get(key)} -> {new.get(key)}" for key in {**new, **old} if old.get(key) != new.get(key)]
         return ", ".join(changes) or f"format {extension} -> {parameters.format}"

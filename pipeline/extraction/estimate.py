@@ -147,7 +147,7 @@ def _measure(
     record: VideoRecord, root: Path, parameters: ExtractParameters, modality: str
 ) -> tuple[int, int, float] | None:
     """Return one video's rows, bytes and seconds in one modality; None when it cannot be read."""
-    section = parameters.frames if modality == "rgb" else parameters.flow
+    section = parameters.section(modality)
     job = VideoJob(str(root / record.path), modality, section, parameters.limits.max_pixels)
     started = time.perf_counter()
     try:

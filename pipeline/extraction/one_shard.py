@@ -144,7 +144,7 @@ def _versions_in(ledger: list[LedgerRow], known: dict[str, object]) -> dict[str,
 
 def shard_about(job: ShardJob, versions: dict[str, object]) -> dict[str, object]:
     """Return what a shard says about itself: versions, parameters and digests."""
-    section = job.parameters.frames if job.plan.modality == "rgb" else job.parameters.flow
+    section = job.parameters.section(job.plan.modality)
     return {
         "schema_version": SCHEMA_VERSION,
         "producer": f"{PRODUCER} {__version__}",
@@ -163,7 +163,7 @@ def shard_about(job: ShardJob, versions: dict[str, object]) -> dict[str, object]
 def _make_rows(job: ShardJob, record: VideoRecord) -> tuple[LedgerRow, VideoRows | None]:
     """Decode one video in the guarded process; return its ledger row and its rows, None for a failed video."""
     limits = job.parameters.limits
-    section = job.parameters.frames if job.plan.modality == "rgb" else job.parameters.flow
+    section = job.parameters.section(job.plan.modality)
     path = Path(job.root) / record.path
     try:
         extraction = extract_guarded(VideoJob(str(path), job.plan.modality, section, limits.max_pixels), limits)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
+
+import psutil
 
 from tdn_data.pipeline.errors import InputError
 
@@ -21,29 +22,18 @@ def refuse_network_filesystem(folder: Path) -> None:
         )
 
 
-def filesystem_kind(folder: Path, *, mounts: Path = Path("/proc/mounts")) -> str | None:
-    """Return the type of the filesystem that holds `folder`, None where the system does not tell.
+def filesystem_kind(folder: Path) -> str | None:
+    """Return the type of the filesystem that holds `folder`, None where the system does not say.
 
     It is that of the longest mount point that is `folder` or one of its parents; of two in one place the later counts.
     """
+    place, best, kind = folder.resolve(), -1, None
     try:
-        lines = mounts.read_text(errors="surrogateescape").splitlines()
+        partitions = psutil.disk_partitions(all=True)
     except OSError:
         return None
-    place, best, kind = folder.resolve(), -1, None
-    for fields in (line.split() for line in lines):
-        if len(fields) < 3:
-            continue
-        point = Path(_unescaped(fields[1]))
+    for partition in partitions:
+        point = Path(partition.mountpoint)
         if (place == point or point in place.parents) and len(point.parts) >= best:
-            best, kind = len(point.parts), fields[2]
+            best, kind = len(point.parts), partition.fstype
     return kind
-
-
-def _unescaped(text: str) -> str:
-    r"""Return a mount point as it is: the system writes blanks in it as \040.
-
-    >>> _unescaped("/media/my\\040disk")
-    '/media/my disk'
-    """
-    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)

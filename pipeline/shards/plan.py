@@ -61,7 +61,7 @@ def shard_number(video_id: str, count: int) -> int:
 
 def modality_digest(parameters: ExtractParameters, modality: str) -> str:
     """Return a digest of all that decides the bytes of one modality's rows."""
-    section = parameters.frames if modality == "rgb" else parameters.flow
+    section = parameters.section(modality)
     content = {"section": section.model_dump(), "format": parameters.format, "schema": ROWS_VERSION}
     return _digest(content)
 

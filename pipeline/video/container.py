@@ -14,11 +14,11 @@ from av.video.stream import VideoStream
 
 from tdn_data.pipeline.errors import VideoError
 from tdn_data.pipeline.files import check_video_file
+from tdn_data.pipeline.limits import DEFAULT_MAX_PIXELS
 from tdn_data.pipeline.video.avi import index_times, restamp
 from tdn_data.pipeline.video.formats import OPEN_OPTIONS, is_unlisted, undecodable_kind
 from tdn_data.pipeline.video.structure import is_cut_iso, lacks_time_scale
 
-DEFAULT_MAX_PIXELS = 1 << 26  # 67 million: twice an 8K picture
 _OGG_HEADERS = (b"OVP80", b"\x80theora", b"\x81theora", b"\x82theora")
 _PADDING_PIXELS = 1 << 20  # decoders round sizes up to whole blocks
 

@@ -11,19 +11,19 @@ from rich.table import Column, Table
 from tdn_data.pipeline.datasets.base import METRIC_NAMES
 from tdn_data.pipeline.datasets.from_folders import write_list
 from tdn_data.pipeline.datasets.registry import DATASETS, DatasetSpec, dataset_spec, read_videos
-from tdn_data.pipeline.limits import MAX_SEED
+from tdn_data.pipeline.parameters import DemoParameters
 from tdn_data.stages.cli import console
-from tdn_data.stages.cli.options import json_option, list_split_option, refuse_idle
+from tdn_data.stages.cli.options import field_option, json_option, list_split_option, refuse_idle
 from tdn_data.stages.cli.types import DatasetName, InputFolder, OutputFile, OutputFolder, Real, Whole
 
 
 @click.command()
 @click.option("--out", type=OutputFolder(), required=True, help="Folder to write the videos and lists to.")
-@click.option("--seed", default=0, show_default=True, type=Whole(0, MAX_SEED), help="Same seed, same bytes.")
-@click.option("--train-per-class", default=60, show_default=True, type=Whole(1, 100_000))
-@click.option("--test-per-class", default=25, show_default=True, type=Whole(1, 100_000))
+@field_option("--seed", DemoParameters, "seed", help="Same seed, same bytes.")
+@field_option("--train-per-class", DemoParameters, "train_per_class")
+@field_option("--test-per-class", DemoParameters, "test_per_class")
 @json_option
-def demo(out: Path, seed: int, train_per_class: int, test_per_class: int, as_json: bool) -> None:
+def demo(out: Path, as_json: bool, **parameters: int) -> None:
     """Render the built-in data set: labelled H.264 clips of eight motions.
 
     \b
@@ -32,11 +32,9 @@ def demo(out: Path, seed: int, train_per_class: int, test_per_class: int, as_jso
     from tdn_data.pipeline.datasets.demo import render_demo
 
     with console.messages(), console.progress("rendering") as update:
-        num_videos = render_demo(
-            out, seed=seed, train_per_class=train_per_class, test_per_class=test_per_class, on_progress=update
-        )
+        num_videos = render_demo(out, on_progress=update, **parameters)
     if as_json:
-        console.print_json({"out": str(out), "num_videos": num_videos, "seed": seed})
+        console.print_json({"out": str(out), "num_videos": num_videos, "seed": parameters["seed"]})
     else:
         console.out.print(f"{console.counted(num_videos, 'clip')} in {console.shown(out)}", soft_wrap=True)
 

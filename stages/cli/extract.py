@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,11 +15,10 @@ from tdn_data.pipeline.datasets.registry import DatasetSpec, dataset_spec, read_
 from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.extraction.cache import Policy
 from tdn_data.pipeline.extraction.estimate import Price, price_extraction, price_manifest
-from tdn_data.pipeline.flow.methods import METHODS
 from tdn_data.pipeline.limits import MAX_RATE, MAX_THREADS
-from tdn_data.pipeline.parameters import ExtractParameters, Limits
+from tdn_data.pipeline.parameters import ExtractParameters, FlowParameters, FrameParameters, Limits, ShardParameters
 from tdn_data.stages.cli import console
-from tdn_data.stages.cli.options import json_option, list_split_option, refuse_idle
+from tdn_data.stages.cli.options import field_option, json_option, list_split_option, refuse_idle
 from tdn_data.stages.cli.types import DatasetName, InputFile, InputFolder, Real, Size, Text, Whole, Word
 from tdn_data.stages.extraction import extract_manifest, print_price, print_summary, summary_record
 
@@ -33,26 +33,22 @@ from tdn_data.stages.extraction import extract_manifest, print_price, print_summ
 @click.option("--manifest", type=InputFile("manifest"), help="What `tdn-data index` wrote, instead of --dataset.")
 @click.option("--out", type=Text(), required=True, help="Folder for the shards; running again continues there.")
 @click.option("--modality", type=Word("rgb", "flow", "both"), default="rgb", show_default=True)
-@click.option("--format", "shard_format", type=Word("parquet", "lmdb"), default="parquet", show_default=True)
-@click.option(
-    "--every-seconds", type=Real(0, 1e6, above=True), help="One frame per so many seconds [default: the data set's]."
+@field_option("--format", ShardParameters, "format")
+@field_option(
+    "--every-seconds", FrameParameters, "every_seconds", by_dataset=True, help="One frame per so many seconds."
 )
-@click.option("--fps", type=Real(0, MAX_RATE, above=True), help="Frames per second [default: the data set's].")
-@click.option(
-    "--max-seconds", type=Real(0, 1e7, above=True), help="Use a video's first seconds only [default: the data set's]."
+@field_option("--fps", FrameParameters, "fps", by_dataset=True, help="Frames per second.")
+@field_option(
+    "--max-seconds", FrameParameters, "max_seconds", by_dataset=True, help="Use a video's first seconds only."
 )
 @click.option("--size", type=Size(), help="HEIGHTxWIDTH, or 'native' [default: the data set's].")
-@click.option(
-    "--short-side", type=Whole(16, 4096), help="Pixels of the shorter side, aspect ratio kept; in place of --size."
+@field_option(
+    "--short-side", FrameParameters, "short_side", help="Pixels of the shorter side, aspect ratio kept; not --size."
 )
-@click.option("--codec", type=Word("jpeg", "png", "raw"), default="jpeg", show_default=True)
-@click.option("--quality", type=Whole(1, 100), default=95, show_default=True, help="JPEG quality.")
-@click.option("--method", type=Word(*METHODS), default="tvl1", show_default=True, help="Optical flow method.")
-@click.option(
-    "--bound",
-    type=Real(0, 1000, above=True),
-    help="Flow in [-bound, bound] becomes 0 to 255 [default: the data set's].",
-)
+@field_option("--codec", FrameParameters, "codec")
+@field_option("--quality", FrameParameters, "quality", help="JPEG quality.")
+@field_option("--method", FlowParameters, "method", help="Optical flow method.")
+@field_option("--bound", FlowParameters, "bound", by_dataset=True, help="Flow in [-bound, bound] becomes 0 to 255.")
 @click.option(
     "--flow-fps",
     type=Real(0, MAX_RATE),
@@ -62,16 +58,10 @@ from tdn_data.stages.extraction import extract_manifest, print_price, print_summ
 @click.option("--limit", type=Whole(1), help="Only the first N videos of the list.")
 @click.option("--workers", type=Whole(1, MAX_THREADS), help="Processes on this machine [default: all cores].")
 @click.option("--ray-address", type=Text(), help="Use this Ray cluster instead of a local one.")
-@click.option("--videos-per-shard", type=Whole(1, 100_000), default=64, show_default=True)
-@click.option(
-    "--timeout", type=Real(0, 1e7, above=True), default=600, show_default=True, help="Seconds one video may take."
-)
-@click.option(
-    "--memory-limit", type=Real(0.25, 1e6), default=6, show_default=True, help="GiB that decoding one video may take."
-)
-@click.option(
-    "--max-megapixels", type=Real(0.001, 1e6), default=67, show_default=True, help="Larger pictures are not decoded."
-)
+@field_option("--videos-per-shard", ShardParameters, "videos_per_shard")
+@field_option("--timeout", Limits, "seconds_per_video", help="Seconds one video may take.")
+@field_option("--memory-limit", Limits, "memory_bytes", unit=2**30, help="GiB that decoding one video may take.")
+@field_option("--max-megapixels", Limits, "max_pixels", unit=10**6, help="Larger pictures are not decoded.")
 @click.option(
     "--fail-above",
     type=Real(0, 1),
@@ -87,7 +77,7 @@ from tdn_data.stages.extraction import extract_manifest, print_price, print_summ
 @json_option
 def extract(dataset: str | None, root: Path | None, manifest: Path | None, out: str, list_split: int | None,
             limit: int | None, workers: int | None, ray_address: str | None, fail_above: float, replace: bool,
-            keep_versions: bool, allow_loss: bool, retry_failed: bool, plan: bool, as_json: bool,
+            keep_versions: bool, allow_loss: bool, retry_failed: bool, plan: bool, as_json: bool, modality: str,
             **options: object) -> None:  # fmt: skip
     """Decode videos, sample frames, compute flow, and write shards and a ledger. Running it again continues.
 
@@ -100,9 +90,9 @@ def extract(dataset: str | None, root: Path | None, manifest: Path | None, out: 
       tdn-data extract --manifest manifest.parquet --out s3://bucket/fcvid --ray-address head:6379
     """
     with console.messages():
-        _refuse_idle_options(**options)
+        _refuse_idle_options(modality, options["codec"])
         source = Source(dataset, root, manifest, list_split, limit)
-        parameters = parameters_from_options(source.spec(), **options)
+        parameters = parameters_from_options(source.spec(), modality, options)
         if plan:
             with console.err.status("measuring a few videos"):
                 price = source.price(parameters)
@@ -127,7 +117,7 @@ def extract(dataset: str | None, root: Path | None, manifest: Path | None, out: 
         )
 
 
-def _refuse_idle_options(modality: str, codec: str, **_: object) -> None:
+def _refuse_idle_options(modality: str, codec: str) -> None:
     """Refuse options that would change nothing beside the others."""
     if modality == "rgb":
         refuse_idle(("method", "bound", "flow_fps"), "with --modality rgb, which computes no flow")
@@ -176,41 +166,24 @@ class Source:
         return price_extraction(listing.manifest().limited(self.limit).records, self.root, parameters)
 
 
-def parameters_from_options(
-    spec: DatasetSpec,
-    *,
-    modality: str,
-    shard_format: str,
-    every_seconds: float | None,
-    fps: float | None,
-    max_seconds: float | None,
-    size: tuple[int, int] | str | None,
-    short_side: int | None,
-    codec: str,
-    quality: int,
-    method: str,
-    bound: float | None,
-    flow_fps: float | None,
-    videos_per_shard: int,
-    timeout: float,
-    memory_limit: float,
-    max_megapixels: float,
-) -> ExtractParameters:
-    """Return the parameters that the options and the data set's own defaults make together."""
-    common = {"max_seconds": max_seconds, "size": size, "short_side": short_side, "codec": codec, "quality": quality}
+def parameters_from_options(spec: DatasetSpec, modality: str, options: Mapping[str, object]) -> ExtractParameters:
+    """Return the parameters that the options and the data set's own defaults make together.
+
+    The options have the names of the fields that they set, but for `size` and `flow_fps`.
+    """
+
+    def chosen(*names: str) -> dict[str, object]:
+        return {name: options[name] for name in names}
+
+    stored = chosen("max_seconds", "size", "short_side", "codec", "quality")
     with console.checked("options"):
-        frames = frame_parameters(spec, every_seconds=every_seconds, fps=fps, **common)
-        flow = flow_parameters(spec, fps=flow_fps, bound=bound, method=method, **common)
+        frames = frame_parameters(spec, **chosen("every_seconds", "fps"), **stored)
+        flow = flow_parameters(spec, fps=options["flow_fps"], **chosen("bound", "method"), **stored)
         return ExtractParameters(
             frames=frames if modality != "flow" else None,
             flow=flow if modality != "rgb" else None,
-            format=shard_format,
-            videos_per_shard=videos_per_shard,
-            limits=Limits(
-                seconds_per_video=timeout,
-                memory_bytes=round(memory_limit * 2**30),
-                max_pixels=round(max_megapixels * 1e6),
-            ),
+            limits=Limits(**chosen(*Limits.model_fields)),
+            **chosen("format", "videos_per_shard"),
         )
 
 

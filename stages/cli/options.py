@@ -1,12 +1,16 @@
-"""Options that several commands share."""
+"""Options that several commands share, and options that are made of a parameter's own type, bounds and default."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Literal, get_args, get_origin
 
+import annotated_types
 import click
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
-from tdn_data.stages.cli.types import Whole
+from tdn_data.stages.cli.types import MOST, Real, Whole, Word
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 list_split_option = click.option(
@@ -15,6 +19,37 @@ list_split_option = click.option(
     help="Which of its train/test splits goes into the column `split`, where a data set has several (HMDB51, UCF101: "
     "1 to 3); all of them are read and stored  [default: 1]",
 )
+
+
+def field_option(
+    flag: str, section: type[BaseModel], field: str, *, unit: int = 1, by_dataset: bool = False, help: str | None = None
+) -> Callable[[Callable], Callable]:
+    """Return the option `flag` that sets a parameter, with that parameter's type, bounds and default.
+
+    A person gives the value in `unit`s, e.g. GiB, and it arrives in the parameter's own. `by_dataset`: what is not
+    given is None, and the data set decides.
+    """
+    info = section.model_fields[field]
+    shown = "the data set's" if by_dataset else None
+    if info.default is not None and not by_dataset:
+        shown = f"{info.default / unit:g}" if isinstance(info.default, (int, float)) else str(info.default)
+    words = " ".join(filter(None, (help, f"[default: {shown}]" if shown else None)))
+    default = None if by_dataset else info.default
+    return click.option(flag, field, type=_option_type(info, unit), default=default, help=words)
+
+
+def _option_type(info: FieldInfo, unit: int) -> click.ParamType:
+    """Return what the command line takes for a field; the field's bounds hold for it."""
+    kinds = [kind for kind in get_args(info.annotation) or (info.annotation,) if kind is not type(None)]
+    if get_origin(info.annotation) is Literal:
+        return Word(*kinds)
+    bounds = {type(bound): bound for bound in info.metadata}
+    above = annotated_types.Gt in bounds
+    least = bounds[annotated_types.Gt].gt if above else bounds[annotated_types.Ge].ge
+    most = bounds[annotated_types.Le].le if annotated_types.Le in bounds else MOST
+    if unit == 1 and kinds == [int]:
+        return Whole(least, most)
+    return Real(least / unit, most / unit, above=above, unit=unit)
 
 
 def given(name: str) -> bool:

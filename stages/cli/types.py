@@ -53,15 +53,20 @@ class Whole(click.ParamType):
 
 
 class Real(click.ParamType):
-    """A finite number from `least` to `most`; with `above` the lower end itself is left out."""
+    """A finite number from `least` to `most`; with `above` the lower end itself is left out.
+
+    Where a person counts in a `unit` of several (GiB), what comes out is the whole number of ones (bytes).
+    """
 
     name = "number"
 
-    def __init__(self, least: float, most: float, *, above: bool = False) -> None:
-        self.least, self.most, self.above = least, most, above
+    def __init__(self, least: float, most: float, *, above: bool = False, unit: int = 1) -> None:
+        self.least, self.most, self.above, self.unit = least, most, above, unit
 
     def convert(self, value, param, ctx):
-        """Return a float; refuse what is none, not finite or out of bounds."""
+        """Return a float, or an int in ones; refuse what is none, not finite or out of bounds."""
+        if self.unit > 1 and isinstance(value, int):
+            return value  # a default, in ones already
         try:
             number = float(value)
         except ValueError:
@@ -70,7 +75,7 @@ class Real(click.ParamType):
             least, most = (f"{bound:,.12g}" for bound in (self.least, self.most))
             allowed = f"above {least} and at most {most}" if self.above else f"from {least} to {most}"
             self.fail(f"'{shown_path(str(value))}' is no number {allowed}.", param, ctx)
-        return number
+        return round(number * self.unit) if self.unit > 1 else number
 
 
 class Word(click.Choice):

@@ -64,7 +64,7 @@ def with_failures(make_shards, count: int) -> ShardReader:
 
 def test_every_test_video_has_a_score(coloured: ShardReader, checkpoint: Path) -> None:
     seen = []
-    result = evaluate(coloured, checkpoint, config=CONFIG, on_video=lambda *state: seen.append(state))
+    result = evaluate(coloured, checkpoint, config=CONFIG, on_progress=lambda *state: seen.append(state))
     assert result.video_ids == ("v08", "v09", "v10", "v11")
     assert result.labels == ((0,), (1,), (0,), (1,))
     assert result.scores.shape == (4, 2)

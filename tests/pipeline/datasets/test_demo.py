@@ -138,5 +138,5 @@ def test_progress_counts_every_clip(tmp_path: Path) -> None:
 
 
 def test_empty_split_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="test_per_class is 0; it must be at least 1"):
+    with pytest.raises(ValueError, match="test_per_class\n.*greater than or equal to 1"):
         render_demo(tmp_path, test_per_class=0)

@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tdn_data.pipeline.errors import InputError
@@ -32,13 +33,16 @@ broken
         ("/over/it", "nfs"),  # mounted over an earlier one
     ],
 )
-def test_the_longest_mount_point_that_holds_a_folder_tells_its_filesystem(tmp_path, folder, kind):
-    (tmp_path / "mounts").write_text(MOUNTS)
-    assert filesystem_kind(Path(folder), mounts=tmp_path / "mounts") == kind
+def test_the_longest_mount_point_that_holds_a_folder_tells_its_filesystem(tmp_path, monkeypatch, folder, kind):
+    (tmp_path / "self").mkdir()
+    (tmp_path / "self/mounts").write_text(MOUNTS)
+    monkeypatch.setattr(psutil, "PROCFS_PATH", str(tmp_path))
+    assert filesystem_kind(Path(folder)) == kind
 
 
-def test_a_system_that_does_not_tell_its_mounts_has_no_kind(tmp_path):
-    assert filesystem_kind(tmp_path, mounts=tmp_path / "none") is None
+def test_a_system_that_does_not_tell_its_mounts_has_no_kind(tmp_path, monkeypatch):
+    monkeypatch.setattr(psutil, "PROCFS_PATH", str(tmp_path))
+    assert filesystem_kind(tmp_path) is None
 
 
 def test_a_network_filesystem_is_refused(tmp_path, monkeypatch):
