@@ -30,9 +30,18 @@ def grid_times(
 ) -> np.ndarray:
     """Times 0, s, 2 s, ... (`every_seconds`) or 0, 1/fps, 2/fps, ... (`fps`) below the duration, float64 (N,).
 
-    `tick_seconds` is the container's time base; the end is known no better than that (at most 1 ms is allowed for),
-    so ten seconds at 30 fps give 300 times even where the end was rounded up. Raises ValueError unless exactly one of
-    the two steps is given, finite and above 0.
+    Args:
+        duration_seconds: when the last frame leaves the screen.
+        every_seconds: the step, or
+        fps: how many steps a second has.
+        tick_seconds: the container's time base; the end is known no better than that (at most 1 ms is allowed for), so
+            ten seconds at 30 fps give 300 times even where the end was rounded up.
+
+    Raises:
+        ValueError: not exactly one of the two steps is given, or it is not finite and above 0.
+
+    >>> grid_times(7.5, every_seconds=3).tolist(), len(grid_times(10.0004, fps=30, tick_seconds=0.001))
+    ([0.0, 3.0, 6.0], 300)
     """
     count = grid_count(duration_seconds, every_seconds=every_seconds, fps=fps, tick_seconds=tick_seconds)
     steps = np.arange(count, dtype=np.float64)

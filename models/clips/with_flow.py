@@ -102,8 +102,8 @@ def known_fields(rows: np.ndarray, num_rows: int) -> np.ndarray:
     `rows` (S, K) are the frames of a video of `num_rows`, in which some may be repeated; behind a snippet's last frame
     the video goes on.
 
-    >>> known_fields(np.array([[1, 2, 2], [1, 2, 0]]), 4)
-    array([[ True, False,  True], [ True, False,  True]])
+    >>> known_fields(np.array([[1, 2, 2], [1, 2, 0]]), 4).tolist()
+    [[True, False, True], [True, False, True]]
     """
     following = np.column_stack([rows[:, 1:], rows[:, -1] + 1])
     return (following == rows + 1) & (following < num_rows)

@@ -50,10 +50,22 @@ def optical_flow(
 ) -> np.ndarray:
     """Compute the flow of N image pairs.
 
-    `prev`, `next`: uint8 grey images, both (N, H, W) or both (H, W), which counts as N = 1; any memory layout.
-    `device`: "cpu", "cuda" or "auto", which takes the GPU where torch sees one (only `tvl1` has both).
-    `options`: what the method takes by name, e.g. `preset="opencv-cuda"` or `num_threads=4` for `tvl1`.
-    Returns float32 (N, H, W, 2), pixels per step, x then y. Raises ValueError or TypeError for wrong arguments.
+    Args:
+        prev, next: uint8 grey images, both (N, H, W) or both (H, W), which counts as N = 1; any memory layout.
+        method: one of `METHODS`.
+        device: "cpu", "cuda" or "auto", which takes the GPU where torch sees one (only `tvl1` has both).
+        options: what the method takes by name, e.g. `preset="opencv-cuda"` or `num_threads=4` for `tvl1`.
+
+    Returns:
+        float32 (N, H, W, 2), pixels per step, x (to the right) then y (down).
+
+    Raises:
+        ValueError, TypeError: wrong images, an unknown method, or an option that the method does not take.
+        InputError: the device or library that the method needs is not there.
+
+    >>> frame = np.random.default_rng(0).integers(0, 256, (48, 64), np.uint8)
+    >>> optical_flow(frame, frame).shape, float(np.abs(optical_flow(frame, frame)).max())
+    ((1, 48, 64, 2), 0.0)
     """
     prev, next, solver = _checked(prev, next, method, device, options)
     return solver.pairs(prev, next)

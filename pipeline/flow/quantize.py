@@ -18,8 +18,18 @@ class FlowStatistics:
 def quantize(flow: np.ndarray, bound: float) -> np.ndarray:
     """Discretise flow: round((clip(f, -bound, bound) + bound) * 255 / (2 bound)), halves to even.
 
-    `flow`: real, any shape, pixels per step. Returns uint8 of the same shape; no motion is 128 (127.5 rounded to even).
-    Raises ValueError for a bound that is not positive or for flow that is not finite.
+    Args:
+        flow: real numbers of any shape, in pixels per step.
+        bound: what becomes 255; its negative becomes 0.
+
+    Returns:
+        uint8 of the same shape; no motion is 128 (127.5 rounded to even).
+
+    Raises:
+        ValueError: the bound is not positive, or some flow is not finite.
+
+    >>> quantize(np.array([-30.0, -20.0, 0.0, 7.5, 20.0]), 20).tolist()
+    [0, 0, 128, 175, 255]
     """
     check_bound(bound)
     flow = np.asarray(flow, np.float32)
@@ -31,10 +41,21 @@ def quantize(flow: np.ndarray, bound: float) -> np.ndarray:
 
 
 def dequantize(levels: np.ndarray, bound: float) -> np.ndarray:
-    """Return the flow that stored bytes stand for: float32, at most bound / 255 from what was discretised.
+    """Return the flow that stored bytes stand for; 128, no motion, comes back as bound / 255: no level is zero.
 
-    128, which stands for no motion, comes back as bound / 255: the code has no level at zero.
-    Raises TypeError for anything but uint8, ValueError for a bound that is not positive.
+    Args:
+        levels: uint8 of any shape, as `quantize` gives and shards store.
+        bound: the one that they were discretised with, in pixels per step.
+
+    Returns:
+        float32 of the same shape, in pixels per step, at most bound / 255 from what was discretised.
+
+    Raises:
+        TypeError: the levels are not uint8.
+        ValueError: the bound is not positive.
+
+    >>> dequantize(np.array([0, 255], np.uint8), 20).tolist()
+    [-20.0, 20.0]
     """
     check_bound(bound)
     levels = np.asarray(levels)
