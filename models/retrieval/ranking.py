@@ -1,6 +1,6 @@
 """Instance retrieval as Holidays, Oxford and Paris measure it: ranking and mean average precision.
 
-`pipeline.datasets.retrieval` reads the three sets and states the rules by which each one's queries are answered; the
+`image_sets` reads the three sets and states the rules by which each one's queries are answered; the
 dissertation (J. Y.-H. Ng, chapter 2, section 2.4) follows them, and here they are applied. All three integrate
 precision over recall by trapezoids. An answer that the database does not hold (Paris has damaged files) still counts
 among the answers, as one that is never found.
@@ -13,15 +13,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tdn_data.models.retrieval.image_sets import RetrievalQuery
 from tdn_data.pipeline.errors import InputError
-
-if TYPE_CHECKING:
-    from tdn_data.pipeline.datasets.retrieval import RetrievalQuery
-
 
 NUM_READERS = 4  # threads that decode images ahead of their use
 NUM_FIRST_RANKS = 20

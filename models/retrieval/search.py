@@ -15,12 +15,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from tdn_data.models.backbones import Backbone, build_backbone
+from tdn_data.models.retrieval.image_sets import IMAGE_SETS, RetrievalSet
 from tdn_data.models.retrieval.ranking import (
     ImageFiles,
     RetrievalScore,
@@ -41,9 +41,6 @@ from tdn_data.models.retrieval.vlad import (
 from tdn_data.models.weights.checkpoint import load_weights
 from tdn_data.pipeline.errors import InputError, PipelineError
 
-if TYPE_CHECKING:
-    from tdn_data.pipeline.datasets.retrieval import RetrievalSet
-
 FEW = 0.01  # Paris, as it is published, has 20 damaged files among 6,412
 NUM_NAMES = 5
 
@@ -55,6 +52,16 @@ class Database:
     retrieval: RetrievalSet
     images: Mapping[str, Path]
     unreadable: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The set's name."""
+        return self.retrieval.dataset
+
+    @property
+    def num_images_published(self) -> int:
+        """How many images the whole set has."""
+        return IMAGE_SETS[self.name].num_items
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -87,7 +94,7 @@ def check_database(
     num_images = len(retrieval.images) + len(database.missing)
     if len(lost) > fail_above * num_images:
         raise PipelineError(
-            f"{len(lost)} of the {num_images} images of {retrieval.dataset} are missing or do not decode, more than "
+            f"{len(lost)} of the {num_images} images of {database.name} are missing or do not decode, more than "
             f"--fail-above {fail_above:g}: {_some(lost)}.",
             path=retrieval.root,
         )

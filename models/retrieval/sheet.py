@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tdn_data.models.retrieval.image_sets import RetrievalQuery
 from tdn_data.models.retrieval.ranking import NUM_FIRST_RANKS, ImageFiles
 from tdn_data.models.retrieval.search import Database, SearchResult
 from tdn_data.pipeline.view.sheet import INK, PAPER, framed_thumbnail, stack_bands
-
-if TYPE_CHECKING:
-    from tdn_data.pipeline.datasets.retrieval import RetrievalQuery
 
 ANSWER, OTHER = (28, 150, 70), (205, 45, 45)
 

@@ -24,8 +24,8 @@ from tdn_data.pipeline.text import appearance
 def audit_dataset(name: str, root: Path, *, list_split: int | None = None) -> tuple[Finding, ...]:
     """Return the findings on the data set `name` under `root`, whose lists are read first.
 
-    Raises InputError where the lists themselves cannot be read, and for a kind without labelled lists (flow pairs,
-    retrieval), whose readers refuse what does not fit.
+    Raises InputError where the lists themselves cannot be read, and for a kind without labelled lists (flow pairs),
+    whose readers refuse what does not fit.
     """
     spec = dataset_spec(name)
     read = read_videos if spec.kind == "videos" else read_dataset

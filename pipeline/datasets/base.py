@@ -13,7 +13,12 @@ from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.files import read_text, shown_path
 from tdn_data.pipeline.limits import MAX_CLASSES
 
-KINDS = ("videos", "frame folders", "flow pairs", "retrieval")
+KINDS = {  # what a data set holds or is for -> how it is asked for
+    "videos": "of video files",
+    "frame folders": "of frame folders",
+    "flow pairs": "of flow pairs",
+    "retrieval": "for retrieval",
+}
 SPLIT_WORDS = {
     "train": ("train", "training"),
     "val": ("val", "valid", "validation", "dev"),

@@ -1,7 +1,8 @@
-"""The data sets that the pipeline knows by name."""
+"""The data sets of videos, frames and flow that are known by name."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,12 @@ from tdn_data.pipeline.datasets import (
     hmdb51,
     kinetics,
     lists,
-    retrieval,
     something,
     sports1m,
     ucf101,
 )
-from tdn_data.pipeline.datasets.base import DatasetSpec
+from tdn_data.pipeline.datasets.base import KINDS, DatasetSpec
 from tdn_data.pipeline.datasets.listing import Listing, join_list_splits
-from tdn_data.pipeline.datasets.retrieval import RetrievalSet
 from tdn_data.pipeline.errors import InputError
 
 DATASETS: dict[str, DatasetSpec] = {
@@ -39,17 +38,22 @@ DATASETS: dict[str, DatasetSpec] = {
     "sports1m": sports1m.SPEC,
     "flying-chairs": flow_pairs.CHAIRS_SPEC,
     "sintel": flow_pairs.SINTEL_SPEC,
-    "holidays": retrieval.HOLIDAYS_SPEC,
-    "oxford5k": retrieval.OXFORD_SPEC,
-    "paris6k": retrieval.PARIS_SPEC,
 }
 
 
-def dataset_spec(name: str) -> DatasetSpec:
+def dataset_spec(name: str, known: Mapping[str, DatasetSpec] = DATASETS) -> DatasetSpec:
     """Return the data set called `name`; raise InputError that lists the known ones."""
-    if name not in DATASETS:
-        raise InputError(f"unknown data set {name!r}; known data sets: {', '.join(DATASETS)}.", key=name)
-    return DATASETS[name]
+    if name not in known:
+        raise InputError(f"unknown data set {name!r}; known data sets: {', '.join(known)}.", key=name)
+    return known[name]
+
+
+def require_kind(spec: DatasetSpec, kind: str) -> None:
+    """Raise InputError that says whom the data set serves, unless it is of the kind that is asked for."""
+    if spec.kind != kind:
+        raise InputError(
+            f"{spec.name} is a data set of {spec.kind}, not {KINDS[kind]}; it serves {spec.used_by}.", key=spec.name
+        )
 
 
 def read_dataset(name: str, root: Path, *, list_split: int | None = None) -> Any:
@@ -82,8 +86,8 @@ def read_videos(name: str, root: Path, *, list_split: int | None = None) -> List
     Of a set with several train/test splits all are read that the copy has lists of, `list_split` first (see
     `join_list_splits`).
     """
-    _require_kind(name, "videos", "of video files")
     root, spec = Path(root), dataset_spec(name)
+    require_kind(spec, "videos")
     listing = _read_lists(spec, root, list_split)
     if spec.find_list_splits is None:
         return listing.settled()
@@ -91,15 +95,3 @@ def read_videos(name: str, root: Path, *, list_split: int | None = None) -> List
     others = sorted(set(spec.find_list_splits(root)) - {chosen})
     listings = {number: _read_lists(spec, root, number) for number in others}
     return join_list_splits({chosen: listing, **listings}, chosen).settled()
-
-
-def read_retrieval(name: str, root: Path) -> RetrievalSet:
-    """Read a retrieval set like `read_dataset`; raise InputError for a data set of another kind."""
-    _require_kind(name, "retrieval", "for retrieval")
-    return read_dataset(name, root)
-
-
-def _require_kind(name: str, kind: str, words: str) -> None:
-    spec = dataset_spec(name)
-    if spec.kind != kind:
-        raise InputError(f"{name} is a data set of {spec.kind}, not {words}; it serves {spec.used_by}.", key=name)

@@ -47,10 +47,13 @@ def datasets(as_json: bool) -> None:
     \b
     Example: tdn-data datasets
     """
+    from tdn_data.models.retrieval.image_sets import IMAGE_SETS  # brings torch
+
+    specs = (*DATASETS.values(), *IMAGE_SETS.values())
     if as_json:
-        console.print_json([_spec_record(spec) for spec in DATASETS.values()])
+        console.print_json([_spec_record(spec) for spec in specs])
         return
-    for spec in DATASETS.values():
+    for spec in specs:
         console.out.print(f"[bold]{spec.name}[/]: {escape(spec.title)}", highlight=False)
         grid = Table.grid("", Column(overflow="fold"), padding=(0, 2))
         for heading, words in _spec_words(spec).items():

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+from rich.table import Table
 
 from tdn_data.pipeline.errors import InputError
-from tdn_data.pipeline.files import check_output_file
+from tdn_data.pipeline.files import check_output_file, write_text
 from tdn_data.pipeline.flow.methods import DEVICES
 from tdn_data.pipeline.limits import MAX_SEED
 from tdn_data.stages.cli import console
 from tdn_data.stages.cli.options import json_option, refuse_idle
 from tdn_data.stages.cli.types import DatasetName, InputFile, InputFolder, Numbers, OutputFile, Real, Text, Whole, Word
 
+if TYPE_CHECKING:
+    from tdn_data.models.retrieval.run import RetrievalPlan, RetrievalRun
+    from tdn_data.models.retrieval.search import Database
+
+NAMES_SHOWN = 20
+
 
 @click.command()
-@click.option("--dataset", type=DatasetName(), required=True, help="holidays, oxford5k or paris6k.")
+@click.option("--dataset", type=DatasetName("retrieval"), required=True, help="holidays, oxford5k or paris6k.")
 @click.option("--root", type=InputFolder(), required=True, help="Folder that holds the data set.")
 @click.option("--backbone", type=Text(), default="googlenet", show_default=True, help="googlenet, vgg16, resnet50, ...")
 @click.option(
@@ -50,7 +60,7 @@ from tdn_data.stages.cli.types import DatasetName, InputFile, InputFolder, Numbe
 @click.option("--input-size", default=224, show_default=True, type=Whole(32, 4096), help="Side at scale 1, pixels.")
 @click.option(
     "--vocabulary-from",
-    type=(DatasetName(), InputFolder()),
+    type=(DatasetName("retrieval"), InputFolder()),
     metavar="DATASET ROOT",
     help="Learn vocabulary and PCA on this set [default: the one searched].",
 )
@@ -110,7 +120,7 @@ def retrieve(dataset: str, root: Path, backbone: str, weights: Path | str | None
           --all-layers --dimensions 0 --vocabulary-from paris6k /data/paris --out results.json
     """
     from tdn_data.models.memory import keep_freed_memory
-    from tdn_data.stages.retrieval import draw_sheet, print_retrieval, retrieval_record, run_retrieval, write_record
+    from tdn_data.models.retrieval.run import draw_sheet, plan_retrieval, retrieval_record, run_retrieval
 
     with console.messages(), console.wrong_arguments():
         if all_layers and layers:
@@ -119,7 +129,7 @@ def retrieve(dataset: str, root: Path, backbone: str, weights: Path | str | None
             refuse_idle(("queries",), "without --sheet")
         _check_outputs(root, out, sheet, weights)
         keep_freed_memory()
-        run = run_retrieval(
+        plan = plan_retrieval(
             dataset,
             root,
             backbone=backbone,
@@ -128,18 +138,19 @@ def retrieve(dataset: str, root: Path, backbone: str, weights: Path | str | None
             vocabulary_from=vocabulary_from,
             seed=seed,
             device=device,
-            batch_size=batch_size,
-            fail_above=fail_above,
             **descriptor,
         )
+        _warn_if_untrained(plan)
+        run = run_retrieval(plan, batch_size=batch_size, fail_above=fail_above, progress=_progress)
+        record = retrieval_record(run)
         if out is not None:
-            write_record(out, run)
+            write_text(check_output_file(out), console.as_json(record))
         if sheet is not None:
             draw_sheet(sheet, run, num_queries=queries)
     if as_json:
-        console.print_json(retrieval_record(run))
+        console.print_json(record)
         return
-    print_retrieval(run)
+    _print_retrieval(run)
     for name, path in (("results", out), ("sheet", sheet)):
         if path is not None:
             console.out.print(f"{name}: {console.shown(path)}", soft_wrap=True, highlight=False)
@@ -158,6 +169,71 @@ def _check_outputs(root: Path, out: Path | None, sheet: Path | None, weights: Pa
         )
     if out is not None and out.exists() and out.resolve().is_relative_to(root.resolve()):
         raise InputError(f"{out} is a file of the data set; write the results elsewhere.", key="out")
+
+
+def _warn_if_untrained(plan: RetrievalPlan) -> None:
+    if plan.weights is None:
+        warning = (
+            f"no --weights: {plan.backbone} is untrained, its weights are random, and its mAP is not the chapter's."
+        )
+        console.err.print(f"[bold red]untrained:[/] {console.shown(warning)}", soft_wrap=True)
+
+
+@contextlib.contextmanager
+def _progress(total: int) -> Iterator[Callable[[str, int], None]]:
+    """Show a bar over `total` readings of images; give a function (what is being done, number of images just done)."""
+    done = 0
+    with console.progress("", total=total) as update:
+
+        def on_progress(what: str, count: int) -> None:
+            nonlocal done
+            done += count
+            update(done, description=what)
+
+        yield on_progress
+
+
+def _print_retrieval(run: RetrievalRun) -> None:
+    """Print mAP in percent, a row per layer and a column per set of scales, and what was lost."""
+    from tdn_data.models.retrieval.run import scale_words
+
+    options, database = run.plan.options, run.database
+    columns = list(dict.fromkeys(result.scales for result in run.results))
+    values = {(one.layer, one.scales): f"{100 * one.score.mean_average_precision:.1f}" for one in run.results}
+    dimensions = options[0].num_dimensions or "all"
+    title = f"{database.name}, mAP in percent: {run.plan.network_words}; {dimensions} dimensions"
+    table = Table("layer", *map(scale_words, columns))
+    for one in options:
+        table.add_row(one.layer, *(values[one.layer, scales] for scales in columns))
+    console.out.print(f"[bold]{console.shown(title)}[/]", soft_wrap=True, highlight=False)
+    console.out.print(table)
+    console.out.print(_count_words(run), soft_wrap=True, highlight=False)
+    _print_lost(database)
+    if run.learned_on is not database:
+        _print_lost(run.learned_on)
+
+
+def _count_words(run: RetrievalRun) -> str:
+    """Return how many queries and images there were, and what the vocabulary was learned on."""
+    queries = console.counted(len(run.database.retrieval.queries), "query", "queries")
+    images, others = (console.counted(len(one.images), "image") for one in (run.database, run.learned_on))
+    learned_on = "the same images" if run.learned_on is run.database else f"{others} of {run.learned_on.name}"
+    what = "vocabulary" if run.plan.options[0].num_dimensions is None else "vocabulary and PCA"
+    return f"{queries}, {images}; {what} learned on {learned_on}"
+
+
+def _print_lost(database: Database) -> None:
+    """Print which images of a set are not there, and that the copy is not the published one where it is not."""
+    for names, words in ((database.unreadable, "unreadable"), (database.missing, "missing")):
+        if names:
+            shown = ", ".join(names[:NAMES_SHOWN])
+            more = f" and {len(names) - NAMES_SHOWN} more; --out has them all" if len(names) > NAMES_SHOWN else ""
+            text = f"{console.counted(len(names), 'image')} of {database.name} {words}: {shown}{more}"
+            console.out.print(f"[bold]lost:[/] {console.shown(text)}", soft_wrap=True, highlight=False)
+    found, published = len(database.retrieval.images), database.num_images_published
+    if found != published:
+        words = f"{database.name} was published with {published} images; this copy has {found}"
+        console.out.print(words, soft_wrap=True, highlight=False)
 
 
 COMMANDS = (retrieve,)

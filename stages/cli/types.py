@@ -90,18 +90,30 @@ class Word(click.Choice):
 
 
 class DatasetName(click.ParamType):
-    """A name of `tdn-data datasets`."""
+    """A name of `tdn-data datasets`, of a data set of one kind."""
 
     name = "name"
 
+    def __init__(self, kind: str = "videos") -> None:
+        self.kind = kind
+
     def convert(self, value, param, ctx):
-        """Return the name; refuse one that no data set has."""
-        from tdn_data.pipeline.datasets.registry import dataset_spec
+        """Return the name; refuse one that no data set has, or one of another kind."""
+        from tdn_data.pipeline.datasets.registry import DATASETS, dataset_spec, require_kind
 
         try:
-            return dataset_spec(value).name
+            spec = DATASETS.get(value) or dataset_spec(value, _all_data_sets())
+            require_kind(spec, self.kind)
         except InputError as error:
             return self.fail(error.message, param, ctx)
+        return value
+
+
+def _all_data_sets() -> dict:
+    from tdn_data.models.retrieval.image_sets import IMAGE_SETS  # brings torch
+    from tdn_data.pipeline.datasets.registry import DATASETS
+
+    return DATASETS | IMAGE_SETS
 
 
 class InputFile(click.ParamType):

@@ -1,6 +1,7 @@
 import json
 import shutil
 
+import pytest
 from click.testing import CliRunner
 
 from tdn_data.pipeline.datasets.manifest import read_manifest
@@ -66,6 +67,15 @@ def test_datasets_lists_every_set_with_its_folder_and_where_to_get_it():
     for name, record in records.items():
         assert f"{name}: " in text
         assert record["source"] and "ROOT" in record["layout"] and record["used_by"]
+
+
+@pytest.mark.parametrize("name", ["holidays", "oxford5k", "paris6k", "sintel", "something-v1"])
+def test_sets_that_hold_no_video_files_say_whom_they_serve(name, tmp_path):
+    records = {record["name"]: record for record in json.loads(run("datasets", "--json").stdout)}
+    result = run("index", "--dataset", name, "--root", tmp_path, "--out", tmp_path / "m.parquet")
+    kind, used_by = records[name]["kind"], records[name]["used_by"]
+    assert result.exit_code == 2
+    assert f"{name} is a data set of {kind}, not of video files; it serves {used_by}." in result.stderr
 
 
 def test_a_folder_without_a_list_is_told_what_to_write_and_gets_one_of_its_class_folders(clip_folder, tmp_path):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tdn_data.models.retrieval.image_sets import RetrievalQuery, read_holidays
 from tdn_data.models.retrieval.ranking import (
     NUM_READERS,
     ImageFiles,
@@ -18,7 +19,6 @@ from tdn_data.models.retrieval.ranking import (
     read_ahead,
     split_readable,
 )
-from tdn_data.pipeline.datasets.retrieval import RetrievalQuery, read_holidays
 from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.images import read_image_file
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from tdn_data.models.retrieval.image_sets import read_image_set
 from tdn_data.models.retrieval.ranking import ImageFiles, RetrievalScore, evaluate_retrieval
 from tdn_data.models.retrieval.search import (
     SearchResult,
@@ -21,7 +22,6 @@ from tdn_data.models.retrieval.search import (
 )
 from tdn_data.models.retrieval.sheet import ANSWER, OTHER, search_sheet
 from tdn_data.models.retrieval.vlad import VladOptions, fit_encoder
-from tdn_data.pipeline.datasets.registry import read_retrieval
 from tdn_data.pipeline.errors import InputError, PipelineError
 from tdn_data.pipeline.view.sheet import INK, MARGIN
 
@@ -35,7 +35,7 @@ def network():
 
 @pytest.fixture(scope="module")
 def holidays(holidays_folder):
-    return check_database(read_retrieval("holidays", holidays_folder))
+    return check_database(read_image_set("holidays", holidays_folder))
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def test_every_reading_of_an_image_is_told(network, holidays):
 
 
 def test_in_paris_the_query_counts_junk_does_not_and_another_set_may_teach(network, holidays, paris_folder):
-    paris = check_database(read_retrieval("paris6k", paris_folder))
+    paris = check_database(read_image_set("paris6k", paris_folder))
     options = replace(OPTIONS, scales=(2,), num_dimensions=None)
     own, other = (search_layers(network, paris, [options], learn_on=one)[0].score for one in (None, holidays))
     assert own.first_ranks != other.first_ranks
@@ -95,7 +95,7 @@ def copies(root, *, num_scenes=4, num_copies=3):
         image = np.random.default_rng(scene).integers(0, 256, (8, 8, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
         for number in range(num_copies):
             cv2.imwrite(str(root / f"{100000 + 100 * scene + number}.png"), image)
-    return read_retrieval("holidays", root)
+    return read_image_set("holidays", root)
 
 
 WHOLE = VladOptions("maxpool1", scales=(1,), num_words=4, num_dimensions=None, input_size=32)
@@ -123,7 +123,7 @@ def test_more_than_few_lost_images_end_the_run_with_their_names(tmp_path, paris_
     )
     with pytest.raises(PipelineError, match=message):
         check_database(retrieval, fail_above=0.1)
-    paris = read_retrieval("paris6k", paris_folder)
+    paris = read_image_set("paris6k", paris_folder)
     less = replace(paris, images={name: path for name, path in paris.images.items() if not name.endswith("1")})
     with pytest.raises(
         PipelineError, match="6 of the 24 images of paris6k are missing.*: paris_scene0_000001, .* and 1 m"

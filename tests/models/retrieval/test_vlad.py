@@ -17,6 +17,7 @@ import torch.nn.functional as F
 
 from tdn_data.models.backbones import build_backbone
 from tdn_data.models.retrieval import vlad
+from tdn_data.models.retrieval.image_sets import read_image_set
 from tdn_data.models.retrieval.ranking import NUM_READERS
 from tdn_data.models.retrieval.vlad import (
     GOOGLENET_LAYERS,
@@ -32,7 +33,6 @@ from tdn_data.models.retrieval.vlad import (
     local_features,
     warp_images,
 )
-from tdn_data.pipeline.datasets.registry import read_retrieval
 
 # table 2.1, (side, channels)
 GOOGLENET_SIZES = [(56, 64), (28, 192), (28, 256), (28, 480), (14, 512), (14, 512), (14, 512)]
@@ -152,7 +152,7 @@ def test_training_mode_is_refused():
 @pytest.fixture(scope="module")
 def scenes(holidays_folder):
     """Eight scenes of four views: image name -> path."""
-    return dict(read_retrieval("holidays", holidays_folder).images)
+    return dict(read_image_set("holidays", holidays_folder).images)
 
 
 def test_encoder_is_reproducible_and_comes_back_from_its_file(network, scenes, tmp_path):

@@ -38,11 +38,10 @@ def test_the_mini_set_lacks_one_file_and_is_not_the_whole(shared_data):
 
 
 def test_a_set_without_labelled_videos_is_refused(tmp_path):
-    (tmp_path / "jpg").mkdir()
-    for number in (100000, 100001):
-        (tmp_path / f"jpg/{number}.jpg").touch()
-    with pytest.raises(InputError, match="holidays is a data set of retrieval, without a list of labelled videos"):
-        audit_dataset("holidays", tmp_path)
+    (tmp_path / "training/flow/alley_1").mkdir(parents=True)
+    (tmp_path / "training/flow/alley_1/frame_0001.flo").touch()
+    with pytest.raises(InputError, match="sintel is a data set of flow pairs, without a list of labelled videos"):
+        audit_dataset("sintel", tmp_path)
 
 
 def make_folder(root, *rows):

@@ -1,5 +1,3 @@
-import re
-
 import pytest
 
 from tdn_data.pipeline.datasets.base import (
@@ -10,7 +8,7 @@ from tdn_data.pipeline.datasets.base import (
     repeated_length,
 )
 from tdn_data.pipeline.datasets.defaults import flow_parameters, frame_parameters
-from tdn_data.pipeline.datasets.registry import DATASETS, dataset_spec, read_dataset, read_retrieval, read_videos
+from tdn_data.pipeline.datasets.registry import DATASETS, dataset_spec, read_dataset, read_videos
 from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.parameters import FlowParameters, FrameParameters
 
@@ -54,13 +52,6 @@ def test_a_split_that_a_set_has_not_is_refused(name, list_split, message, tmp_pa
 def test_sets_that_hold_no_video_files_say_whom_they_serve(name, tmp_path):
     with pytest.raises(InputError, match=f"{name} is a data set of {DATASETS[name].kind}.*it serves .*Python"):
         read_videos(name, tmp_path)
-
-
-@pytest.mark.parametrize("name", ["fcvid", "sintel"])
-def test_sets_that_are_not_for_retrieval_say_whom_they_serve(name, tmp_path):
-    message = f"{name} is a data set of {DATASETS[name].kind}, not for retrieval; it serves {DATASETS[name].used_by}"
-    with pytest.raises(InputError, match=re.escape(message)):
-        read_retrieval(name, tmp_path)
 
 
 def test_mirroring_swaps_the_classes_that_name_a_direction_and_no_other():

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from tdn_data.pipeline.datasets.base import DatasetSpec, first_existing, numbered_rows, require_folder
 from tdn_data.pipeline.datasets.files import IMAGE_SUFFIXES, files_by_stem
+from tdn_data.pipeline.datasets.registry import DATASETS, dataset_spec, require_kind
 from tdn_data.pipeline.errors import InputError
 
 OXFORD_PREFIX = "oxc1_"  # before every query's image name in Oxford's files, and nowhere else
@@ -175,3 +176,15 @@ PARIS_SPEC = DatasetSpec(
     num_items=6_412,
     **_COMMON,
 )
+
+IMAGE_SETS: dict[str, DatasetSpec] = {"holidays": HOLIDAYS_SPEC, "oxford5k": OXFORD_SPEC, "paris6k": PARIS_SPEC}
+
+
+def read_image_set(name: str, root: Path) -> RetrievalSet:
+    """Read the retrieval set `name` under `root`.
+
+    Raises InputError for an unknown name, a data set of another kind, and files that are missing or wrong.
+    """
+    spec = dataset_spec(name, DATASETS | IMAGE_SETS)
+    require_kind(spec, "retrieval")
+    return spec.read(Path(root))

@@ -1,0 +1,158 @@
+"""A retrieval run from names to results: what is asked for, the search, its record and its picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+from tdn_data.models.backbones import Backbone
+from tdn_data.models.retrieval.image_sets import RetrievalSet, read_image_set
+from tdn_data.models.retrieval.search import (
+    Database,
+    SearchResult,
+    check_database,
+    choose_layers,
+    num_readings,
+    retrieval_network,
+    search_layers,
+    table_layers,
+)
+from tdn_data.models.retrieval.sheet import search_sheet
+from tdn_data.models.retrieval.vlad import OnProgress, VladOptions
+from tdn_data.pipeline.images import write_png
+
+# counts a known number of readings of images: Progress(total) is a context that gives an OnProgress
+Progress = Callable[[int], AbstractContextManager[OnProgress]]
+
+
+@dataclass(frozen=True)
+class RetrievalPlan:
+    """What is to be searched with what: one set of options for each layer; `sets` are the set to search and, if it is
+    another, the set to learn vocabulary and PCA on.
+    """
+
+    sets: tuple[RetrievalSet, ...]
+    network: Backbone
+    backbone: str
+    weights: str | None
+    options: tuple[VladOptions, ...]
+
+    @property
+    def network_words(self) -> str:
+        """The backbone's name, and that it is untrained where it is."""
+        return self.backbone if self.weights else f"{self.backbone}, UNTRAINED"
+
+
+@dataclass(frozen=True)
+class RetrievalRun:
+    """What was asked for and what came out: a result for each layer and each set of scales."""
+
+    plan: RetrievalPlan
+    database: Database
+    learned_on: Database
+    results: tuple[SearchResult, ...]
+
+    @property
+    def best(self) -> SearchResult:
+        """The result of the highest mAP."""
+        return max(self.results, key=lambda result: result.score.mean_average_precision)
+
+
+def plan_retrieval(
+    dataset: str,
+    root: Path,
+    *,
+    backbone: str,
+    weights: str | None,
+    layers: Sequence[str] | None,
+    vocabulary_from: tuple[str, Path] | None,
+    device: str,
+    seed: int,
+    **descriptor: object,
+) -> RetrievalPlan:
+    """Read the sets' lists, build the network and choose the layers; no image is read.
+
+    `layers` are None for all of table 2.1, empty for the chapter's best. `vocabulary_from` is the name and the folder
+    of another set to learn on. `descriptor` are the options of `VladOptions`. Raises InputError or ValueError for what
+    cannot work.
+    """
+    sets = (read_image_set(dataset, root), *([read_image_set(*vocabulary_from)] if vocabulary_from else []))
+    network = retrieval_network(backbone, weights=weights, seed=seed, device=device)
+    named = table_layers(backbone, network) if layers is None else layers
+    chosen = choose_layers(backbone, network, dataset, named=named)
+    options = tuple(VladOptions(layer, seed=seed, **descriptor) for layer in chosen)
+    return RetrievalPlan(sets, network, backbone, weights, options)
+
+
+def run_retrieval(
+    plan: RetrievalPlan,
+    *,
+    batch_size: int,
+    fail_above: float,
+    progress: Progress = lambda total: nullcontext(lambda what, count: None),
+) -> RetrievalRun:
+    """Check every image, then search; `progress` is entered once for each of the two, with the number of readings.
+
+    Raises PipelineError when a larger share than `fail_above` of a set's images is lost, and what `search_layers` does.
+    """
+    with progress(sum(len(one.images) for one in plan.sets)) as on_progress:
+        checked = [check_database(one, fail_above=fail_above, on_progress=on_progress) for one in plan.sets]
+    database, learned_on = checked[0], checked[-1]
+    with progress(num_readings(plan.options, len(database.images), len(learned_on.images))) as on_progress:
+        results = search_layers(
+            plan.network, database, plan.options, learn_on=learned_on, batch_size=batch_size, on_progress=on_progress
+        )
+    return RetrievalRun(plan, database, learned_on, results)
+
+
+def retrieval_record(run: RetrievalRun) -> dict[str, object]:
+    """Return the run as JSON holds it: all that decides its numbers, what was lost, and AP by query."""
+    plan = run.plan
+    options = vars(plan.options[0]) | {"layers": [one.layer for one in plan.options]}
+    return {
+        "backbone": plan.backbone,
+        "trained": plan.weights is not None,
+        "weights": plan.weights,
+        "options": {name: value for name, value in options.items() if name != "layer"},
+        "searched": _database_record(run.database),
+        "learned_on": _database_record(run.learned_on),
+        "results": [
+            {
+                "layer": result.layer,
+                "scales": result.scales,
+                "num_dimensions": result.num_dimensions,
+                "mAP": result.score.mean_average_precision,
+                "average_precisions": result.score.average_precisions,
+            }
+            for result in run.results
+        ],
+    }
+
+
+def _database_record(database: Database) -> dict[str, object]:
+    return {
+        "dataset": database.name,
+        "root": str(database.retrieval.root),
+        "num_images": len(database.images),
+        "num_queries": len(database.retrieval.queries),
+        "num_images_published": database.num_images_published,
+        "unreadable": database.unreadable,
+        "missing": database.missing,
+    }
+
+
+def draw_sheet(path: Path, run: RetrievalRun, *, num_queries: int) -> None:
+    """Write a PNG of what the best of the results found."""
+    best = run.best
+    title = (
+        f"{run.database.name}: {run.plan.network_words}, {best.layer}, {scale_words(best.scales)}, "
+        f"{best.num_dimensions} dimensions, mAP {100 * best.score.mean_average_precision:.1f} %"
+    )
+    write_png(path, search_sheet(run.database, best, title=title, num_queries=num_queries))
+
+
+def scale_words(scales: tuple[int, ...]) -> str:
+    """Return a set of scales as a reader sees it: `scale 1`, `scales 1 + 2`."""
+    return f"scale {scales[0]}" if len(scales) == 1 else f"scales {' + '.join(map(str, scales))}"

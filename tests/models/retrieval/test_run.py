@@ -1,0 +1,66 @@
+"""A run from names to results: what it shows of its progress, what it records, and its picture."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+
+import pytest
+
+from tdn_data.models.retrieval.run import draw_sheet, plan_retrieval, retrieval_record, run_retrieval, scale_words
+from tdn_data.pipeline.errors import InputError
+from tdn_data.pipeline.images import read_image_file
+
+SMALL = {"num_words": 8, "num_dimensions": 6, "input_size": 48, "max_features": 500}
+
+
+def plan(root, **changes):
+    options = {"backbone": "googlenet", "weights": None, "layers": (), "vocabulary_from": None, "device": "cpu"}
+    return plan_retrieval("holidays", root, **options | {"seed": 0} | SMALL | changes)
+
+
+@pytest.fixture(scope="module")
+def run(holidays_folder):
+    """A run over the rendered Holidays with the chapter's layer, and what was counted: (total, words, images)."""
+    counted = []
+
+    @contextlib.contextmanager
+    def progress(total):
+        counted.append((total, set(), []))
+        yield lambda what, count: (counted[-1][1].add(what), counted[-1][2].append(count))
+
+    return run_retrieval(plan(holidays_folder), batch_size=8, fail_above=0.01, progress=progress), counted
+
+
+def test_progress_is_counted_to_its_end_for_the_check_and_for_the_search(run):
+    (check, search) = run[1]
+    assert check[0] == sum(check[2]) == 32 and check[1] == {"checking holidays"}
+    assert search[0] == sum(search[2]) == 3 * 32 and "inception3a: searching" in search[1]
+
+
+def test_the_record_is_plain_data_that_says_what_decides_the_numbers(run, holidays_folder):
+    record = retrieval_record(run[0])
+    assert json.loads(json.dumps(record))["options"] == {
+        "scales": [1, 2], "num_words": 8, "num_dimensions": 6, "input_size": 48, "max_features": 500,
+        "max_projection_images": 2048, "seed": 0, "layers": ["inception3a"],
+    }  # fmt: skip
+    assert (record["backbone"], record["trained"], record["weights"]) == ("googlenet", False, None)
+    assert record["searched"] == record["learned_on"] == {
+        "dataset": "holidays", "root": str(holidays_folder), "num_images": 32, "num_queries": 8,
+        "num_images_published": 1491, "unreadable": (), "missing": (),
+    }  # fmt: skip
+
+
+def test_the_sheet_is_of_the_best_result(run, tmp_path):
+    assert run[0].best.score.mean_average_precision == max(one.score.mean_average_precision for one in run[0].results)
+    draw_sheet(tmp_path / "sheet.png", run[0], num_queries=2)
+    assert read_image_file(tmp_path / "sheet.png").shape[0] > 2 * 136
+
+
+def test_a_set_of_another_kind_to_learn_on_is_refused_before_the_network_is_built(holidays_folder):
+    with pytest.raises(InputError, match="ucf101 is a data set of videos, not for retrieval"):
+        plan(holidays_folder, vocabulary_from=("ucf101", holidays_folder), backbone="no such network")
+
+
+def test_scales_are_said_alone_and_together():
+    assert (scale_words((2,)), scale_words((1, 2))) == ("scale 2", "scales 1 + 2")
