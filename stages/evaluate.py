@@ -6,12 +6,12 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 
 from tdn_data.models.evaluation.evaluate import evaluate
+from tdn_data.models.evaluation.results import metric_words, write_results
 from tdn_data.models.evaluation.run_record import EVALUATION, describe_run, write_record
 from tdn_data.models.memory import keep_freed_memory
 from tdn_data.pipeline.files import check_output_file
 from tdn_data.stages.cli import console
 from tdn_data.stages.params import load_params, run_folder
-from tdn_data.stages.results import metric_words, write_results
 
 
 def main(model: str, modality: str) -> None:

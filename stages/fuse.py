@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 
 from tdn_data.models.evaluation.evaluate import in_order_of, read_scores
 from tdn_data.models.evaluation.metrics import fuse
+from tdn_data.models.evaluation.results import write_results
 from tdn_data.models.evaluation.run_record import EVALUATION, check_same_test, describe_run, read_record, write_record
 from tdn_data.stages.cli import console
 from tdn_data.stages.params import FUSED, load_params, run_folder
-from tdn_data.stages.results import write_results
 
 
 def main(model: str) -> None:

@@ -34,6 +34,7 @@ PARAMS = Path("params.yaml")
 MANIFEST = Path("data/manifest.parquet")
 SHARDS = {"rgb": Path("data/shards/rgb"), "flow": Path("data/shards/flow")}
 RUNS = Path("runs")
+REPORT = RUNS / "report.html"
 FUSED = "fused"  # in place of a modality, where scores of both are added
 MAX_PARAMS_BYTES = 1 << 24
 OWN = ("tsn", "tdn")  # networks that the pipeline always trains, on frames and on flow

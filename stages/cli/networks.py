@@ -89,7 +89,7 @@ def results(folders: tuple[Path, ...], as_json: bool) -> None:
       tdn-data results
       tdn-data results runs-split1 runs-split2 runs-split3
     """
-    from tdn_data.stages.results import print_results  # brings torch
+    from tdn_data.stages.cli.results_table import print_results  # brings torch
 
     with console.messages():
         print_results(folders, as_json=as_json)

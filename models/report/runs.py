@@ -1,0 +1,115 @@
+"""The evaluated runs in a folder as the report shows them, checked against the shards that they claim to be of."""
+
+from __future__ import annotations
+
+import csv
+import logging
+from pathlib import Path
+
+from tdn_data.models.evaluation.evaluate import VideoScores, read_scores
+from tdn_data.models.evaluation.metrics import compute_metrics
+from tdn_data.models.evaluation.results import MODALITIES, SCORES, result_columns
+from tdn_data.models.evaluation.run_record import EVALUATION, TRAINING, RunRecord, read_record
+from tdn_data.models.report.page import RunResult, sample_videos, write_report
+from tdn_data.pipeline.errors import InputError
+from tdn_data.pipeline.shards.reader import ShardReader
+from tdn_data.pipeline.shards.schema import library_versions
+
+logger = logging.getLogger(__name__)
+
+
+def report_runs(out: Path, runs: Path, *, frames: ShardReader, flow: ShardReader, split: str) -> None:
+    """Write the page about all runs in the folder `runs`, which were tested on `split` of the shards' videos.
+
+    A run that is left out (see `read_results`) is named in the log and on the page.
+    """
+    found, left_out = read_results(runs, frames)
+    for sentence in left_out:
+        logger.warning(sentence)
+    write_report(
+        out,
+        dataset=frames.info.name,
+        class_names=frames.info.class_names,
+        runs=found,
+        metric_names=result_columns(frames.info.name, [run.metrics for run in found]),
+        split=split,
+        samples=sample_videos(frames, flow, split=split),
+        facts=_facts(frames, flow),
+        left_out=left_out,
+    )
+
+
+def _facts(frames: ShardReader, flow: ShardReader) -> dict[str, str]:
+    """Return what the shards say of themselves and what draws the page, as lines for it."""
+    made_of = {"frames": _words(frames.info.parameters), "flow": _words(flow.info.parameters)}
+    return {"data set": frames.info.name} | made_of | {"page": _words(library_versions())}
+
+
+def _words(section: dict[str, object]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in section.items() if value is not None)
+
+
+def read_results(runs: Path, reader: ShardReader) -> tuple[list[RunResult], list[str]]:
+    """Return the evaluated runs on a data set's shards, by network and then RGB, flow, fused, and what was left out.
+
+    Metrics are computed again from the scores. A folder whose record is missing, or is of another run, other classes
+    or other videos than the shards', is left out with a sentence that says so.
+    """
+    found, left_out = [], []
+    for folder in sorted(path.parent for path in runs.glob(f"*/{SCORES}")):
+        try:
+            found.append(_read_run(folder, reader))
+        except InputError as error:
+            left_out.append(f"{folder.name} is left out: {error.message}")
+    found.sort(key=lambda run: (run.model != "tsn", run.model, MODALITIES.index(run.modality)))
+    return found, left_out
+
+
+def _read_run(folder: Path, reader: ShardReader) -> RunResult:
+    """Return one run; raise InputError where it is not one of its name on these shards."""
+    record = read_record(folder / EVALUATION)
+    _check_record(record, folder, reader)
+    scores = read_scores(folder / SCORES)
+    _check_scores(scores, folder, reader)
+    metrics = compute_metrics(scores.scores, scores.labels, multi_label=reader.info.multi_label)
+    trained = {"trained": read_record(folder / TRAINING).words()} if (folder / TRAINING).exists() else {}
+    return RunResult(
+        record.network,
+        record.modality,
+        metrics.as_dict(),
+        metrics.per_class_ap,
+        metrics.confusion,
+        _curves(folder),
+        trained | {"tested": record.words()},
+        record.parameters,
+    )
+
+
+def _check_record(record: RunRecord, folder: Path, reader: ShardReader) -> None:
+    """Raise InputError unless the record is of the run that the folder is named after, tested on these shards."""
+    info = reader.info
+    if record.name != folder.name or record.modality not in MODALITIES:
+        raise InputError(f"its record is of the run {record.name}.", path=folder)
+    expected = {"dataset": info.name, "class_names": tuple(info.class_names), "multi_label": info.multi_label}
+    for name, value in expected.items():
+        if getattr(record, name) != value:
+            raise InputError(f"it was tested on shards with another {name.replace('_', ' ')}.", path=folder)
+
+
+def _check_scores(scores: VideoScores, folder: Path, reader: ShardReader) -> None:
+    """Raise InputError unless the scores are of the shards' videos, with their labels, and one for each class."""
+    labels = {video.video_id: video.labels for video in reader.videos}
+    if scores.scores.shape[1:] != (len(reader.info.class_names),) or any(
+        labels.get(video_id) != own for video_id, own in zip(scores.video_ids, scores.labels, strict=True)
+    ):
+        raise InputError("its videos or their labels are not those of the shards; evaluate it again.", path=folder)
+
+
+def _curves(folder: Path) -> dict[str, list[float]] | None:
+    """Return what DVCLive logged by epoch, NaN where an epoch lacks a number; None for a run without a training."""
+    curves = {}
+    for path in sorted((folder / "training/plots/metrics").glob("*.tsv")):
+        with path.open(newline="") as file:
+            logged = {int(row["step"]): float(row[path.stem]) for row in csv.DictReader(file, delimiter="\t")}
+        curves[path.stem] = [logged.get(step, float("nan")) for step in range(max(logged, default=-1) + 1)]
+    return curves or None
