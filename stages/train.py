@@ -12,11 +12,11 @@ from datetime import UTC, datetime
 from tdn_data.models import build_model
 from tdn_data.models.evaluation.run_record import TRAINING, describe_run, write_record
 from tdn_data.models.memory import keep_freed_memory
+from tdn_data.models.training.curves import Curves
 from tdn_data.models.training.train import EpochReport, train
 from tdn_data.models.weights.published import IMAGENET, published_file
 from tdn_data.pipeline.datasets.registry import dataset_spec
 from tdn_data.stages.cli import console
-from tdn_data.stages.curves import Curves
 from tdn_data.stages.params import load_params, run_folder
 
 LOGGED = {  # what is logged of an epoch -> what the line for a reader calls it

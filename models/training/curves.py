@@ -10,8 +10,6 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 
-from dvclive import Live
-
 from tdn_data.pipeline.errors import StorageError
 from tdn_data.pipeline.files import check_output_file
 
@@ -28,6 +26,8 @@ class Curves(AbstractContextManager):
     """
 
     def __init__(self, folder: Path) -> None:
+        from dvclive import Live  # brings DVC, which a bare GPU machine trains without
+
         check_output_file(folder / "metrics.json")
         self._folder, self._problem = folder, ""
         try:

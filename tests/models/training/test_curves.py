@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tdn_data.models.training.curves import Curves
 from tdn_data.pipeline.errors import InputError, StorageError
-from tdn_data.stages.curves import Curves
 
 
 def test_each_epoch_adds_a_value_to_each_curve(tmp_path: Path) -> None:
@@ -28,7 +28,7 @@ def test_each_epoch_adds_a_value_to_each_curve(tmp_path: Path) -> None:
     ]
 
 
-def test_a_full_disk_does_not_end_the_training_but_is_told_at_its_end(
+def test_a_full_disk_does_not_end_the_training_but_is_named_at_its_end(
     tmp_path: Path, few_bytes_a_file, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ended = []
@@ -54,7 +54,7 @@ def test_a_fault_of_the_training_itself_is_not_covered(tmp_path: Path, few_bytes
         raise ValueError("lost to infinity")
 
 
-def test_a_disk_that_is_full_at_the_start_is_told_in_a_sentence(tmp_path: Path, few_bytes_a_file, monkeypatch) -> None:
+def test_a_disk_that_is_full_at_the_start_is_named_in_a_sentence(tmp_path: Path, few_bytes_a_file, monkeypatch) -> None:
     subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
     (tmp_path / ".dvc").mkdir()
     (tmp_path / ".dvc/config").write_text("")
@@ -63,7 +63,7 @@ def test_a_disk_that_is_full_at_the_start_is_told_in_a_sentence(tmp_path: Path, 
         Curves(Path("training"))
 
 
-def test_a_folder_that_cannot_be_written_into_is_told_before_the_first_epoch(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_into_is_named_before_the_first_epoch(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("a file where the folder belongs")
     with pytest.raises(InputError, match="metrics.json cannot be written"):
         Curves(tmp_path / "run/training")
