@@ -2,36 +2,57 @@
 
 from __future__ import annotations
 
+import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 from tdn_data.pipeline.datasets.listing import Listing
-from tdn_data.pipeline.datasets.manifest import Manifest, VideoRecord, fingerprint_file
+from tdn_data.pipeline.datasets.manifest import Manifest, VideoRecord, fingerprint_file, write_manifest
 from tdn_data.pipeline.datasets.registry import read_videos
 from tdn_data.pipeline.errors import InputError, VideoError
+from tdn_data.pipeline.files import check_output_file
 from tdn_data.pipeline.progress import OnProgress
 
 THREADS = 8  # fingerprinting waits for the disk or the network, not for the processor
 Probe = Callable[[str], Mapping[str, object]]
 
 
-def index_dataset(
-    name: str,
-    root: Path,
+def write_index(
+    listing: Listing,
+    out: Path,
     *,
-    list_split: int | None = None,
     limit: int | None = None,
-    probe: Probe | None = None,
+    probe: Probe,
     on_progress: OnProgress | None = None,
-) -> Manifest:
-    """Return the manifest of the data set `name` under `root`; `list_split` is one of its several train/test splits.
+) -> dict[str, object]:
+    """Probe the listed videos, write the manifest to `out` and return its counts; the rest as in `index_listing`.
 
-    The rest as in `index_listing`. Raises InputError for a wrong data set name, root, list or label.
+    Raises InputError, before anything is probed, where `out` is one of the files that are read.
     """
-    listing = read_videos(name, root, list_split=list_split)
-    return index_listing(listing, limit=limit, probe=probe, on_progress=on_progress)
+    check_output_file(out, inputs=_files_read(listing, out))
+    manifest = index_listing(listing, limit=limit, probe=probe, on_progress=on_progress)
+    write_manifest(manifest, out)
+    problems = Counter(record.problem for record in manifest if record.problem)
+    return {"num_videos": len(manifest), "splits": manifest.splits(), "problems": dict(problems)}
+
+
+def _files_read(listing: Listing, out: Path) -> list[Path]:
+    """Return the listing's own files, and the video that `out` is if it is one."""
+    lists = {row.source for row in listing.videos} | {Path(listing.classes_from)}
+    video = os.path.relpath(os.path.realpath(out), os.path.realpath(listing.root))
+    return [*lists, *([listing.root / video] if video in {row.path for row in listing.videos} else [])]
+
+
+def index_dataset(name: str, root: Path, *, list_split: int | None = None, limit: int | None = None) -> Manifest:
+    """Return the manifest of the data set `name` under `root`, the first `limit` videos or all, without probing them.
+
+    `list_split` is one of its several train/test splits. Raises InputError for a wrong data set name, root, list or
+    label.
+    """
+    return index_listing(read_videos(name, root, list_split=list_split), limit=limit)
 
 
 def index_listing(

@@ -114,7 +114,9 @@ def index(dataset: str, root: Path, out: Path, list_split: int | None, limit: in
       tdn-data index --dataset folder --root clips --from-folders --val 0.1 --test 0.2 --out manifest.parquet
     """
     from tdn_data.pipeline.datasets.audit import audit_listing, findings_by_kind
-    from tdn_data.stages.index import print_findings, print_if_nothing_is_there, result_words, write_index
+    from tdn_data.pipeline.datasets.index import write_index
+    from tdn_data.pipeline.extraction.probing import probing
+    from tdn_data.stages.cli.findings import index_words, print_findings, print_if_nothing_is_there
 
     if not from_folders:
         refuse_idle(("val", "test"), "without --from-folders")
@@ -126,7 +128,10 @@ def index(dataset: str, root: Path, out: Path, list_split: int | None, limit: in
         listing = read_videos(dataset, root, list_split=list_split)
         findings = audit_listing(listing, dataset_spec(dataset))
         num_fatal = sum(finding.fatal for finding in findings)
-        record = {} if num_fatal else write_index(listing, out, limit=limit)
+        record = {}
+        if not num_fatal:
+            with console.progress("probing") as update, probing() as probe:
+                record = write_index(listing, out, limit=limit, probe=probe, on_progress=update)
     if as_json:
         console.print_json(record | {"findings_by_kind": findings_by_kind(findings), "findings": findings})
     else:
@@ -139,7 +144,7 @@ def index(dataset: str, root: Path, out: Path, list_split: int | None, limit: in
         )
     if not as_json:
         console.out.print(
-            f"{console.shown(out)}: {console.shown(result_words(record, findings))}", soft_wrap=True, highlight=False
+            f"{console.shown(out)}: {console.shown(index_words(record, findings))}", soft_wrap=True, highlight=False
         )
 
 
