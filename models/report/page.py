@@ -24,7 +24,7 @@ COLORS = (  # one for each network, distinct for colour-blind readers, too, as f
     "#0a9396", "#7f4f24", "#000000", "#94d82d", "#f4a261", "#a2d2ff",
 )  # fmt: skip
 LINES = {"rgb": "-", "flow": "--", "fused": ":"}  # how a curve is drawn, by modality
-CURVES = {  # what DVCLive logged -> what a reader is shown
+CURVES = {  # what DVCLive logged -> what it is called on the page
     "loss": "loss on the training clips",
     "class_loss": "loss of the classes on the training clips",
     "flow_loss": "loss of the flow on the training clips",

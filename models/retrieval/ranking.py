@@ -18,6 +18,7 @@ import numpy as np
 
 from tdn_data.models.retrieval.image_sets import RetrievalQuery
 from tdn_data.pipeline.errors import InputError
+from tdn_data.pipeline.images import read_image_file
 
 NUM_READERS = 4  # threads that decode images ahead of their use
 NUM_FIRST_RANKS = 20
@@ -54,19 +55,12 @@ def average_precision(relevant: Sequence[bool] | np.ndarray, num_positives: int)
     return float(((before + after) / 2).sum() / num_positives)
 
 
-def rank_by_distance(queries: np.ndarray, database: np.ndarray) -> np.ndarray:
-    """Return int64 (Q, N): for each query (Q, D) the database rows (N, D) by rising L2 distance, ties by row.
-
-    Exhaustive on purpose: the largest of the three sets has 6,412 rows of 128 numbers, one small matrix product; an
-    approximate index would save nothing and blur the measure.
-    """
-    return np.argsort(relative_distances(queries, database), axis=1, kind="stable")
-
-
 def relative_distances(queries: np.ndarray, database: np.ndarray) -> np.ndarray:
     """Return float64 (Q, N): squared L2 distances of queries (Q, D) to rows (N, D), less each query's squared norm.
 
-    The norm that is left out is the same for all rows, so the order is that of the distances.
+    The norm that is left out is the same for all rows, so the order is that of the distances. Exhaustive on purpose:
+    the largest of the three sets has 6,412 rows of 128 numbers, one small matrix product; an approximate index would
+    save nothing and blur the measure.
     """
     queries, database = np.asarray(queries, np.float32), np.asarray(database, np.float32)
     if queries.ndim != 2 or database.ndim != 2 or queries.shape[1] != database.shape[1]:
@@ -74,19 +68,9 @@ def relative_distances(queries: np.ndarray, database: np.ndarray) -> np.ndarray:
     return np.einsum("nd,nd->n", database, database, dtype=np.float64) - 2.0 * (queries @ database.T)
 
 
-def evaluate_retrieval(queries: Sequence[RetrievalQuery], descriptors: Mapping[str, np.ndarray]) -> RetrievalScore:
-    """Rank all `descriptors` (image name -> (D,)) for each query and average the precisions.
-
-    Raises InputError when a query's own image has no descriptor.
-    """
-    if not queries:
-        raise ValueError("queries is empty; expected at least one")
-    names = list(descriptors)
-    if absent := sorted({query.image for query in queries} - set(names)):
-        raise InputError(f"{len(absent)} query images have no descriptor, the first is {absent[0]!r}.", key=absent[0])
-    database = np.stack([descriptors[name] for name in names])
-    ranking = rank_by_distance(np.stack([descriptors[query.image] for query in queries]), database)
-    return score_ranking(queries, names, ranking)
+def rank_rows(distances: np.ndarray) -> np.ndarray:
+    """Return int64 (Q, N): for each query the rows from near to far by `distances` (Q, N), ties by row."""
+    return np.argsort(distances, axis=1, kind="stable")
 
 
 def score_ranking(queries: Sequence[RetrievalQuery], names: Sequence[str], ranking: np.ndarray) -> RetrievalScore:
@@ -149,8 +133,6 @@ def _is_readable(path: Path) -> bool:
 
 def _read_image(path: Path) -> np.ndarray | None:
     """Return uint8 (H, W, 3) RGB, turned as the file's orientation tag says, or None when it does not decode."""
-    from tdn_data.pipeline.images import read_image_file
-
     try:
         return read_image_file(path)
     except InputError:

@@ -24,6 +24,7 @@ from tdn_data.models.retrieval.image_sets import IMAGE_SETS, RetrievalSet
 from tdn_data.models.retrieval.ranking import (
     ImageFiles,
     RetrievalScore,
+    rank_rows,
     relative_distances,
     score_ranking,
     split_readable,
@@ -176,17 +177,11 @@ def search_layers(
         raise InputError(f"the images of {len(blind)} queries do not decode: {_some(blind)}.", key=blind[0])
     for options in runs:
         _check_options(options, len(learned))
-    results = []
-    for options in runs:
-
-        def told(what: str, count: int, layer: str = options.layer) -> None:
-            on_progress(f"{layer}: {what}", count)
-
-        encoders = fit_encoders(
-            network, learned, options, scale_sets(options.scales), batch_size=batch_size, on_progress=told
-        )
-        results += _search(encoders, database, batch_size, told)
-    return tuple(results)
+    return tuple(
+        result
+        for options in runs
+        for result in _search_layer(network, database, options, learned, batch_size, on_progress)
+    )
 
 
 def _check_options(options: VladOptions, num_learned: int) -> None:
@@ -197,16 +192,25 @@ def _check_options(options: VladOptions, num_learned: int) -> None:
         )
 
 
-def _search(
-    encoders: Sequence[VladEncoder], database: Database, batch_size: int, on_progress: OnProgress
+def _search_layer(
+    network: Backbone,
+    database: Database,
+    options: VladOptions,
+    learned: ImageFiles,
+    batch_size: int,
+    on_progress: OnProgress,
 ) -> Iterator[SearchResult]:
-    """Yield what each of the encoders of one layer finds."""
-    queries = database.retrieval.queries
-    distances = _distances(encoders, database.images, [query.image for query in queries], batch_size, on_progress)
-    for encoder, (num_dimensions, values) in zip(encoders, distances, strict=True):
-        ranking = np.argsort(values, axis=1, kind="stable")
-        score = score_ranking(queries, list(database.images), ranking)
-        yield SearchResult(encoder.options.layer, encoder.options.scales, num_dimensions, score)
+    """Yield what one layer finds at each of its sets of scales."""
+
+    def report_progress(what: str, count: int) -> None:
+        on_progress(f"{options.layer}: {what}", count)
+
+    queries, sets = database.retrieval.queries, scale_sets(options.scales)
+    encoders = fit_encoders(network, learned, options, sets, batch_size=batch_size, on_progress=report_progress)
+    distances = _distances(encoders, database.images, [query.image for query in queries], batch_size, report_progress)
+    for scales, (num_dimensions, values) in zip(sets, distances, strict=True):
+        score = score_ranking(queries, list(database.images), rank_rows(values))
+        yield SearchResult(options.layer, scales, num_dimensions, score)
 
 
 def _distances(
@@ -223,7 +227,7 @@ def _distances(
     asked = list(dict.fromkeys(query_images))
     order = list(dict.fromkeys([*asked, *images]))
     files = ImageFiles(tuple(images[name] for name in order))
-    batches = _told(encode_together(encoders, files, batch_size=batch_size), on_progress)
+    batches = _with_progress(encode_together(encoders, files, batch_size=batch_size), on_progress)
     first = list(islice(batches, -(-len(asked) // batch_size)))
     anchors = [np.concatenate(parts)[: len(asked)] for parts in zip(*first, strict=True)]
     distances = [np.empty((len(asked), len(order))) for _ in encoders]
@@ -237,7 +241,8 @@ def _distances(
     return [(anchor.shape[1], values[np.ix_(rows, columns)]) for anchor, values in zip(anchors, distances, strict=True)]
 
 
-def _told(batches: Iterator[list[np.ndarray]], on_progress: OnProgress) -> Iterator[list[np.ndarray]]:
+def _with_progress(batches: Iterator[list[np.ndarray]], on_progress: OnProgress) -> Iterator[list[np.ndarray]]:
+    """Yield the batches, and report each when it is computed."""
     for batch in batches:
         on_progress("searching", len(batch[0]))
         yield batch

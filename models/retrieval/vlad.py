@@ -24,7 +24,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -35,7 +34,7 @@ from torch.utils.data import Subset
 from tdn_data.models.backbones.base import IMAGENET_MEAN, IMAGENET_STD, Backbone
 from tdn_data.models.retrieval.ranking import read_ahead
 
-# gets what is being done and how many images were just finished in it
+# called with what is being done and how many images were just finished in it
 OnProgress = Callable[[str, int], None]
 BATCH_SIZE = 8
 
@@ -107,13 +106,13 @@ def _warp(image: np.ndarray, size: int) -> Tensor:
 def local_features(network: Backbone, images: Tensor, *, layer: str) -> Tensor:
     """Return the L2-normalised features (N, n * n, d) at all places of `layer` for normalised images (N, 3, H, W).
 
-    Nothing past the layer is computed. Raises ValueError for an unknown layer, or a network in training mode, whose
-    batch statistics would mix the images.
+    They are computed on the network's device and stay there; nothing past the layer is computed. Raises ValueError for
+    an unknown layer, or a network in training mode, whose batch statistics would mix the images.
     """
     if network.training:
         raise ValueError("network is in training mode; call its eval() first")
     with torch.inference_mode():
-        feature_map = network.feature_map(images, layer)
+        feature_map = network.feature_map(images.to(next(network.parameters()).device), layer)
         return F.normalize(feature_map.flatten(2).transpose(1, 2).float(), dim=2)
 
 
@@ -173,41 +172,10 @@ class VladEncoder:
     vocabularies: tuple[np.ndarray, ...]
     projection: Projection | None
 
-    def encode(self, images: Sequence[np.ndarray], *, batch_size: int = BATCH_SIZE) -> np.ndarray:
-        """Return float32 (N, num_dimensions), or the whole VLADs without projection, for uint8 RGB images."""
-        return np.concatenate([batch for (batch,) in encode_together([self], images, batch_size=batch_size)])
-
     def join(self, vlads: Mapping[int, np.ndarray]) -> np.ndarray:
         """Return the descriptors (B, D) that VLADs (B, k * d) by scale make together."""
         whole = _unit_rows(np.concatenate([vlads[scale] for scale in self.options.scales], axis=1))
         return whole if self.projection is None else self.projection.apply(whole)
-
-    def save(self, path: Path) -> None:
-        """Write vocabularies and projection, not the network, as an .npz file."""
-        arrays = {f"vocabulary{number}": words for number, words in enumerate(self.vocabularies)}
-        if self.projection is not None:
-            arrays |= {"mean": self.projection.mean, "components": self.projection.components}
-        with Path(path).open("wb") as file:
-            np.savez(file, **arrays)
-
-
-def load_encoder(path: Path, network: Backbone, options: VladOptions) -> VladEncoder:
-    """Return the encoder that `VladEncoder.save` wrote, for the same network and options.
-
-    Raises ValueError when the file holds another number of scales or words than `options` says.
-    """
-    with np.load(path) as arrays:
-        found = sorted(name for name in arrays if name.startswith("vocabulary"))
-        vocabularies = tuple(arrays[f"vocabulary{number}"] for number in range(len(found)))
-        projection = Projection(arrays["mean"], arrays["components"]) if "mean" in arrays else None
-    sizes, expected = [len(words) for words in vocabularies], [options.num_words] * len(options.scales)
-    dimensions = None if projection is None else len(projection.components)
-    if sizes != expected or dimensions != options.num_dimensions:
-        raise ValueError(
-            f"{path} holds vocabularies of {sizes} words and {dimensions} dimensions; the options ask for "
-            f"{expected} words and {options.num_dimensions} dimensions"
-        )
-    return VladEncoder(network, options, vocabularies, projection)
 
 
 def encode_together(
@@ -224,14 +192,6 @@ def encode_together(
     }
     for vlads in _encode_scales(encoders[0].network, images, encoders[0].options, vocabularies, batch_size):
         yield [encoder.join(vlads) for encoder in encoders]
-
-
-def fit_encoder(
-    network: Backbone, images: Sequence[np.ndarray], options: VladOptions, *, batch_size: int = BATCH_SIZE
-) -> VladEncoder:
-    """Learn vocabularies and projection on the uint8 RGB `images`: one pass for the features, one for the PCA."""
-    (encoder,) = fit_encoders(network, images, options, [options.scales], batch_size=batch_size)
-    return encoder
 
 
 def fit_encoders(
@@ -286,7 +246,7 @@ def _sample_features(
     done = 0
     for batch in _warped_batches(images, options, batch_size):
         for scale, warped in batch.items():
-            features = _features_of(network, warped, options.layer)
+            features = local_features(network, warped, layer=options.layer)
             _, num_places, num_channels = features.shape
             share = min(num_places, -(-options.max_features // len(images)))
             if scale not in drawn:
@@ -331,14 +291,11 @@ def _encode_scales(
     device = next(network.parameters()).device
     centres = {scale: torch.from_numpy(words).to(device) for scale, words in vocabularies.items()}
     for batch in _warped_batches(images, replace(options, scales=tuple(vocabularies)), batch_size):
-        yield {
-            scale: torch.stack(
-                [encode_vlad(features, centres[scale]) for features in _features_of(network, warped, options.layer)]
-            )
-            .cpu()
-            .numpy()
-            for scale, warped in batch.items()
-        }
+        vlads = {}
+        for scale, warped in batch.items():
+            features = local_features(network, warped, layer=options.layer)
+            vlads[scale] = torch.stack([encode_vlad(one, centres[scale]) for one in features]).cpu().numpy()
+        yield vlads
 
 
 def _warped_batches(images: Sequence[np.ndarray], options: VladOptions, batch_size: int) -> Iterator[dict[int, Tensor]]:
@@ -349,8 +306,3 @@ def _warped_batches(images: Sequence[np.ndarray], options: VladOptions, batch_si
     warped = ({scale: warp_images([image], side) for scale, side in sides.items()} for image in read_ahead(images))
     while batch := list(islice(warped, batch_size)):
         yield {scale: torch.cat([one[scale] for one in batch]) for scale in sides}
-
-
-def _features_of(network: Backbone, warped: Tensor, layer: str) -> Tensor:
-    """Return local features (B, n * n, d), computed on the network's device."""
-    return local_features(network, warped.to(next(network.parameters()).device), layer=layer)

@@ -90,7 +90,7 @@ def test_a_wrong_list_is_named_with_its_line(tmp_path, changed, message):
         read_image_set("oxford5k", make_oxford(tmp_path, **changed))
 
 
-def test_an_answer_without_an_image_is_told_and_still_counts(tmp_path):
+def test_an_answer_without_an_image_is_named_and_still_counts(tmp_path):
     make_oxford(tmp_path)
     (tmp_path / "oxbuild_images/all_souls_000002.jpg").unlink()
     oxford = read_image_set("oxford5k", tmp_path)

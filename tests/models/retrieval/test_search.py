@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tdn_data.models.retrieval.image_sets import read_image_set
-from tdn_data.models.retrieval.ranking import ImageFiles, RetrievalScore, evaluate_retrieval
+from tdn_data.models.retrieval.ranking import ImageFiles, RetrievalScore, rank_rows, relative_distances, score_ranking
 from tdn_data.models.retrieval.search import (
     SearchResult,
     check_database,
@@ -21,7 +21,7 @@ from tdn_data.models.retrieval.search import (
     table_layers,
 )
 from tdn_data.models.retrieval.sheet import ANSWER, OTHER, search_sheet
-from tdn_data.models.retrieval.vlad import VladOptions, fit_encoder
+from tdn_data.models.retrieval.vlad import VladOptions, encode_together, fit_encoders
 from tdn_data.pipeline.errors import InputError, PipelineError
 from tdn_data.pipeline.view.sheet import INK, MARGIN
 
@@ -62,19 +62,25 @@ def test_the_other_views_of_a_scene_are_found(found):
 
 
 def test_searching_batch_by_batch_equals_describing_all_and_ranking(network, holidays, found):
-    encoder = fit_encoder(network, ImageFiles(tuple(holidays.images.values())), OPTIONS)
-    descriptors = encoder.encode(ImageFiles(tuple(holidays.images.values())), batch_size=5)
-    expected = evaluate_retrieval(holidays.retrieval.queries, dict(zip(holidays.images, descriptors, strict=True)))
+    files, names, queries = (
+        ImageFiles(tuple(holidays.images.values())),
+        list(holidays.images),
+        holidays.retrieval.queries,
+    )
+    encoders = fit_encoders(network, files, OPTIONS, [(1, 2)])
+    descriptors = np.concatenate([batch for (batch,) in encode_together(encoders, files, batch_size=5)])
+    asked = descriptors[[names.index(query.image) for query in queries]]
+    expected = score_ranking(queries, names, rank_rows(relative_distances(asked, descriptors)))
     assert found[2].score.first_ranks == expected.first_ranks
     assert found[2].score.mean_average_precision == pytest.approx(expected.mean_average_precision)
 
 
-def test_every_reading_of_an_image_is_told(network, holidays):
-    told = []
+def test_every_reading_of_an_image_is_reported(network, holidays):
+    reported = []
     runs = [replace(OPTIONS, layer="maxpool1", max_projection_images=20), replace(OPTIONS, num_dimensions=None)]
-    search_layers(network, holidays, runs, on_progress=lambda what, count: told.append((what, count)))
-    assert sum(count for _, count in told) == num_readings(runs, 32, 32) == (32 + 20 + 32) + (32 + 32)
-    assert {what for what, _ in told} >= {"maxpool1: k-means", "maxpool1: PCA", "inception3a: searching"}
+    search_layers(network, holidays, runs, on_progress=lambda what, count: reported.append((what, count)))
+    assert sum(count for _, count in reported) == num_readings(runs, 32, 32) == (32 + 20 + 32) + (32 + 32)
+    assert {what for what, _ in reported} >= {"maxpool1: k-means", "maxpool1: PCA", "inception3a: searching"}
 
 
 def test_in_paris_the_query_counts_junk_does_not_and_another_set_may_teach(network, holidays, paris_folder):
