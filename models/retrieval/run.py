@@ -20,11 +20,11 @@ from tdn_data.models.retrieval.search import (
     table_layers,
 )
 from tdn_data.models.retrieval.sheet import search_sheet
-from tdn_data.models.retrieval.vlad import OnProgress, VladOptions
+from tdn_data.models.retrieval.vlad import OnImages, VladOptions
 from tdn_data.pipeline.images import write_png
 
-# counts a known number of readings of images: Progress(total) is a context that gives an OnProgress
-Progress = Callable[[int], AbstractContextManager[OnProgress]]
+# counts a known number of readings of images: Progress(total) is a context that gives an OnImages
+Progress = Callable[[int], AbstractContextManager[OnImages]]
 
 
 @dataclass(frozen=True)
@@ -97,12 +97,17 @@ def run_retrieval(
 
     Raises PipelineError when a larger share than `fail_above` of a set's images is lost, and what `search_layers` does.
     """
-    with progress(sum(len(one.images) for one in plan.sets)) as on_progress:
-        checked = [check_database(one, fail_above=fail_above, on_progress=on_progress) for one in plan.sets]
+    with progress(sum(len(one.images) for one in plan.sets)) as on_images:
+        checked = [check_database(one, fail_above=fail_above, on_images=on_images) for one in plan.sets]
     database, learned_on = checked[0], checked[-1]
-    with progress(num_readings(plan.options, len(database.images), len(learned_on.images))) as on_progress:
+    with progress(num_readings(plan.options, len(database.images), len(learned_on.images))) as on_images:
         results = search_layers(
-            plan.network, database, plan.options, learn_on=learned_on, batch_size=batch_size, on_progress=on_progress
+            plan.network,
+            database,
+            plan.options,
+            learn_on=learned_on,
+            batch_size=batch_size,
+            on_images=on_images,
         )
     return RetrievalRun(plan, database, learned_on, results)
 

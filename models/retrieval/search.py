@@ -33,7 +33,7 @@ from tdn_data.models.retrieval.vlad import (
     BATCH_SIZE,
     BEST_LAYERS,
     TABLE_LAYERS,
-    OnProgress,
+    OnImages,
     VladEncoder,
     VladOptions,
     encode_together,
@@ -81,15 +81,13 @@ class SearchResult:
 
 
 def check_database(
-    retrieval: RetrievalSet, *, fail_above: float = FEW, on_progress: OnProgress = lambda what, count: None
+    retrieval: RetrievalSet, *, fail_above: float = FEW, on_images: OnImages = lambda what, count: None
 ) -> Database:
     """Decode every image once and return the set with what can be searched.
 
     Raises PipelineError when a larger share than `fail_above` of the images is missing or does not decode.
     """
-    found, unreadable = split_readable(
-        retrieval.images, on_image=lambda: on_progress(f"checking {retrieval.dataset}", 1)
-    )
+    found, unreadable = split_readable(retrieval.images, on_image=lambda: on_images(f"checking {retrieval.dataset}", 1))
     database = Database(retrieval, found, unreadable)
     lost = (*unreadable, *database.missing)
     num_images = len(retrieval.images) + len(database.missing)
@@ -164,7 +162,7 @@ def search_layers(
     *,
     learn_on: Database | None = None,
     batch_size: int = BATCH_SIZE,
-    on_progress: OnProgress = lambda what, count: None,
+    on_images: OnImages = lambda what, count: None,
 ) -> tuple[SearchResult, ...]:
     """Return for each of `runs` (one a layer) a result per scale, and one for all scales together.
 
@@ -180,7 +178,7 @@ def search_layers(
     return tuple(
         result
         for options in runs
-        for result in _search_layer(network, database, options, learned, batch_size, on_progress)
+        for result in _search_layer(network, database, options, learned, batch_size, on_images)
     )
 
 
@@ -198,16 +196,16 @@ def _search_layer(
     options: VladOptions,
     learned: ImageFiles,
     batch_size: int,
-    on_progress: OnProgress,
+    on_images: OnImages,
 ) -> Iterator[SearchResult]:
     """Yield what one layer finds at each of its sets of scales."""
 
-    def report_progress(what: str, count: int) -> None:
-        on_progress(f"{options.layer}: {what}", count)
+    def on_layer_images(what: str, count: int) -> None:
+        on_images(f"{options.layer}: {what}", count)
 
     queries, sets = database.retrieval.queries, scale_sets(options.scales)
-    encoders = fit_encoders(network, learned, options, sets, batch_size=batch_size, on_progress=report_progress)
-    distances = _distances(encoders, database.images, [query.image for query in queries], batch_size, report_progress)
+    encoders = fit_encoders(network, learned, options, sets, batch_size=batch_size, on_images=on_layer_images)
+    distances = _distances(encoders, database.images, [query.image for query in queries], batch_size, on_layer_images)
     for scales, (num_dimensions, values) in zip(sets, distances, strict=True):
         score = score_ranking(queries, list(database.images), rank_rows(values))
         yield SearchResult(options.layer, scales, num_dimensions, score)
@@ -218,7 +216,7 @@ def _distances(
     images: Mapping[str, Path],
     query_images: Sequence[str],
     batch_size: int,
-    on_progress: OnProgress,
+    on_images: OnImages,
 ) -> list[tuple[int, np.ndarray]]:
     """Return for each encoder its number of dimensions and the distances (Q, N) that order `images` for each query.
 
@@ -227,7 +225,7 @@ def _distances(
     asked = list(dict.fromkeys(query_images))
     order = list(dict.fromkeys([*asked, *images]))
     files = ImageFiles(tuple(images[name] for name in order))
-    batches = _with_progress(encode_together(encoders, files, batch_size=batch_size), on_progress)
+    batches = _with_progress(encode_together(encoders, files, batch_size=batch_size), on_images)
     first = list(islice(batches, -(-len(asked) // batch_size)))
     anchors = [np.concatenate(parts)[: len(asked)] for parts in zip(*first, strict=True)]
     distances = [np.empty((len(asked), len(order))) for _ in encoders]
@@ -241,8 +239,8 @@ def _distances(
     return [(anchor.shape[1], values[np.ix_(rows, columns)]) for anchor, values in zip(anchors, distances, strict=True)]
 
 
-def _with_progress(batches: Iterator[list[np.ndarray]], on_progress: OnProgress) -> Iterator[list[np.ndarray]]:
+def _with_progress(batches: Iterator[list[np.ndarray]], on_images: OnImages) -> Iterator[list[np.ndarray]]:
     """Yield the batches, and report each when it is computed."""
     for batch in batches:
-        on_progress("searching", len(batch[0]))
+        on_images("searching", len(batch[0]))
         yield batch

@@ -35,7 +35,7 @@ from tdn_data.models.backbones.base import IMAGENET_MEAN, IMAGENET_STD, Backbone
 from tdn_data.models.retrieval.ranking import read_ahead
 
 # called with what is being done and how many images were just finished in it
-OnProgress = Callable[[str, int], None]
+OnImages = Callable[[str, int], None]
 BATCH_SIZE = 8
 
 # table 2.1: the chapter's name of a layer -> ours, which is after the ReLU and, for the first two, after the pooling
@@ -201,18 +201,18 @@ def fit_encoders(
     scale_sets: Sequence[tuple[int, ...]],
     *,
     batch_size: int = BATCH_SIZE,
-    on_progress: OnProgress = lambda what, count: None,
+    on_images: OnImages = lambda what, count: None,
 ) -> tuple[VladEncoder, ...]:
     """Return an encoder for each of `scale_sets` (subsets of the options' scales) out of two passes over the images."""
-    vocabularies = _fit_vocabularies(network, images, options, batch_size, on_progress)
+    vocabularies = _fit_vocabularies(network, images, options, batch_size, on_images)
     encoders = [
         VladEncoder(network, replace(options, scales=scales), tuple(vocabularies[scale] for scale in scales), None)
         for scales in scale_sets
     ]
     if options.num_dimensions is None:
         return tuple(encoders)
-    vlads = _sample_vlads(network, images, options, vocabularies, batch_size, on_progress)
-    on_progress("PCA", 0)
+    vlads = _sample_vlads(network, images, options, vocabularies, batch_size, on_images)
+    on_images("PCA", 0)
     return tuple(
         replace(
             encoder,
@@ -223,11 +223,15 @@ def fit_encoders(
 
 
 def _fit_vocabularies(
-    network: Backbone, images: Sequence[np.ndarray], options: VladOptions, batch_size: int, on_progress: OnProgress
+    network: Backbone,
+    images: Sequence[np.ndarray],
+    options: VladOptions,
+    batch_size: int,
+    on_images: OnImages,
 ) -> dict[int, np.ndarray]:
     """Return scale -> centres (k, d)."""
-    drawn = _sample_features(network, images, options, batch_size, on_progress)
-    on_progress("k-means", 0)
+    drawn = _sample_features(network, images, options, batch_size, on_images)
+    on_images("k-means", 0)
     return {
         scale: fit_vocabulary(drawn.pop(scale), num_words=options.num_words, seed=options.seed)
         for scale in options.scales
@@ -235,7 +239,11 @@ def _fit_vocabularies(
 
 
 def _sample_features(
-    network: Backbone, images: Sequence[np.ndarray], options: VladOptions, batch_size: int, on_progress: OnProgress
+    network: Backbone,
+    images: Sequence[np.ndarray],
+    options: VladOptions,
+    batch_size: int,
+    on_images: OnImages,
 ) -> dict[int, np.ndarray]:
     """Return scale -> at most about `options.max_features` local features (M, d), as many from each image.
 
@@ -254,7 +262,7 @@ def _sample_features(
             for place, image in enumerate(features, start=done):
                 drawn[scale][place] = image[generators[scale].permutation(num_places)[:share]].cpu().numpy()
         done += len(warped)
-        on_progress("drawing local features", len(warped))
+        on_images("drawing local features", len(warped))
     return {scale: values.reshape(-1, values.shape[2]) for scale, values in drawn.items()}
 
 
@@ -264,7 +272,7 @@ def _sample_vlads(
     options: VladOptions,
     vocabularies: Mapping[int, np.ndarray],
     batch_size: int,
-    on_progress: OnProgress,
+    on_images: OnImages,
 ) -> dict[int, np.ndarray]:
     """Return scale -> VLADs (M, k * d) of at most `options.max_projection_images` images."""
     spread = np.linspace(0, len(images) - 1, min(len(images), options.max_projection_images)).astype(int)
@@ -276,7 +284,7 @@ def _sample_vlads(
                 gathered[scale] = np.empty((len(spread), values.shape[1]), np.float32)
             gathered[scale][done : done + len(values)] = values
         done += len(values)
-        on_progress("describing for the PCA", len(values))
+        on_images("describing for the PCA", len(values))
     return gathered
 
 

@@ -185,12 +185,12 @@ def _progress(total: int) -> Iterator[Callable[[str, int], None]]:
     done = 0
     with console.progress("", total=total) as update:
 
-        def on_progress(what: str, count: int) -> None:
+        def on_images(what: str, count: int) -> None:
             nonlocal done
             done += count
             update(done, description=what)
 
-        yield on_progress
+        yield on_images
 
 
 def _print_retrieval(run: RetrievalRun) -> None:

@@ -78,7 +78,7 @@ def test_searching_batch_by_batch_equals_describing_all_and_ranking(network, hol
 def test_every_reading_of_an_image_is_reported(network, holidays):
     reported = []
     runs = [replace(OPTIONS, layer="maxpool1", max_projection_images=20), replace(OPTIONS, num_dimensions=None)]
-    search_layers(network, holidays, runs, on_progress=lambda what, count: reported.append((what, count)))
+    search_layers(network, holidays, runs, on_images=lambda what, count: reported.append((what, count)))
     assert sum(count for _, count in reported) == num_readings(runs, 32, 32) == (32 + 20 + 32) + (32 + 32)
     assert {what for what, _ in reported} >= {"maxpool1: k-means", "maxpool1: PCA", "inception3a: searching"}
 

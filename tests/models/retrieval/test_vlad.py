@@ -232,7 +232,7 @@ def test_learning_holds_few_images_and_no_more_features_than_asked(network, monk
 
     monkeypatch.setattr(vlad, "fit_vocabulary", fit)
     images, progress = Counted(60), []
-    fit_encoders(network, images, SMALL, [(1, 2)], batch_size=4, on_progress=lambda *one: progress.append(one))
+    fit_encoders(network, images, SMALL, [(1, 2)], batch_size=4, on_images=lambda *one: progress.append(one))
     assert images.most <= 2 * NUM_READERS + 2  # those read ahead, the one being warped, the one being handed over
     assert learned_from == [60 * 7] * 2  # ceil(400 / 60) from each image
     readings = Counter(what for what, count in progress for _ in range(count))
