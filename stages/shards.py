@@ -10,7 +10,7 @@ from tdn_data.pipeline.extraction.cache import Policy
 from tdn_data.pipeline.shards.ledger import read_dataset
 from tdn_data.pipeline.shards.storage import Storage
 from tdn_data.stages.cli import console
-from tdn_data.stages.extraction import extract_manifest, print_summary
+from tdn_data.stages.cli.extraction import extract_manifest, print_summary
 from tdn_data.stages.params import MANIFEST, SHARDS, load_params
 
 

@@ -18,9 +18,9 @@ from tdn_data.pipeline.extraction.estimate import Price, price_extraction, price
 from tdn_data.pipeline.limits import MAX_RATE, MAX_THREADS
 from tdn_data.pipeline.parameters import ExtractParameters, FlowParameters, FrameParameters, Limits, ShardParameters
 from tdn_data.stages.cli import console
+from tdn_data.stages.cli.extraction import extract_manifest, print_price, print_summary, summary_record
 from tdn_data.stages.cli.options import field_option, json_option, list_split_option, refuse_idle
 from tdn_data.stages.cli.types import DatasetName, InputFile, InputFolder, Real, Size, Text, Whole, Word
-from tdn_data.stages.extraction import extract_manifest, print_price, print_summary, summary_record
 
 
 @click.command()

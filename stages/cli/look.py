@@ -9,9 +9,9 @@ from rich.table import Table
 
 from tdn_data.pipeline.errors import InputError
 from tdn_data.stages.cli import console
+from tdn_data.stages.cli.extraction import print_failures
 from tdn_data.stages.cli.options import json_option, refuse_idle
 from tdn_data.stages.cli.types import OutputFile, ShardFolder, Whole
-from tdn_data.stages.extraction import print_failures
 
 
 @click.command()
