@@ -13,7 +13,7 @@ from tdn_data.models.networks.disentangled import Disentangled
 from tdn_data.models.networks.lstm import LSTM
 from tdn_data.models.networks.pooling import ConvPooling, LatePooling, LocalPooling, SlowPooling, TimeConvolution
 from tdn_data.models.networks.tdn import TDN
-from tdn_data.models.networks.tdn_wang import TDM
+from tdn_data.models.networks.tdn_wang import TDNWang
 from tdn_data.models.networks.tsn import TSN
 
 __all__ = ["MODELS", "build_model"]
@@ -21,7 +21,7 @@ __all__ = ["MODELS", "build_model"]
 MODELS = {
     "tsn": TSN,
     "tdn": TDN,
-    "tdm": TDM,
+    "tdn_wang": TDNWang,
     "conv_pooling": ConvPooling,
     "late_pooling": LatePooling,
     "slow_pooling": SlowPooling,

@@ -6,7 +6,7 @@
       '- 4 differences, halved -> conv1 --'---> res2 ---'      convolution in each block
 
 Section 3.2 (S-TDM, equation 3), 3.3 (L-TDM), 3.4 (where they stand), tables 1a to 1c and 5 (what the options switch).
-The modules and their departures are in `tdm_modules`. Departures here:
+The modules and their departures are in `tdn_wang_modules`. Departures here:
 - Frames are averaged to half their size before they are subtracted: the same numbers at a quarter of the work.
 - The sum of equation 1 is weighted: 1/2 and 1/2 up to 8 segments, 3/4 and 1/4 above, as in the authors' code.
 - The authors' convolutions carry biases that the normalisation after them undoes, and a `conv1_temp` that nothing
@@ -35,7 +35,7 @@ from tdn_data.models.networks.tsn import count_channels
 STAGES = ("conv1", "res2", "res3", "res4", "res5")
 
 
-class TDM(nn.Module):
+class TDNWang(nn.Module):
     """Clip (N, S, K, C, H, W), S = `num_segments`, K = `snippet_length` frames, to scores (N, num_classes).
 
     `short_term`, `long_term` and `temporal` name the stages that carry S-TDM, L-TDM and the temporal convolution.

@@ -31,6 +31,7 @@ PUBLISHED_INPUTS = {
     bninception.BNInception: bninception.weights_for_rgb,
     googlenet.GoogLeNet: googlenet.weights_for_rgb,
 }
+FORMER_NAMES = {"tdm": "tdn_wang"}  # of networks, in older checkpoints
 MAX_NAMES_SHOWN = 3
 SPARE_BYTES = 1 << 16  # more than two checkpoints of the same network differ by in size
 
@@ -81,7 +82,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     values = {name: value for name, value in content.items() if name != "version"}
     if problem := _damage(values):
         raise InputError(f"{path} is a damaged checkpoint: {problem}; train the network again.", path=path)
-    return Checkpoint(**values)
+    return Checkpoint(**values | {"model": FORMER_NAMES.get(values["model"], values["model"])})
 
 
 def _damage(values: dict[str, object]) -> str | None:

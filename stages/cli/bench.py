@@ -99,7 +99,7 @@ def networks(
     """Milliseconds per video of each network (or of NAMES), beside TSN-ResNet-50's.
 
     \b
-    Example: tdn-data bench networks tsn tdm --segments 16 --threads 2
+    Example: tdn-data bench networks tsn tdn_wang --segments 16 --threads 2
     """
     from tdn_data.benchmarks import networks as benchmark
     from tdn_data.models.memory import keep_freed_memory

@@ -33,7 +33,7 @@ def models(
     \b
     Examples:
       tdn-data models
-      tdn-data models tsn tdm --segments 16
+      tdn-data models tsn tdn_wang --segments 16
     """
     from tdn_data.models import MODELS
 

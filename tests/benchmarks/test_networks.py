@@ -17,13 +17,13 @@ SMALL = {"size": 32, "num_rounds": 1, "backbone": "resnet18", "width": 8, "num_s
 
 def test_networks_are_timed_beside_tsn():
     num_threads = torch.get_num_threads()
-    result = benchmark.run(["tdm", "tsn", "lstm"], device="cpu", num_videos=2, **SMALL)
-    assert [network.name for network in result.networks] == ["tsn", "tdm", "lstm"]
+    result = benchmark.run(["tdn_wang", "tsn", "lstm"], device="cpu", num_videos=2, **SMALL)
+    assert [network.name for network in result.networks] == ["tsn", "tdn_wang", "lstm"]
     assert result.networks[1].clip_shape == (2, 2, 5, 3, 32, 32)
-    assert result.ratios["tsn"] == result.cost_ratios["tsn"] == 1 < result.cost_ratios["tdm"]
+    assert result.ratios["tsn"] == result.cost_ratios["tsn"] == 1 < result.cost_ratios["tdn_wang"]
     assert all(network.milliseconds >= network.fastest_milliseconds > 0 for network in result.networks)
     assert json.loads(json.dumps(asdict(result)))["versions"]["torch"] == torch.__version__
-    assert "tdm" in benchmark.format_times(result) and "2 x 5 x 3 x 32 x 32" in benchmark.format_times(result)
+    assert "tdn_wang" in benchmark.format_times(result) and "2 x 5 x 3 x 32 x 32" in benchmark.format_times(result)
     assert torch.get_num_threads() == num_threads
 
 
@@ -36,13 +36,13 @@ def test_the_command_passes_segments_and_threads_on():
 
 
 def test_half_precision_runs_under_autocast():
-    assert benchmark.run(["tdm"], device="cpu", precision="bfloat16", **SMALL).precision == "bfloat16"
+    assert benchmark.run(["tdn_wang"], device="cpu", precision="bfloat16", **SMALL).precision == "bfloat16"
 
 
 @pytest.mark.parametrize(
     ("names", "options", "message"),
     [
-        (["tsm"], {}, "names has 'tsm'; known models: tsn, tdn, tdm"),
+        (["tsm"], {}, "names has 'tsm'; known models: tsn, tdn, tdn_wang"),
         (["tsn"], {"num_rounds": 0}, "num_rounds 0"),
         (["tsn"], {"precision": "int8"}, "known precisions: float32, bfloat16, float16"),
         (["tsn"], {"device": "tpu"}, "device is 'tpu'; allowed: auto, cpu, cuda"),
@@ -61,4 +61,4 @@ def test_a_missing_cuda_device_is_said():
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device is here")
 def test_a_cuda_device_is_named():
-    assert benchmark.run(["tdm"], device="cuda", **SMALL).hardware == torch.cuda.get_device_name()
+    assert benchmark.run(["tdn_wang"], device="cuda", **SMALL).hardware == torch.cuda.get_device_name()

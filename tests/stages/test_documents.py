@@ -77,7 +77,7 @@ def desk(project: Path) -> Path:
     for name, step in (("a", 0), ("b", 2)):
         cv2.imwrite(str(project / f"{name}.png"), np.roll(texture, step, 1))
     write_flo(project / "truth.flo", np.full((96, 96, 2), (2, 0), np.float32))
-    weights = build_model("tdm", num_classes=174, num_segments=8).state_dict()
+    weights = build_model("tdn_wang", num_classes=174, num_segments=8).state_dict()
     torch.save(weights, project / "TDN_SomethingV1_8.pth")
     for number in (1, 2, 3):
         folder = project / f"runs-split{number}/tsn-rgb"

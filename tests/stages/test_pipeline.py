@@ -53,9 +53,9 @@ def test_networks_that_learn_flow_run_only_where_they_are_asked_for(project, run
 
 def test_a_further_network_runs_on_frames_alone_where_it_is_asked_for(project, run):
     assert "others" not in run(project, "dvc", "stage", "list", "--name-only")
-    words = run(project, "dvc", "exp", "run", "-S", "others.networks=[tdm]", "evaluate_others")
-    assert "Running stage 'train_others@tdm'" in words and "'flow'" not in words
-    assert json.loads((project / "runs/tdm-rgb/metrics.json").read_text())["num_videos"] == 8
+    words = run(project, "dvc", "exp", "run", "-S", "others.networks=[tdn_wang]", "evaluate_others")
+    assert "Running stage 'train_others@tdn_wang'" in words and "'flow'" not in words
+    assert json.loads((project / "runs/tdn_wang-rgb/metrics.json").read_text())["num_videos"] == 8
 
 
 def test_changed_code_recreates_shards_and_a_comment_does_not(project, run):

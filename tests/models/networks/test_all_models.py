@@ -35,7 +35,7 @@ POOLING = Small({**NARROW, "num_segments": 12, "hidden": 32, "dropout": 0.0}, nu
 SMALL = {
     "tsn": Small({**NARROW, "num_segments": 3}, num_snippets=3),
     "tdn": Small({**NARROW, "num_segments": 3, "combination": "gated"}, num_snippets=3, size=64),
-    "tdm": Small({**NARROW, "width": 16, "num_segments": 4}, num_snippets=4, num_frames=5, size=64),
+    "tdn_wang": Small({**NARROW, "width": 16, "num_segments": 4}, num_snippets=4, num_frames=5, size=64),
     "conv_pooling": POOLING,
     "late_pooling": POOLING,
     "slow_pooling": POOLING,

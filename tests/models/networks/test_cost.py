@@ -56,7 +56,7 @@ def test_a_clip_that_the_network_does_not_take_is_refused_as_in_a_real_run():
 @pytest.mark.parametrize(("num_segments", "giga"), [(8, 35.6), (16, 71.3)])
 def test_tdn_costs_what_its_paper_says(num_segments, giga, shared_reference):
     golden = json.loads((shared_reference / "golden.json").read_text())["mcg_nju_tdn_resnet50"]
-    model = build_model("tdm", num_classes=174, num_segments=num_segments)
+    model = build_model("tdn_wang", num_classes=174, num_segments=num_segments)
     cost = model_cost(model, default_clip_shape(model))
     assert cost.multiply_adds == round(golden["gmacs_per_video"] * 1e9) * num_segments // 8
     assert round(cost.multiply_adds / 1e9, 1) == giga
@@ -73,7 +73,7 @@ def test_tdn_costs_what_its_paper_says(num_segments, giga, shared_reference):
 )
 def test_tdn_costs_grow_over_its_stages_as_in_table_5(options, giga):
     with torch.device("meta"):
-        model = build_model("tdm", num_classes=174, **options)
+        model = build_model("tdn_wang", num_classes=174, **options)
     # the paper's numbers are whole
     assert model_cost(model, default_clip_shape(model)).multiply_adds / 1e9 == pytest.approx(giga, abs=0.6)
 

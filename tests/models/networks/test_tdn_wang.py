@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from tdn_data.models import build_model
 from tdn_data.models.backbones import build_backbone
-from tdn_data.models.networks.tdn_wang import TDM, from_mcg_nju, halved_differences, is_mcg_nju
+from tdn_data.models.networks.tdn_wang import TDNWang, from_mcg_nju, halved_differences, is_mcg_nju
 from tdn_data.models.networks.tdn_wang_modules import (
     LONG_TERM_FUSIONS,
     SHORT_TERM_FUSIONS,
@@ -35,7 +35,7 @@ def seeded(shape, *, seed=1):
 
 def small(**options):
     torch.manual_seed(0)
-    return TDM(**SMALL | options)
+    return TDNWang(**SMALL | options)
 
 
 def small_clip(num_videos=2, *, num_segments=4, size=64):
@@ -80,7 +80,7 @@ def authors_weights(fill, shapes):
 
 def test_logits_of_the_authors_weights_are_the_authors_logits(authors_weights, golden, fill, tmp_path):
     torch.save({"state_dict": prefixed(authors_weights, "module."), "epoch": 7}, tmp_path / "authors.pth.tar")
-    model = build_model("tdm", num_classes=174)
+    model = build_model("tdn_wang", num_classes=174)
     load_weights(model, tmp_path / "authors.pth.tar")
     clip = fill["test_input"](7, (1, 120, 224, 224)).view(1, 8, 5, 3, 224, 224)
     with torch.inference_mode():
@@ -91,7 +91,7 @@ def test_logits_of_the_authors_weights_are_the_authors_logits(authors_weights, g
 
 def test_parameters_are_the_authors_less_biases_that_do_nothing_and_conv1_temp(shapes, golden):
     with torch.device("meta"):
-        model = TDM(num_classes=174)
+        model = TDNWang(num_classes=174)
     idle = [shape for name, shape in shapes.items() if "conv1_temp" in name or name.endswith((".0.bias", "conv1.bias"))]
     idle += [shape for name, shape in shapes.items() if name.endswith(("conv2.bias", "conv3.bias"))]
     num_idle = sum(torch.Size(shape).numel() for shape in idle)
@@ -100,7 +100,7 @@ def test_parameters_are_the_authors_less_biases_that_do_nothing_and_conv1_temp(s
 
 def test_authors_weights_for_other_classes_leave_the_classifier_as_it_is(authors_weights, tmp_path):
     torch.save(authors_weights, tmp_path / "authors.pth")
-    model = TDM(num_classes=5)
+    model = TDNWang(num_classes=5)
     classifier = model.backbone.fc.weight.clone()
     load_weights(model, tmp_path / "authors.pth")
     assert torch.equal(model.backbone.fc.weight, classifier)
@@ -110,8 +110,8 @@ def test_authors_weights_for_other_classes_leave_the_classifier_as_it_is(authors
 def test_authors_weights_for_another_depth_are_refused_by_name(authors_weights, tmp_path):
     torch.save(authors_weights, tmp_path / "authors.pth")
     with torch.device("meta"):
-        model = TDM(num_classes=174, backbone="resnet101")
-    with pytest.raises(InputError, match=r"belongs to another network than TDM: missing: backbone\.layer3\.10"):
+        model = TDNWang(num_classes=174, backbone="resnet101")
+    with pytest.raises(InputError, match=r"belongs to another network than TDNWang: missing: backbone\.layer3\.10"):
         load_weights(model, tmp_path / "authors.pth")
 
 
@@ -322,7 +322,7 @@ def test_wrong_options_are_named(options, message):
 
 def test_another_backbone_than_a_resnet_is_refused():
     with pytest.raises(ValueError, match="backbone is 'bninception'; this network stands on a ResNet"):
-        TDM(num_classes=3, backbone="bninception")
+        TDNWang(num_classes=3, backbone="bninception")
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def test_hmdb51s_numbers_stand_beside_hmdb51s_only(tmp_path: Path) -> None:
 
 
 def test_no_two_networks_share_a_colour_and_a_curve_says_what_it_is_of(tmp_path: Path) -> None:
-    models = ("tsn", "tdn", "tdm", "lstm", "stacked", "conv_pooling", "time_conv", "slow_pooling")
+    models = ("tsn", "tdn", "tdn_wang", "lstm", "stacked", "conv_pooling", "time_conv", "slow_pooling")
     runs = [result(model, one, 0.5, curves={"accuracy": [0.1, 0.5]}) for model in models for one in ("rgb", "flow")]
     page = page_of(tmp_path, *runs)
     assert "accuracy on the training clips (not a test)" in page

@@ -11,6 +11,7 @@ from tdn_data.models import build_model
 from tdn_data.models.backbones import build_backbone, googlenet
 from tdn_data.models.backbones.base import convert_first_layer
 from tdn_data.models.backbones.bninception import weights_for_rgb
+from tdn_data.models.evaluation.evaluate import restore_model
 from tdn_data.models.weights.checkpoint import Checkpoint, load_weights, read_checkpoint, save_checkpoint
 from tdn_data.pipeline.errors import InputError
 
@@ -194,6 +195,16 @@ def test_refused_file_leaves_the_model_as_it_was(tmp_path: Path) -> None:
     with pytest.raises(InputError):
         load_weights(model, tmp_path / "wide.pth")
     assert torch.equal(model.backbone.conv1.weight, same.backbone.conv1.weight)
+
+
+def test_checkpoints_with_a_networks_former_name_are_read(tmp_path: Path) -> None:
+    trained = build("tdn_wang", seed=1)
+    options = {**SMALL, "modality": "rgb"}
+    save_checkpoint(Checkpoint("tdm", options, 4, 56, trained.state_dict()), tmp_path / "old.pt")
+    checkpoint = read_checkpoint(tmp_path / "old.pt")
+    assert checkpoint.model == "tdn_wang"
+    again = restore_model(checkpoint)
+    assert all(torch.equal(value.cpu(), trained.state_dict()[name]) for name, value in again.state_dict().items())
 
 
 @pytest.mark.parametrize(
