@@ -6,7 +6,7 @@
 Field n of a video leads from its frame n to frame n + 1, so frames and flow must be stored at the same times, in one
 folder of shards or in two, each at a size of its own. Flow goes through the window, resizing and reflection of its
 frames and comes out in pixels of the clip. A field that a video does not have, because the video ends, is not a
-number and does not count in `end_point_error`.
+number and does not count in `summed_end_point_error`.
 
 As true flow the dissertation takes EpicFlow; here it is what the shards hold, by default TV-L1 rounded to 256 levels.
 Of the augmentations it names for flow (section 4.4.2) the translation and rotation of image pairs are left out.

@@ -211,7 +211,7 @@ class FlowRecognizer(nn.Module):
             expected = ", ".join(map(str, flows[-1].shape[:4]))
             raise ValueError(f"flow has shape {tuple(truth.shape)}; expected ({expected}, H, W)")
         pairs = zip(self.scale_weights, flows, strict=True)
-        return sum(weight * end_point_error(flow, truth) for weight, flow in pairs) / len(truth)
+        return sum(weight * summed_end_point_error(flow, truth) for weight, flow in pairs) / len(truth)
 
     def set_flow_phase(self, flow_only: bool) -> None:
         """Make learnable what a phase of training trains: the flow alone, or classes too. Here it is always all."""
@@ -319,7 +319,7 @@ class Stacked(FlowRecognizer):
         return self.classifier(self.dropout(self.recognizer(flows[-1].squeeze(1))))
 
 
-def end_point_error(flow: Tensor, truth: Tensor) -> Tensor:
+def summed_end_point_error(flow: Tensor, truth: Tensor) -> Tensor:
     """Return the sum over all fields and pixels of the distance between `flow` and `truth`, both (..., 2, h, w).
 
     A truth of another size is averaged to the flow's; its values stay pixels of the frame. Places where it is not

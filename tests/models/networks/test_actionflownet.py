@@ -7,7 +7,13 @@ import torch
 import torch.nn.functional as F
 
 from tdn_data.models.backbones.resnet3d import resnet3d18
-from tdn_data.models.networks.actionflownet import ActionFlowNet, ActionFlowNet2F, FlowNet, Stacked, end_point_error
+from tdn_data.models.networks.actionflownet import (
+    ActionFlowNet,
+    ActionFlowNet2F,
+    FlowNet,
+    Stacked,
+    summed_end_point_error,
+)
 from tdn_data.models.training.losses import joint_losses
 
 KINDS = (ActionFlowNet, ActionFlowNet2F, Stacked)
@@ -113,27 +119,27 @@ def test_scores_do_not_run_the_decoder():
     assert runs == ["decoder"]
 
 
-def test_end_point_error_is_the_sum_of_distances():
+def test_summed_end_point_error_is_the_sum_of_distances():
     torch.manual_seed(0)
     flow, truth = torch.randn(1, 2, 3, 2, 4, 4), torch.randn(1, 2, 3, 2, 4, 4)
     expected = ((flow - truth) ** 2).sum(3).sqrt().sum()
-    torch.testing.assert_close(end_point_error(flow, truth), expected)
+    torch.testing.assert_close(summed_end_point_error(flow, truth), expected)
     coarse = F.interpolate(truth.flatten(0, 2), scale_factor=4, mode="nearest").unflatten(0, (1, 2, 3))
-    torch.testing.assert_close(end_point_error(flow, coarse), expected)
+    torch.testing.assert_close(summed_end_point_error(flow, coarse), expected)
 
 
 def test_unknown_places_of_the_true_flow_do_not_count():
     flow, truth = torch.zeros(1, 1, 1, 2, 2, 2, requires_grad=True), torch.full((1, 1, 1, 2, 2, 2), 3.0)
     truth[..., 1, :, :] = 4
     truth[..., 0, 0] = torch.nan
-    error = end_point_error(flow, truth)
+    error = summed_end_point_error(flow, truth)
     error.backward()
     assert error.item() == 15 and flow.grad.isfinite().all() and flow.grad[..., 0, 0].abs().max() == 0
 
 
 def test_a_perfect_flow_has_finite_gradients():
     flow = torch.ones(1, 1, 1, 2, 2, 2, requires_grad=True)
-    end_point_error(flow, torch.ones(1, 1, 1, 2, 2, 2)).backward()
+    summed_end_point_error(flow, torch.ones(1, 1, 1, 2, 2, 2)).backward()
     assert flow.grad.isfinite().all()
 
 
