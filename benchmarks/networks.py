@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from tdn_data.models import MODELS, build_model
+from tdn_data.models.networks.base import VideoNetwork
 from tdn_data.models.networks.cost import default_clip_shape, model_cost
 from tdn_data.models.networks.folding import fold_norms
 from tdn_data.models.threads import torch_threads
@@ -130,9 +131,9 @@ def format_times(result: NetworksTimes) -> str:
     return "\n".join(lines)
 
 
-def _call(model: nn.Module, shape: tuple[int, ...], device: str, precision: str) -> Callable[[], Tensor]:
+def _call(model: VideoNetwork, shape: tuple[int, ...], device: str, precision: str) -> Callable[[], Tensor]:
     """Return a function that runs the network once and waits for the result."""
-    model.to(device, memory_format=getattr(model, "memory_format", torch.channels_last))
+    model.to(device, memory_format=model.memory_format)
     clip = torch.randn(shape, device=device, generator=torch.Generator(device).manual_seed(0))
     if shape[2] == 1:  # one frame a snippet: the images lie channels-last as a loader would hand them on
         clip = clip.movedim(3, -1).contiguous().movedim(-1, 3)

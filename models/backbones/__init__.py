@@ -9,8 +9,6 @@ from tdn_data.models.backbones.googlenet import GoogLeNet
 from tdn_data.models.backbones.resnet import resnet18, resnet34, resnet50, resnet101
 from tdn_data.models.backbones.vgg import VGG16
 
-CLASSIFIERS = ("fc", "fc2", "last_linear", "classifier")  # what the published files call the layers after the maps
-
 BACKBONES = {
     "resnet18": resnet18,
     "resnet34": resnet34,
@@ -21,16 +19,33 @@ BACKBONES = {
     "vgg16": VGG16,
     "alexnet": AlexNet,
 }
-
-
 MAX_WIDTH = 4096  # channels of a first stage; the papers' widest has 64
 
 
 def build_backbone(name: str, *, num_classes: int = 1000, in_channels: int = 3, **options: object) -> Backbone:
-    """Return the network called `name`: image (N, in_channels, H, W) to logits (N, num_classes).
+    """Return the image network called `name`, with weights drawn at random.
 
-    `options` go to the network, e.g. `width=16` for a narrow ResNet. Raises ValueError for an unknown name or a width
-    below 1 or above 4096, and TypeError for an option the network does not have.
+    Args:
+        name: A key of `BACKBONES`, e.g. "resnet50" or "bninception".
+        num_classes: How many numbers it gives for an image.
+        in_channels: Channels C of an image: 3 for RGB, 2 for one flow field, 2 K for K stacked ones.
+        **options: What the network's class takes, e.g. `width=16` for a narrow ResNet or `dropout=0.5`.
+
+    Returns:
+        The network: image (N, in_channels, H, W) to logits (N, num_classes). Its parameters have the names of its
+        published weights; `load_weights(network, "imagenet")` loads those.
+
+    Raises:
+        ValueError: The name is not known, or the width is not from 1 to 4096.
+        TypeError: The network does not have one of the options.
+
+    Example:
+        >>> import torch
+        >>> network = build_backbone("resnet18", num_classes=5, width=8).eval()
+        >>> network(torch.zeros(2, 3, 64, 64)).shape
+        torch.Size([2, 5])
+        >>> {layer: tuple(map.shape[1:]) for layer, map in network.forward_features(torch.zeros(1, 3, 64, 64)).items()}
+        {'conv1': (8, 16, 16), 'res2': (8, 16, 16), 'res3': (16, 8, 8), 'res4': (32, 4, 4), 'res5': (64, 2, 2)}
     """
     if name not in BACKBONES:
         raise ValueError(f"backbone is {name!r}; known backbones: {', '.join(BACKBONES)}")
@@ -40,8 +55,3 @@ def build_backbone(name: str, *, num_classes: int = 1000, in_channels: int = 3, 
     network = BACKBONES[name](num_classes=num_classes, in_channels=in_channels, **options)
     network.architecture = name
     return network
-
-
-def is_classifier(parameter_name: str) -> bool:
-    """Return whether a backbone's parameter belongs to what makes scores from its last map."""
-    return any(part in CLASSIFIERS for part in parameter_name.split("."))

@@ -23,6 +23,7 @@ class AlexNet(Backbone):
     """Image (N, C, H, W) to logits; layers `conv1` to `conv5` (after ReLU) and `pool1`, `pool2`, `pool5`."""
 
     taps = ("conv1", "conv2", "conv5")
+    classifiers = ("classifier",)
     num_features = 256
 
     def __init__(self, *, num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.5) -> None:

@@ -20,7 +20,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tdn_data.models.backbones.base import IMAGENET_MEAN, IMAGENET_STD, Backbone, Layer, fold_input, init_weights
+from tdn_data.models.backbones.base import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Backbone,
+    Layer,
+    StateDict,
+    fold_input,
+    init_weights,
+)
 from tdn_data.models.backbones.convolution import Convolution2d
 
 
@@ -62,6 +70,7 @@ class BNInception(Backbone):
     """Image (N, C, H, W) to logits (N, num_classes); the files' ImageNet input is 224 x 224, BGR."""
 
     taps = ("conv1", "conv2", "inception_3b", "inception_4d")
+    classifiers = ("last_linear",)
 
     def __init__(self, *, num_classes: int = 1000, in_channels: int = 3) -> None:
         super().__init__()
@@ -127,6 +136,17 @@ class BNInception(Backbone):
         """Return logits (N, num_classes) from `inception_5b`'s map (N, 1024, H, W)."""
         return self.last_linear(torch.flatten(F.adaptive_avg_pool2d(x, 1), 1))
 
+    @staticmethod
+    def weights_for_rgb(state: StateDict) -> StateDict:
+        """Return a public file's weights, changed to take RGB in [0, 1], normalised by ImageNet's mean and deviation.
+
+        Only `conv1_7x7_s2` changes; the result is exact but for the image's border (see `fold_input`).
+        """
+        gain = 255 * torch.tensor(IMAGENET_STD)
+        offset = 255 * torch.tensor(IMAGENET_MEAN) - torch.tensor([128.0, 117.0, 104.0])
+        weight, shift = fold_input(state["conv1_7x7_s2.weight"].flip(1), gain=gain, offset=offset)
+        return {**state, "conv1_7x7_s2.weight": weight, "conv1_7x7_s2.bias": state["conv1_7x7_s2.bias"] + shift}
+
 
 def _pool(x: Tensor, block: Block) -> Tensor:
     """Pool 3x3 as the block says: mean or maximum, keeping or halving (rounded up) the resolution."""
@@ -135,14 +155,3 @@ def _pool(x: Tensor, block: Block) -> Tensor:
     if block.pooling == "max":
         return F.max_pool2d(x, 3, 1, padding=1)
     return F.avg_pool2d(x, 3, 1, padding=1)
-
-
-def weights_for_rgb(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return a public file's weights, changed to take RGB in [0, 1], normalised by ImageNet's mean and deviation.
-
-    Only `conv1_7x7_s2` changes; the result is exact but for the image's border (see `fold_input`).
-    """
-    gain = 255 * torch.tensor(IMAGENET_STD)
-    offset = 255 * torch.tensor(IMAGENET_MEAN) - torch.tensor([128.0, 117.0, 104.0])
-    weight, shift = fold_input(state["conv1_7x7_s2.weight"].flip(1), gain=gain, offset=offset)
-    return {**state, "conv1_7x7_s2.weight": weight, "conv1_7x7_s2.bias": state["conv1_7x7_s2.bias"] + shift}

@@ -16,7 +16,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tdn_data.models.backbones.base import IMAGENET_MEAN, IMAGENET_STD, Backbone, Layer, fold_input, init_weights
+from tdn_data.models.backbones.base import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Backbone,
+    Layer,
+    SelfFitting,
+    StateDict,
+    fold_input,
+    init_weights,
+)
 from tdn_data.models.backbones.convolution import Convolution2d
 
 # block -> 1x1, (reduction, 3x3), (reduction, "5x5"), projection after the pooling; paper, table 1
@@ -88,10 +97,11 @@ class Auxiliary(nn.Module):
         return self.fc2(self.dropout(F.relu(self.fc1(x), inplace=True)))
 
 
-class GoogLeNet(Backbone):
+class GoogLeNet(Backbone, SelfFitting):
     """Image (N, C, H, W) to logits; `forward_with_aux` gives the auxiliary logits too."""
 
     taps = ("conv1", "conv3", "inception3b", "inception4e")
+    classifiers = ("fc", "fc2")  # the second: of the auxiliary ones
 
     def __init__(
         self, *, num_classes: int = 1000, in_channels: int = 3, aux_logits: bool = False, dropout: float = 0.2
@@ -117,9 +127,8 @@ class GoogLeNet(Backbone):
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(self.num_features, num_classes)
         init_weights(self)
-        self.register_load_state_dict_pre_hook(GoogLeNet.fit_state)
 
-    def fit_state(self, state: dict[str, Tensor], prefix: str, *_: object) -> None:
+    def fit_state(self, state: StateDict, prefix: str) -> None:
         """Take the auxiliary classifiers' weights out of a file's `state` when the network has none."""
         if not self.aux_logits:
             for name in [name for name in state if name.startswith((f"{prefix}aux1.", f"{prefix}aux2."))]:
@@ -150,12 +159,12 @@ class GoogLeNet(Backbone):
             aux_logits1=self.aux1(features["inception4a"]),
         )
 
+    @staticmethod
+    def weights_for_rgb(state: StateDict) -> StateDict:
+        """Return a public file's weights, changed to take RGB in [0, 1], normalised by ImageNet's mean and deviation.
 
-def weights_for_rgb(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return a public file's weights, changed to take RGB in [0, 1], normalised by ImageNet's mean and deviation.
-
-    Only `conv1` changes; the result is exact but for the image's border (see `fold_input`).
-    """
-    gain, offset = 2 * torch.tensor(IMAGENET_STD), 2 * torch.tensor(IMAGENET_MEAN) - 1
-    weight, shift = fold_input(state["conv1.conv.weight"], gain=gain, offset=offset)
-    return {**state, "conv1.conv.weight": weight, "conv1.bn.running_mean": state["conv1.bn.running_mean"] - shift}
+        Only `conv1` changes; the result is exact but for the image's border (see `fold_input`).
+        """
+        gain, offset = 2 * torch.tensor(IMAGENET_STD), 2 * torch.tensor(IMAGENET_MEAN) - 1
+        weight, shift = fold_input(state["conv1.conv.weight"], gain=gain, offset=offset)
+        return {**state, "conv1.conv.weight": weight, "conv1.bn.running_mean": state["conv1.bn.running_mean"] - shift}

@@ -71,6 +71,7 @@ class ResNet(Backbone):
     """
 
     taps = ("conv1", "res2", "res3", "res4")
+    classifiers = ("fc",)
 
     def __init__(
         self,

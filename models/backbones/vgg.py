@@ -23,6 +23,7 @@ class VGG16(Backbone):
     """Image (N, C, H, W) to logits; layers `conv1_1` to `conv5_3` (after ReLU) and `pool1` to `pool5`."""
 
     taps = ("conv1_2", "conv2_2", "conv3_3", "conv4_3", "conv5_3")
+    classifiers = ("classifier",)
 
     def __init__(self, *, num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.5) -> None:
         super().__init__()

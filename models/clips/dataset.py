@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from tdn_data.models.clips.augment import Augment, View, crops_of
-from tdn_data.models.networks.clip_shape import ClipShape
+from tdn_data.models.networks.base import ClipShape
 from tdn_data.models.weights.trained_on import NORMALIZATION
 from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.sampling import snippet_starts

@@ -18,7 +18,7 @@ from torch import nn
 from tdn_data.models.clips.augment import CROPS
 from tdn_data.models.clips.dataset import split_videos, video_views
 from tdn_data.models.networks import build_model
-from tdn_data.models.networks.clip_shape import ClipShape
+from tdn_data.models.networks.base import ClipShape, VideoNetwork
 from tdn_data.models.networks.folding import fold_norms
 from tdn_data.models.threads import torch_threads
 from tdn_data.models.weights.checkpoint import Checkpoint, read_checkpoint
@@ -104,7 +104,7 @@ def evaluate(
     split, spec = config.split_of(reader.info.name), dataset_spec(reader.info.name)
     check_complete(reader, split, max_missing_share=config.max_missing_share)
     model = fold_norms(restore_model(saved))
-    shape = ClipShape.of(model, reader.modality, config.size or saved.clip_size)
+    shape = ClipShape.of(model, config.size or saved.clip_size)
     videos, scores = split_videos(reader, split), []
     cut = {"num_clips": config.num_clips, "num_crops": config.num_crops, "seed": config.seed}
     cut |= {"repeat_to": repeated_length(spec, reader.info.parameters)}
@@ -150,7 +150,7 @@ def check_complete(reader: ShardReader, split: str, *, max_missing_share: float)
         logger.warning("%d of %d %s videos have no frames and are left out", len(missing), num_listed, split)
 
 
-def restore_model(checkpoint: Checkpoint) -> nn.Module:
+def restore_model(checkpoint: Checkpoint) -> VideoNetwork:
     """Return the network of a checkpoint with its weights, in evaluation mode, on the GPU where there is one.
 
     Raises InputError when its options make no network, or another one than its weights are of; that is found out on
@@ -171,7 +171,7 @@ def restore_model(checkpoint: Checkpoint) -> nn.Module:
         model = build()
     model.load_state_dict(checkpoint.state_dict)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    return model.to(device, memory_format=getattr(model, "memory_format", torch.channels_last)).eval()
+    return model.to(device, memory_format=model.memory_format).eval()
 
 
 @torch.inference_mode()

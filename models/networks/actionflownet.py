@@ -11,9 +11,8 @@ towards a frame that it has not seen. `ActionFlowNet2F` (figure 4.3) takes two f
 a ResNet-18 and gives the flow between them at four scales; without its classifier it is the section's `FlowNet`.
 `Stacked` (figure 4.2) classifies what a fixed FlowNet gives with a second ResNet-18 that lacks conv1 and pool1.
 
-Flow is in pixels of the frame per step, component 0 to the right and 1 down. Training goes in two steps: `flow_loss`
-first, then `training.losses.joint_losses` (section 4.3.2). Scores never pass the decoder: `remove_decoder` leaves them
-as they are.
+Flow is in pixels of the frame per step, component 0 to the right and 1 down. Training goes in two steps: `flow_losses`
+first, then `joint_losses` (section 4.3.2). Scores never pass the decoder: `remove_decoder` leaves them as they are.
 
 Departures and gaps filled: the decoder's widths (those of its skips), its slope of 0.1 and the flow handed from scale
 to scale follow FlowNet-S (Dosovitskiy et al., ICCV 2015), as does alpha of equation 4.3, the weights 0.005 to 0.08 of
@@ -24,7 +23,7 @@ scale by averaging; where it is not finite it does not count. A video's scores a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Self
 
@@ -33,14 +32,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tdn_data.models.backbones import build_backbone
+from tdn_data.models.backbones.base import SelfFitting, StateDict
 from tdn_data.models.backbones.convolution import Convolution2d
 from tdn_data.models.backbones.resnet import ResNet
 from tdn_data.models.backbones.resnet3d import extend_to_time
-from tdn_data.models.networks.frames import check_count, remove_classifier
-from tdn_data.models.networks.tsn import count_channels
+from tdn_data.models.networks.base import Criterion, Losses, VideoNetwork, check_count, count_channels
+from tdn_data.models.networks.frames import remove_classifier
 
 SCALE_WEIGHTS = (0.08, 0.02, 0.01, 0.005)  # alpha, from the coarsest scale to the finest
-STAGES = ("res2", "res3", "res4", "res5")
+ENCODER_STAGES = ("res2", "res3", "res4", "res5")
+FIXED_FLOW = True  # whether a `Stacked` keeps its flow network as it is while it learns classes
 
 
 class FlowDecoder(nn.Module):
@@ -77,7 +78,7 @@ class FlowDecoder(nn.Module):
         return [*flows, self.predict[-1](x)]
 
 
-class FlowNet(nn.Module):
+class FlowNet(SelfFitting):
     """Snippets of `snippet_length` frames (M, K, C, H, W) to flow: ResNet encoder and decoder (sections 4.3.1, 4.3.3).
 
     `over_time=False` stacks the frames as channels and gives one flow field at four scales; `over_time=True` is the
@@ -103,14 +104,13 @@ class FlowNet(nn.Module):
         self.decoder = None
         if decoder:
             self.decoder = FlowDecoder(_stage_channels(self.encoder), over_time=over_time, every_scale=not over_time)
-        self.register_load_state_dict_pre_hook(FlowNet.fit_state)
 
     @property
     def num_fields(self) -> int:
         """Flow fields per snippet: one for each frame over time, else one."""
         return self.snippet_length if self.over_time else 1
 
-    def fit_state(self, state: dict[str, Tensor], prefix: str, *_: object) -> None:
+    def fit_state(self, state: StateDict, prefix: str) -> None:
         """Take the decoder's weights out of a file's `state` when the network has none."""
         if self.decoder is None:
             for name in [name for name in state if name.startswith(f"{prefix}decoder.")]:
@@ -134,17 +134,19 @@ class FlowNet(nn.Module):
         if self.decoder is None:
             raise ValueError("decoder is None; it was removed, and without it the network gives scores but no flow")
         with self._precision():
-            flows = self.decoder([maps[name] for name in STAGES])
+            flows = self.decoder([maps[name] for name in ENCODER_STAGES])
         return [flow.transpose(1, 2) if self.over_time else flow[:, None] for flow in flows]
 
 
-class FlowRecognizer(nn.Module):
+class FlowRecognizer(VideoNetwork):
     """What the three networks have in common: clip (N, S, K, C, H, W) to scores (N, num_classes) and flow.
 
     `flow_weight` is lambda of equations 4.2 and 4.4, `dropout` acts before the classifier (section 4.4.2).
     `backbone_options` go to the ResNets, e.g. `width=16`.
     """
 
+    learns_flow = True
+    training_options = ("flow_weight",)
     scale_weights: tuple[float, ...] = SCALE_WEIGHTS
 
     def __init__(
@@ -161,11 +163,9 @@ class FlowRecognizer(nn.Module):
         decoder: bool = True,
         **backbone_options: object,
     ) -> None:
-        super().__init__()
         if modality != "rgb":
             raise ValueError(f"modality is {modality!r}; {type(self).__name__} learns flow from frames and takes 'rgb'")
-        self.snippet_length = snippet_length
-        self.num_segments = check_count("num_segments", num_segments)
+        super().__init__(num_segments=num_segments, modality=modality, snippet_length=snippet_length)
         self.flow_weight = flow_weight
         options = {"snippet_length": snippet_length, "over_time": over_time, "decoder": decoder}
         self.flownet = FlowNet(backbone=backbone, **options, **backbone_options)
@@ -177,12 +177,13 @@ class FlowRecognizer(nn.Module):
         """Add what the classifier reads, if the flow network's encoder is not it; return how many numbers it gives."""
         return self.flownet.encoder.num_features
 
-    def forward(self, clip: Tensor) -> Tensor:
-        """Return video scores before softmax, (N, num_classes), the mean of the snippets'."""
-        return self.forward_streams(clip)["image"]
+    @property
+    def num_fields(self) -> int:
+        """Flow fields per snippet."""
+        return self.flownet.num_fields
 
     def forward_streams(self, clip: Tensor) -> dict[str, Tensor]:
-        """Return the scores by stream; there is one, `image`."""
+        """Return the scores by stream; there is one, `image`, the mean of the snippets'."""
         scores = self._score(self._encode(self._snippets(clip)))
         return {"image": self._video_scores(scores, clip)}
 
@@ -201,9 +202,18 @@ class FlowRecognizer(nn.Module):
         flows = [estimate.unflatten(0, clip.shape[:2]) for estimate in self._decode(maps)]
         return self._video_scores(self._score(maps), clip), flows
 
-    def flow_loss(self, clip: Tensor, flow: Tensor) -> Tensor:
-        """Return equation 4.1 or 4.3, the mean over videos, for true flow (N, S, fields, 2, H, W)."""
-        return self.scale_loss(self.flow_scales(clip), flow)
+    def flow_losses(self, clips: Tensor, flow: Tensor) -> Losses:
+        """Return the flow loss alone (equation 4.1 or 4.3) for true flow (N, S, fields, 2, H, W)."""
+        loss = self.scale_loss(self.flow_scales(clips), flow)
+        return Losses(loss, flow=loss.detach())
+
+    def joint_losses(
+        self, clips: Tensor, targets: Tensor, flow: Tensor, *, criterion: Criterion = F.cross_entropy
+    ) -> Losses:
+        """Return the classification loss plus `flow_weight` times the flow loss (equation 4.2 or 4.4)."""
+        scores, flows = self.forward_both(clips)
+        classes, of_flow = criterion(scores, targets), self.scale_loss(flows, flow)
+        return Losses(classes + self.flow_weight * of_flow, scores.detach(), classes.detach(), of_flow.detach())
 
     def scale_loss(self, flows: list[Tensor], truth: Tensor) -> Tensor:
         """Return equation 4.1 or 4.3, the mean over videos, for what `flow_scales` gave and the true flow."""
@@ -212,9 +222,6 @@ class FlowRecognizer(nn.Module):
             raise ValueError(f"flow has shape {tuple(truth.shape)}; expected ({expected}, H, W)")
         pairs = zip(self.scale_weights, flows, strict=True)
         return sum(weight * summed_end_point_error(flow, truth) for weight, flow in pairs) / len(truth)
-
-    def set_flow_phase(self, flow_only: bool) -> None:
-        """Make learnable what a phase of training trains: the flow alone, or classes too. Here it is always all."""
 
     def _snippets(self, clip: Tensor) -> Tensor:
         """Return the clip as snippets (N * S, K, C, H, W); raise ValueError when K or C is not right."""
@@ -244,7 +251,7 @@ class _Multitask(FlowRecognizer):
         return self.flownet.decode(maps)
 
     def _score(self, maps: dict[str, Tensor]) -> Tensor:
-        return self.classifier(self.dropout(self.flownet.encoder.head(maps[STAGES[-1]])))
+        return self.classifier(self.dropout(self.flownet.encoder.head(maps[ENCODER_STAGES[-1]])))
 
 
 class ActionFlowNet(_Multitask):
@@ -284,13 +291,22 @@ class Stacked(FlowRecognizer):
         num_classes: int,
         snippet_length: int = 2,
         flow_weight: float = 0.02,
-        fixed_flow: bool = True,
+        fixed_flow: bool = FIXED_FLOW,
         **options: object,
     ) -> None:
         _check_two_frames(snippet_length)
         super().__init__(num_classes=num_classes, snippet_length=2, flow_weight=flow_weight, **options)
         self.fixed_flow = fixed_flow
         self.set_flow_phase(False)
+
+    @classmethod
+    def check_training(cls, options: Mapping[str, object], *, flow_weight: float) -> None:
+        """Raise ValueError for a flow loss beside that of the classes while the flow network is fixed."""
+        if flow_weight and options.get("fixed_flow", FIXED_FLOW):
+            raise ValueError(
+                f"flow_weight is {flow_weight!r}; stacked keeps its flow network fixed while it learns classes: "
+                "set flow_weight to 0, or fixed_flow to false in backbone_options"
+            )
 
     def _add_recognizer(self, backbone: str, **backbone_options: object) -> int:
         self.recognizer = _build_encoder(backbone, in_channels=2, **backbone_options)

@@ -15,7 +15,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from tdn_data.models.networks.clip_shape import ClipShape
+from tdn_data.models.networks.base import NUM_CHANNELS, ClipShape, VideoNetwork
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,10 @@ def model_cost(model: nn.Module, clip_shape: Sequence[int]) -> Cost:
     return Cost(parameters, counter.get_total_flops() // 2)
 
 
-def default_clip_shape(model: nn.Module, *, num_videos: int = 1, size: int = 224) -> tuple[int, ...]:
-    """Return the clip (N, S, K, 3, size, size) that an RGB network was built for."""
-    shape = ClipShape.of(model, "rgb", size)
-    return (num_videos, shape.num_segments, shape.snippet_length, 3, size, size)
+def default_clip_shape(model: VideoNetwork, *, num_videos: int = 1, size: int = 224) -> tuple[int, ...]:
+    """Return the clip (N, S, K, C, size, size) that a network was built for."""
+    shape = ClipShape.of(model, size)
+    return (num_videos, shape.num_segments, shape.snippet_length, NUM_CHANNELS[model.modality], size, size)
 
 
 def _shapes_only(model: nn.Module, mode: FakeTensorMode) -> nn.Module:

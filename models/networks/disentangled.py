@@ -30,9 +30,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tdn_data.models.backbones import BNInception, build_backbone
+from tdn_data.models.networks.base import NUM_CHANNELS, VideoNetwork
 from tdn_data.models.networks.cost_volume import check_matching, displacement, warp
-from tdn_data.models.networks.frames import check_count
-from tdn_data.models.networks.tsn import NUM_CHANNELS
 
 BRANCHES = ("appearance", "motion", "change")
 LOW_LEVEL, NUM_LOW_LEVEL = "conv1", 64
@@ -40,7 +39,7 @@ MIN_SIDE = 32  # pixels; BN-Inception halves a frame five times
 POOLED = {"gradual": ("pool2", "inception_3c", "inception_4e"), "late": ()}  # layers that halve time follow
 
 
-class Disentangled(nn.Module):
+class Disentangled(VideoNetwork):
     """Clip (N, S, K, 3, H, W), K >= 2 consecutive frames, to scores (N, num_classes).
 
     Rows of the paper's tables: `branches` (table 6), `pooling` `gradual` or `late` (table 1), `stride` 2 or 1 and
@@ -65,10 +64,8 @@ class Disentangled(nn.Module):
         warped: bool = True,
         dropout: float = 0.8,
     ) -> None:
-        super().__init__()
         _check_options(backbone=backbone, modality=modality, branches=branches, pooling=pooling, stride=stride)
-        self.num_segments = check_count("num_segments", num_segments)
-        self.snippet_length = check_count("snippet_length", snippet_length)
+        super().__init__(num_segments=num_segments, modality=modality, snippet_length=snippet_length)
         self.branches, self.warped, self.stride = tuple(branches), warped, stride
         self.pooled_layers = POOLED[pooling]
         self.matching = {
@@ -86,12 +83,8 @@ class Disentangled(nn.Module):
         if "appearance" not in branches:
             _keep_first_layer(self.appearance)
 
-    def forward(self, clip: Tensor) -> Tensor:
-        """Return video scores before softmax, (N, num_classes): the mean over branches and snippets."""
-        return torch.stack(list(self.forward_streams(clip).values())).mean(0)
-
     def forward_streams(self, clip: Tensor) -> dict[str, Tensor]:
-        """Return the video scores of each branch, (N, num_classes)."""
+        """Return the video scores of each branch, (N, num_classes): the mean over the snippets."""
         vectors = self.branch_features(clip)
         return {
             name: self.get_submodule(name).last_linear(self.dropout(vector)).mean(1) for name, vector in vectors.items()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 import torch
@@ -10,10 +9,10 @@ from torch import Tensor, nn
 
 from tdn_data.models.backbones import build_backbone
 from tdn_data.models.backbones.base import Backbone
-from tdn_data.models.networks.tsn import count_channels, stack_snippets
+from tdn_data.models.networks.base import VideoNetwork, check_count, stack_snippets
 
 
-class FrameNetwork(nn.Module, ABC):
+class FrameNetwork(VideoNetwork):
     """Clip (N, S, K, C, H, W), one snippet per frame, to scores (N, num_classes); any number S >= 1 of frames passes.
 
     `num_segments` is the number of frames the network is meant for. Outside of training the backbone takes
@@ -31,19 +30,9 @@ class FrameNetwork(nn.Module, ABC):
         frames_at_once: int = 16,
         **backbone_options: object,
     ) -> None:
-        super().__init__()
-        self.in_channels = count_channels(modality, snippet_length)
-        self.num_segments = check_count("num_segments", num_segments)
+        super().__init__(num_segments=num_segments, modality=modality, snippet_length=snippet_length)
         self.frames_at_once = check_count("frames_at_once", frames_at_once)
         self.backbone = build_backbone(backbone, in_channels=self.in_channels, **backbone_options)
-
-    @abstractmethod
-    def forward(self, clip: Tensor) -> Tensor:
-        """Return video scores before softmax, (N, num_classes)."""
-
-    def forward_streams(self, clip: Tensor) -> dict[str, Tensor]:
-        """Return the scores by stream; there is one, `image`."""
-        return {"image": self.forward(clip)}
 
     def over_frames(self, network: Callable[[Tensor], Tensor], clip: Tensor) -> Tensor:
         """Return network(image) for each frame, (N, S, ...); images are (M, K * C, H, W)."""
@@ -71,10 +60,3 @@ def remove_classifier(backbone: Backbone) -> int:
     num_features = backbone.classifier[-1].in_features
     backbone.classifier[-1] = nn.Identity()
     return num_features
-
-
-def check_count(name: str, value: int) -> int:
-    """Return `value`; raise ValueError when it is not at least 1."""
-    if value < 1:
-        raise ValueError(f"{name} is {value!r}; it must be at least 1")
-    return value

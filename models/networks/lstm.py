@@ -19,14 +19,14 @@ as in `models.networks.pooling`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from tdn_data.models.networks.frames import FrameNetwork, check_count, remove_classifier
+from tdn_data.models.networks.base import Criterion, Losses, check_count
+from tdn_data.models.networks.frames import FrameNetwork, remove_classifier
 
 State = tuple[Tensor, Tensor]  # hidden vector and cell of one layer, (N, num_cells) each
 CONSENSUSES = ("last", "max", "sum", "weighted")
@@ -50,9 +50,9 @@ class LSTM(FrameNetwork):
         self.lstm = PeepholeLSTM(remove_classifier(self.backbone), num_cells, num_layers)
         self.classifier = nn.Linear(num_cells, num_classes)
 
-    def forward(self, clip: Tensor) -> Tensor:
-        """Return video scores before softmax, (N, num_classes)."""
-        return combine_frames(self.frame_scores(clip), self.consensus)
+    def forward_streams(self, clip: Tensor) -> dict[str, Tensor]:
+        """Return the scores by stream; there is one, `image`."""
+        return {"image": combine_frames(self.frame_scores(clip), self.consensus)}
 
     def frame_scores(self, clip: Tensor) -> Tensor:
         """Return each frame's scores before softmax, (N, S, num_classes); a frame's depend on it and those before."""
@@ -63,9 +63,11 @@ class LSTM(FrameNetwork):
         """Return the backbone's vectors of all frames, (N, S, num_features)."""
         return self.over_frames(self.backbone, clip)
 
-    def loss(self, clip: Tensor, labels: Tensor, *, criterion: Callable[..., Tensor] = F.cross_entropy) -> Tensor:
-        """Return the training loss of section 3.3.3, see `frame_loss`."""
-        return frame_loss(self.frame_scores(clip), labels, criterion=criterion)
+    def class_losses(self, clips: Tensor, targets: Tensor, *, criterion: Criterion = F.cross_entropy) -> Losses:
+        """Return the training loss over the frames' scores (section 3.3.3, `frame_loss`), and the videos' scores."""
+        frames = self.frame_scores(clips)
+        loss = frame_loss(frames, targets, criterion=criterion)
+        return Losses(loss, combine_frames(frames, self.consensus).detach())
 
 
 class PeepholeLSTM(nn.Module):
@@ -182,7 +184,7 @@ def frame_gains(num_frames: int, *, device: torch.device | None = None) -> Tenso
     return torch.linspace(0, 1, num_frames, device=device) if num_frames > 1 else torch.ones(1, device=device)
 
 
-def frame_loss(scores: Tensor, labels: Tensor, *, criterion: Callable[..., Tensor] = F.cross_entropy) -> Tensor:
+def frame_loss(scores: Tensor, labels: Tensor, *, criterion: Criterion = F.cross_entropy) -> Tensor:
     """Return the mean over videos and frames of g times the frame's loss; the video's label counts at every frame.
 
     `scores` is (N, T, num_classes). `labels` is (N,) for `cross_entropy` or (N, num_classes) with

@@ -32,8 +32,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tdn_data.models.backbones.base import SelfFitting, StateDict
 from tdn_data.models.backbones.convolution import Convolution2d
-from tdn_data.models.networks.frames import FrameNetwork, check_count, remove_classifier
+from tdn_data.models.networks.base import check_count
+from tdn_data.models.networks.frames import FrameNetwork, remove_classifier
 
 WINDOW, STEP = 10, 5  # frames (section 3.3.1)
 NUM_KERNELS = 256
@@ -61,9 +63,9 @@ class PoolingNetwork(FrameNetwork):
             num_features = remove_classifier(self.backbone)
             self.tail = _build_tail(num_features, hidden, num_classes, dropout)
 
-    def forward(self, clip: Tensor) -> Tensor:
-        """Return video scores before softmax, (N, num_classes)."""
-        return self.combine(self.over_frames(self.frame_maps, clip))
+    def forward_streams(self, clip: Tensor) -> dict[str, Tensor]:
+        """Return the scores by stream; there is one, `image`."""
+        return {"image": self.combine(self.over_frames(self.frame_maps, clip))}
 
     def frame_maps(self, images: Tensor) -> Tensor:
         """Return what the fully connected layers read of each image: (M, C, H, W) -> (M, c, grid, grid)."""
@@ -173,7 +175,7 @@ class TimeConvolution(PoolingNetwork):
         return self.fc(2, self.fc(1, self.fc(0, x)))
 
 
-class Towers(nn.Module):
+class Towers(SelfFitting):
     """The "larger softmax layer" of local pooling: (N, windows, num_inputs) -> (N, num_classes), one tower a window.
 
     For another number of windows each takes the tower nearest to its place in the video, and weights are scaled by
@@ -187,13 +189,12 @@ class Towers(nn.Module):
         self.in_features = num_inputs
         self.weight = nn.Parameter(torch.empty(num_towers, num_classes, num_inputs).normal_(std=0.01))
         self.bias = nn.Parameter(torch.zeros(num_classes))
-        self.register_load_state_dict_pre_hook(Towers.fit_state)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return scores (N, num_classes) for vectors (N, windows, num_inputs)."""
         return torch.einsum("nwi,wci->nc", x, resample_towers(self.weight, x.shape[1])) + self.bias
 
-    def fit_state(self, state: dict[str, Tensor], prefix: str, *_: object) -> None:
+    def fit_state(self, state: StateDict, prefix: str) -> None:
         """Fit the towers in a file's `state` to this layer's number of windows."""
         weight = state.get(f"{prefix}weight")
         if weight is not None and weight.ndim == 3:

@@ -23,19 +23,24 @@ import torch
 from torch import Tensor, nn
 
 from tdn_data.models.backbones import build_backbone
+from tdn_data.models.backbones.base import Backbone, StateDict
 from tdn_data.models.backbones.convolution import Convolution2d
-from tdn_data.models.networks.tsn import count_channels, stack_snippets
+from tdn_data.models.networks.base import VideoNetwork, stack_snippets
 
 INPUT = "input"
 
 
-class TDN(nn.Module):
+class TDN(VideoNetwork):
     """Clip (N, S, K, C, H, W), S >= 2, to scores (N, num_classes).
 
     `taps` names where differences enter: `input`, always, and layers of the backbone, by default each one before the
     resolution drops (for a ResNet `conv1`, `res2`, `res3`, `res4`: the last row of the paper's table 4; shorter lists
     are its other rows). `combination` is `sum`, `conv1x1` or `gated`. `backbone_options` go to both subnetworks.
+
+    A TSN's weights go into the image subnetwork (section 3.4), a backbone's into both.
     """
+
+    training_options = ("taps", "combination")
 
     def __init__(
         self,
@@ -49,11 +54,9 @@ class TDN(nn.Module):
         combination: str = "sum",
         **backbone_options: object,
     ) -> None:
-        super().__init__()
         if num_segments < 2:
             raise ValueError(f"num_segments is {num_segments!r}; differences need at least 2")
-        self.num_segments = num_segments
-        self.in_channels = count_channels(modality, snippet_length)
+        super().__init__(num_segments=num_segments, modality=modality, snippet_length=snippet_length)
         options = {"num_classes": num_classes, "in_channels": self.in_channels, **backbone_options}
         self.image = build_backbone(backbone, **options)
         self.difference = build_backbone(backbone, **options)
@@ -62,12 +65,11 @@ class TDN(nn.Module):
             {name: build_combination(combination, channels) for name, channels in self._tapped_channels().items()}
         )
 
-    def forward(self, clip: Tensor) -> Tensor:
-        """Return video scores before softmax, (N, num_classes): the mean of both subnetworks' (section 3.2)."""
-        return torch.stack(list(self.forward_streams(clip).values())).mean(0)
-
     def forward_streams(self, clip: Tensor) -> dict[str, Tensor]:
-        """Return the scores of the subnetworks, `image` and `difference`, (N, num_classes) each."""
+        """Return the scores of the subnetworks, `image` and `difference`, (N, num_classes) each.
+
+        Their mean is the video's score (section 3.2).
+        """
         features = self._image_features(clip)
         x, size = _merge(_differences(features[INPUT]))
         for name, layer in self.difference.layers():
@@ -79,6 +81,18 @@ class TDN(nn.Module):
             "image": self.image.head(last).unflatten(0, num_snippets).mean(1),
             "difference": self.difference.head(x).unflatten(0, size).mean(1),
         }
+
+    @property
+    def image_subnetwork(self) -> Backbone:
+        """The image subnetwork."""
+        return self.image
+
+    def parts_for(self, state: StateDict) -> list[tuple[nn.Module, StateDict]]:
+        """Return the (part, its weights) pairs that a file's weights go into; a TSN's go into the image subnetwork."""
+        if all(name.startswith("backbone.") for name in state):
+            own = {name.removeprefix("backbone."): value for name, value in state.items()}
+            return [(self.image, self.image.fit_weights(own))]
+        return super().parts_for(state)
 
     def tap_differences(self, clip: Tensor) -> dict[str, Tensor]:
         """Return what enters the difference subnetwork, by tap: (N, S - 1, c, h, w) each."""

@@ -22,20 +22,20 @@ import torch
 from torch import Tensor, nn
 
 from tdn_data.models.backbones import build_backbone
-from tdn_data.models.backbones.base import convert_first_layer
+from tdn_data.models.backbones.base import StateDict
 from tdn_data.models.backbones.resnet import ResNet
+from tdn_data.models.networks.base import NUM_CHANNELS, VideoNetwork
 from tdn_data.models.networks.tdn_wang_modules import (
     LongTermDifference,
     MotionConvolution,
     ShortTermFusion,
     TemporalConvolution,
 )
-from tdn_data.models.networks.tsn import count_channels
 
 STAGES = ("conv1", "res2", "res3", "res4", "res5")
 
 
-class TDNWang(nn.Module):
+class TDNWang(VideoNetwork):
     """Clip (N, S, K, C, H, W), S = `num_segments`, K = `snippet_length` frames, to scores (N, num_classes).
 
     `short_term`, `long_term` and `temporal` name the stages that carry S-TDM, L-TDM and the temporal convolution.
@@ -62,9 +62,9 @@ class TDNWang(nn.Module):
         bidirectional: bool = True,
         **backbone_options: object,
     ) -> None:
-        super().__init__()
-        self.num_segments, self.snippet_length = _checked_counts(num_segments, snippet_length)
-        self.num_channels = count_channels(modality, 1)
+        _check_counts(num_segments, snippet_length)
+        super().__init__(num_segments=num_segments, modality=modality, snippet_length=snippet_length)
+        self.num_channels = NUM_CHANNELS[modality]
         self.short_term_stages = _checked_stages("short_term", short_term, STAGES)
         self.backbone = _build_resnet(backbone, self.num_channels, num_classes=num_classes, **backbone_options)
         self._add_long_term(
@@ -82,12 +82,8 @@ class TDNWang(nn.Module):
                 channels = _num_outputs(self.backbone, stage)
                 self.fusion[stage] = ShortTermFusion(channels, fusion=short_term_fusion, motion_weight=share)
 
-    def forward(self, clip: Tensor) -> Tensor:
-        """Return video scores before softmax, (N, num_classes): the mean over the segments."""
-        return self.forward_streams(clip)["image"]
-
     def forward_streams(self, clip: Tensor) -> dict[str, Tensor]:
-        """Return the scores by stream; this network has one, `image`."""
+        """Return the scores by stream; this network has one, `image`, the mean over the segments."""
         self._check(clip)
         motion = self.short_term_features(clip)
         x = clip[:, :, self.snippet_length // 2].flatten(0, 1).contiguous(memory_format=torch.channels_last)
@@ -106,30 +102,35 @@ class TDNWang(nn.Module):
         features = self.short_term.forward_features(differences, until=self.short_term_stages[-1])
         return {stage: features[stage] for stage in self.short_term_stages}
 
-    def published_weights(self, state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return a published file's weights under this network's names; what is neither kind comes back as it is.
+    def parts_for(self, state: StateDict) -> list[tuple[nn.Module, StateDict]]:
+        """Return the (part, its weights) pairs that a file's weights go into: its own, the authors', or images'.
 
         The authors' files: see `from_mcg_nju`. A ResNet's ImageNet weights go into the backbone and into S-TDM's
-        network, its first layer averaged and repeated; L-TDM and the temporal convolutions stay as they are. A
-        classifier of other classes stays as it is.
+        network; L-TDM and the temporal convolutions stay as they are. First layers for other channels are averaged and
+        repeated, a classifier of other classes stays as it is.
         """
+        if is_mcg_nju(state):
+            return [(self, self._fit_networks(from_mcg_nju(state)))]
+        if "layer1.0.conv1.weight" in state:
+            return [(self, self._fit_networks(self._around_images(state)))]
+        return super().parts_for(state)
+
+    def _around_images(self, images: StateDict) -> StateDict:
+        """Return a ResNet's weights at their places in both networks, with this network's own at those it lacks."""
         own = self.state_dict()
-        if is_mcg_nju(state_dict):
-            out = from_mcg_nju(state_dict)
-        elif "layer1.0.conv1.weight" in state_dict:
-            out = {name: value for name, value in own.items() if _is_motion(name)}
-            for part in ("backbone", "short_term"):
-                out |= {
-                    f"{part}.{name}": value
-                    for name, value in state_dict.items()
-                    if part == "backbone" or f"{part}.{name}" in own
-                }
-        else:
-            return state_dict
-        for name, value in own.items():
-            if name in out and out[name].shape != value.shape:
-                out[name] = _fitted(name, out[name], value)
-        return out
+        short_term = {f"short_term.{name}": value for name, value in images.items() if f"short_term.{name}" in own}
+        motion = {name: value for name, value in own.items() if _is_motion(name)}
+        return motion | {f"backbone.{name}": value for name, value in images.items()} | short_term
+
+    def _fit_networks(self, state: StateDict) -> StateDict:
+        """Return weights of this form with those of the two networks fitted to them, see `Backbone.fit_weights`."""
+        fitted = dict(state)
+        for part, network in (("backbone.", self.backbone), ("short_term.", self.short_term)):
+            if network is not None:
+                given = {name: fitted.pop(name) for name in state if name.startswith(part)}
+                given = network.fit_weights({name.removeprefix(part): value for name, value in given.items()})
+                fitted |= {f"{part}{name}": value for name, value in given.items()}
+        return fitted
 
     def _add_long_term(
         self, long_term: tuple[str, ...], temporal: tuple[str, ...], options: dict[str, str | int | bool]
@@ -187,12 +188,12 @@ MCG_NJU_NAMES = (
 CONVOLUTION_BIAS = re.compile(r"(^|.*\.)(conv(\d)|downsample\.0)\.bias$")
 
 
-def is_mcg_nju(state_dict: dict[str, Tensor]) -> bool:
+def is_mcg_nju(state_dict: StateDict) -> bool:
     """Tell whether a state dict has the names of the authors' files (github.com/MCG-NJU/TDN)."""
     return any("layer2_bak." in name for name in state_dict)
 
 
-def from_mcg_nju(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
+def from_mcg_nju(state_dict: StateDict) -> StateDict:
     """Return the authors' weights under this module's names, with or without `module.` in front; the rest as it is.
 
     norm(convolution(x) + bias) with running mean m is norm(convolution(x)) with m - bias: biases move there. What the
@@ -211,15 +212,6 @@ def from_mcg_nju(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
 def _is_motion(name: str) -> bool:
     """Tell whether a parameter belongs to what a ResNet does not have."""
     return name.startswith("fusion.") or ".conv2.long_term." in name or ".conv2.temporal." in name
-
-
-def _fitted(name: str, given: Tensor, own: Tensor) -> Tensor:
-    """Return a published tensor for the place of `own`, of another shape."""
-    if name.startswith("backbone.fc."):
-        return own
-    if name.endswith(".conv1.weight") and given.shape[2:] == own.shape[2:] and given.shape[0] == own.shape[0]:
-        return convert_first_layer(given, own.shape[1])
-    return given
 
 
 def _our_name(name: str) -> str:
@@ -260,14 +252,13 @@ def _num_outputs(network: ResNet, stage: str) -> int:
     return [module for module in convolutions.modules() if isinstance(module, nn.BatchNorm2d)][-1].num_features
 
 
-def _checked_counts(num_segments: int, snippet_length: int) -> tuple[int, int]:
+def _check_counts(num_segments: int, snippet_length: int) -> None:
     if num_segments < 2:
         raise ValueError(f"num_segments is {num_segments!r}; differences between segments need at least 2")
     if snippet_length < 3 or snippet_length % 2 == 0:
         raise ValueError(
             f"snippet_length is {snippet_length!r}; a frame among its neighbours needs an odd number from 3"
         )
-    return num_segments, snippet_length
 
 
 def _checked_stages(option: str, stages: Sequence[str], allowed: tuple[str, ...]) -> tuple[str, ...]:

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from tdn_data.models.clips.augment import Augment
-from tdn_data.models.networks import MODELS
-from tdn_data.models.networks.actionflownet import FlowRecognizer
+from tdn_data.models.networks import MODELS, network_class
 from tdn_data.pipeline.limits import (
     MAX_BATCH,
     MAX_CLIP_SIDE,
@@ -20,7 +19,8 @@ from tdn_data.pipeline.limits import (
 )
 
 FLOW_SNIPPET_LENGTH = 5  # section 3.4: k = 5 for stacks of flow; for frames each network has its own, e.g. k = 1
-FLOW_LEARNERS = tuple(name for name, kind in MODELS.items() if issubclass(kind, FlowRecognizer))
+FLOW_LEARNERS = tuple(name for name, kind in MODELS.items() if kind.learns_flow)
+UNSET = (None, 0)  # values that leave an option of a network at the network's own default
 BOUNDS = {  # what a whole number of a training may be; None stands for the program's own choice
     "num_segments": (1, MAX_SEGMENTS),
     "size": (MIN_CLIP_SIDE, MAX_CLIP_SIDE),
@@ -34,46 +34,35 @@ BOUNDS = {  # what a whole number of a training may be; None stands for the prog
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Everything that decides a training run but the data.
+    """Everything that decides a training run but the data."""
 
-    `split` is what is trained on, None for the data set's own training split. `lr_steps` are shares of all epochs after
-    which the learning rate is divided by ten, `fixed_share` is the share of epochs of phase one. `momentum` is Adam's
-    first beta, too. `color_jitter` changes RGB frames only. `init` names files of weights, loaded one after the other;
-    "imagenet" stands for the backbone's published one, see `models.weights.published`. `num_threads` compute (see
-    `torch_threads`). `num_workers` processes prepare clips; their number changes nothing in the result.
-
-    `flow_share` is the share of epochs in which a network that learns flow trains on it alone, `flow_weight` lambda of
-    equation 4.2 or 4.4 in the epochs after them; with neither it learns classes only. `flow_pairs` names a data set of
-    image pairs under `flow_pairs_root` on which a two-frame network spends the first of the two in place of the shards.
-    """
-
-    split: str | None = None
-    backbone: str = "resnet50"
-    backbone_options: dict[str, object] = field(default_factory=dict)
-    num_segments: int = 3
-    taps: tuple[str, ...] | None = None
-    combination: Literal["sum", "conv1x1", "gated"] = "sum"
-    size: int = 224
-    crop: Literal["corner", "random", "center"] = "corner"
-    mirror: bool = True
-    color_jitter: float = 0.0
-    epochs: int = 30
-    batch_size: int = 128
+    split: str | None = None  # of the videos, that is trained on; None: the data set's own training split
+    backbone: str = "resnet50"  # a key of models.backbones.BACKBONES
+    backbone_options: dict[str, object] = field(default_factory=dict)  # of the network, then of its backbone
+    num_segments: int = 3  # S, snippets of a clip
+    taps: tuple[str, ...] | None = None  # TDN: the places of its differences; None: the paper's
+    combination: Literal["sum", "conv1x1", "gated"] = "sum"  # TDN: how differences join the activations
+    size: int = 224  # side of a clip's frames, pixels
+    crop: Literal["corner", "random", "center"] = "corner"  # which window of a frame is cut out
+    mirror: bool = True  # half of the clips are reflected, left to right
+    color_jitter: float = 0.0  # share by which brightness, contrast and saturation of RGB frames vary
+    epochs: int = 30  # how often every video is seen
+    batch_size: int = 128  # clips of a step
     optimizer: Literal["sgd", "adam"] = "sgd"
-    learning_rate: float = 0.01
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    lr_steps: tuple[float, ...] = (0.4, 0.8)
-    fixed_share: float = 0.2
-    flow_share: float = 0.0
-    flow_weight: float = 0.0
-    flow_pairs: str | None = None
-    flow_pairs_root: str | None = None
-    partial_bn: bool = False
-    init: tuple[str, ...] = ()
-    num_threads: int | None = None
-    num_workers: int = 0
-    seed: int = 0
+    learning_rate: float = 0.01  # at the start
+    momentum: float = 0.9  # of SGD; Adam's first beta
+    weight_decay: float = 5e-4  # factor of the weights' squares in the loss
+    lr_steps: tuple[float, ...] = (0.4, 0.8)  # shares of all epochs; after each the learning rate is divided by ten
+    fixed_share: float = 0.2  # of the epochs, phase one: the image subnetwork learns its classifier only
+    flow_share: float = 0.0  # of the epochs, at the start: a network that learns flow trains on it alone
+    flow_weight: float = 0.0  # lambda of equation 4.2 or 4.4 in the epochs after them; 0: classes only
+    flow_pairs: str | None = None  # data set of image pairs for the epochs of flow alone; None: the shards
+    flow_pairs_root: str | None = None  # the folder where it lies
+    partial_bn: bool = False  # statistics of every normalisation but each backbone's first stay as they are
+    init: tuple[str, ...] = ()  # files of weights, loaded one after the other; "imagenet": the backbone's published one
+    num_threads: int | None = None  # that compute, see models.threads; None: as many as torch takes
+    num_workers: int = 0  # processes that prepare clips; their number changes nothing in the result
+    seed: int = 0  # of the weights, the order of the videos, the clips drawn
 
     def __post_init__(self) -> None:
         if not 0 < self.learning_rate < math.inf:
@@ -111,30 +100,23 @@ class TrainConfig:
 
     def model_options(self, model: str, modality: str) -> dict[str, object]:
         """Return what `build_model` is given for one network and modality."""
-        options = {
+        common = {
             "backbone": self.backbone,
             "num_segments": self.num_segments,
             "modality": modality,
             **({"snippet_length": FLOW_SNIPPET_LENGTH} if modality == "flow" else {}),
             **self.backbone_options,
         }
-        if model == "tdn":
-            options |= {"taps": self.taps, "combination": self.combination}
-        if model in FLOW_LEARNERS and self.flow_weight:
-            options |= {"flow_weight": self.flow_weight}
-        return options
+        own = {name: getattr(self, name) for name in network_class(model).training_options}
+        return common | {name: value for name, value in own.items() if value not in UNSET}
 
     def check_model(self, model: str) -> None:
         """Raise ValueError that names what cannot be done with one network, or not in so few epochs."""
         if self.flow_share and not self.num_flow_epochs:
             raise ValueError(f"flow_share is {self.flow_share!r}; of {self.epochs} epochs that is not one")
-        if (self.flow_share or self.flow_weight) and model not in FLOW_LEARNERS:
+        if (self.flow_share or self.flow_weight) and not network_class(model).learns_flow:
             raise ValueError(
                 f"flow_share is {self.flow_share!r} and flow_weight {self.flow_weight!r}; {model} does not learn flow, "
                 f"these networks do: {', '.join(FLOW_LEARNERS)}"
             )
-        if model == "stacked" and self.flow_weight and self.backbone_options.get("fixed_flow", True):
-            raise ValueError(
-                f"flow_weight is {self.flow_weight!r}; stacked keeps its flow network fixed while it learns classes: "
-                "set flow_weight to 0, or fixed_flow to false in backbone_options"
-            )
+        network_class(model).check_training(self.backbone_options, flow_weight=self.flow_weight)

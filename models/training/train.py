@@ -19,16 +19,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from tdn_data.models.backbones import is_classifier
-from tdn_data.models.backbones.base import Backbone
 from tdn_data.models.clips.dataset import ClipDataset
 from tdn_data.models.clips.with_flow import FlowClipDataset, FlowPairDataset
 from tdn_data.models.networks import build_model
-from tdn_data.models.networks.actionflownet import FlowRecognizer
-from tdn_data.models.networks.clip_shape import ClipShape
+from tdn_data.models.networks.base import ClipShape, Criterion, Losses, VideoNetwork
 from tdn_data.models.threads import torch_threads
 from tdn_data.models.training.config import TrainConfig
-from tdn_data.models.training.losses import Criterion, Losses, class_losses, flow_losses, joint_losses
 from tdn_data.models.weights.checkpoint import Checkpoint, load_weights, room_for_checkpoint
 from tdn_data.models.weights.trained_on import TrainedOn
 from tdn_data.pipeline.datasets.base import mirror_labels, repeated_length
@@ -62,13 +58,13 @@ class Phase:
     dataset: Dataset
     epochs: range
 
-    def losses(self, model: nn.Module, batch: list[Tensor], criterion: Criterion) -> Losses:
+    def losses(self, model: VideoNetwork, batch: list[Tensor], criterion: Criterion) -> Losses:
         """Return the losses for a batch: clips, targets if there are any, flow if there is any."""
         if self.kind == "flow":
-            return flow_losses(model, batch[0], batch[-1])
+            return model.flow_losses(batch[0], batch[-1])
         if self.kind == "joint":
-            return joint_losses(model, *batch, criterion=criterion)
-        return class_losses(model, *batch, criterion=criterion)
+            return model.joint_losses(*batch, criterion=criterion)
+        return model.class_losses(*batch, criterion=criterion)
 
 
 def train(
@@ -93,7 +89,7 @@ def train(
         torch.manual_seed(config.seed)
         options = config.model_options(model_name, reader.modality)
         model = build_model(model_name, num_classes=num_classes, **options)
-        model.to(memory_format=getattr(model, "memory_format", torch.channels_last))
+        model.to(memory_format=model.memory_format)
         for path in config.init:
             load_weights(model, path)
         phases = _phases(reader, flow, model, config)
@@ -112,14 +108,14 @@ def _weights(model: nn.Module) -> dict[str, Tensor]:
     return {name: value.contiguous() for name, value in model.state_dict().items()}
 
 
-def _phases(reader: ShardReader, flow: ShardReader | None, model: nn.Module, config: TrainConfig) -> list[Phase]:
+def _phases(reader: ShardReader, flow: ShardReader | None, model: VideoNetwork, config: TrainConfig) -> list[Phase]:
     """Return the phases of a training: at most one with flow alone, at most one with classes."""
     if config.needs_flow and flow is None:
         raise ValueError("flow is None; flow_share and flow_weight take a reader of the videos' flow")
     spec = dataset_spec(reader.info.name)
     options = {
         "split": config.split or spec.train_split,
-        "shape": ClipShape.of(model, reader.modality, config.size),
+        "shape": ClipShape.of(model, config.size),
         "augment": config.augment(),
         "seed": config.seed,
         "mirror_labels": mirror_labels(spec, reader.info.class_names),
@@ -127,7 +123,7 @@ def _phases(reader: ShardReader, flow: ShardReader | None, model: nn.Module, con
     }
     with_flow = None
     if config.needs_flow:
-        with_flow = FlowClipDataset(reader, flow, num_fields=model.flownet.num_fields, **options)
+        with_flow = FlowClipDataset(reader, flow, num_fields=model.num_fields, **options)
     pretraining, rest = range(config.num_flow_epochs), range(config.num_flow_epochs, config.epochs)
     phases = []
     if pretraining:
@@ -139,13 +135,13 @@ def _phases(reader: ShardReader, flow: ShardReader | None, model: nn.Module, con
     return phases
 
 
-def _pairs(model: FlowRecognizer, config: TrainConfig) -> FlowPairDataset:
+def _pairs(model: VideoNetwork, config: TrainConfig) -> FlowPairDataset:
     """Return the image pairs to train flow on; raise InputError for networks of more frames and for other data sets."""
     if dataset_spec(config.flow_pairs).kind != "flow pairs":
         raise InputError(
             f"{config.flow_pairs} holds no image pairs with known flow; flying-chairs and sintel do.", key="flow_pairs"
         )
-    if model.flownet.over_time:
+    if (model.snippet_length, model.num_fields) != (2, 1):
         raise InputError(
             f"flow_pairs is {config.flow_pairs}; pairs serve two-frame networks, and this one takes "
             f"{model.snippet_length} frames: set flow_pairs to null.",
@@ -155,7 +151,9 @@ def _pairs(model: FlowRecognizer, config: TrainConfig) -> FlowPairDataset:
     return FlowPairDataset(pairs, augment=config.augment(), seed=config.seed)
 
 
-def _epochs(model: nn.Module, phases: list[Phase], config: TrainConfig, criterion: Criterion) -> Iterator[EpochReport]:
+def _epochs(
+    model: VideoNetwork, phases: list[Phase], config: TrainConfig, criterion: Criterion
+) -> Iterator[EpochReport]:
     """Train epoch after epoch, yielding a report after each.
 
     Each phase has an optimizer of its own: what Adam keeps of the flow loss's gradients, which are thousands of times
@@ -199,7 +197,7 @@ def _optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
 
 
 def _train_epoch(
-    model: nn.Module, optimizer: torch.optim.Optimizer, batches: DataLoader, phase: Phase, criterion: Criterion
+    model: VideoNetwork, optimizer: torch.optim.Optimizer, batches: DataLoader, phase: Phase, criterion: Criterion
 ) -> dict[str, float | None]:
     """Take one step for each batch; return the means that an EpochReport has."""
     device = next(model.parameters()).device
@@ -226,7 +224,7 @@ def learning_rate_at(epoch: int, config: TrainConfig) -> float:
 
 
 def set_phase(
-    model: nn.Module,
+    model: VideoNetwork,
     *,
     image_fixed: bool,
     pretrained: bool = True,
@@ -239,17 +237,16 @@ def set_phase(
     fixes those of every normalisation but each backbone's first. `flow_only` frees a flow network that is fixed in
     other phases.
     """
-    if isinstance(model, FlowRecognizer):
-        model.set_flow_phase(flow_only)
+    model.set_flow_phase(flow_only)
     model.train()
-    image = getattr(model, "image", None)
-    if isinstance(image, Backbone):
+    image = model.image_subnetwork
+    if image is not None:
         for name, parameter in image.named_parameters():
-            parameter.requires_grad_(not image_fixed or is_classifier(name))
+            parameter.requires_grad_(not image_fixed or image.is_classifier(name))
         if image_fixed and pretrained:
             _fix_statistics(_normalizations(image))
     if partial_bn:
-        for backbone in (module for module in model.modules() if isinstance(module, Backbone)):
+        for backbone in model.backbones():
             _fix_statistics(_normalizations(backbone)[1:])
 
 

@@ -14,9 +14,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from tdn_data.models.backbones import bninception, googlenet, is_classifier
-from tdn_data.models.backbones.base import Backbone, convert_first_layer
-from tdn_data.models.networks.tsn import NUM_CHANNELS
+from tdn_data.models.backbones.base import Backbone, StateDict, fitted_state
+from tdn_data.models.networks.base import VideoNetwork
 from tdn_data.models.weights.published import IMAGENET, in_todays_form, published_file
 from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.files import check_output_file, fill, open_regular, replacing, write_bytes
@@ -26,11 +25,6 @@ logger = logging.getLogger(__name__)
 
 CHECKPOINT_VERSION = 2
 READABLE_VERSIONS = (1, 2)  # version 1 did not note what a network was trained on
-# networks whose published files expect other pixels than ours -> what rewrites their first layer
-PUBLISHED_INPUTS = {
-    bninception.BNInception: bninception.weights_for_rgb,
-    googlenet.GoogLeNet: googlenet.weights_for_rgb,
-}
 FORMER_NAMES = {"tdm": "tdn_wang"}  # of networks, in older checkpoints
 MAX_NAMES_SHOWN = 3
 SPARE_BYTES = 1 << 16  # more than two checkpoints of the same network differ by in size
@@ -47,7 +41,7 @@ class Checkpoint:
     options: dict[str, object]
     num_classes: int
     clip_size: int
-    state_dict: dict[str, Tensor]
+    state_dict: StateDict
     data: dict[str, object] | None = None
 
 
@@ -75,7 +69,32 @@ def _content(checkpoint: Checkpoint) -> memoryview:
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
-    """Read one of our checkpoints; raise InputError when it is missing, is none, or is damaged."""
+    """Return one of our checkpoints, read from its file; code in the file is never run.
+
+    Args:
+        path: The file, as a training wrote it.
+
+    Returns:
+        The checkpoint: the network's name, options and number of classes, its weights on the CPU, the size of its
+        clips, and what it was trained on.
+
+    Raises:
+        InputError: The file is missing, is no checkpoint of this program, or is damaged.
+
+    Example:
+        >>> import tempfile
+        >>> from tdn_data.models import build_model
+        >>> options = {"backbone": "resnet18", "width": 8, "num_segments": 3}
+        >>> weights = build_model("tsn", num_classes=5, **options).state_dict()
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_checkpoint(Checkpoint("tsn", options, 5, 224, weights), f"{folder}/tsn.pt")
+        ...     checkpoint = read_checkpoint(f"{folder}/tsn.pt")
+        >>> checkpoint.model, checkpoint.num_classes, checkpoint.clip_size
+        ('tsn', 5, 224)
+        >>> network = build_model(checkpoint.model, num_classes=checkpoint.num_classes, **checkpoint.options)
+        >>> network.load_state_dict(checkpoint.state_dict)
+        <All keys matched successfully>
+    """
     content = _load(Path(path))
     if not isinstance(content, dict) or content.get("version") not in READABLE_VERSIONS:
         raise InputError(f"{path} is no checkpoint of this program; train one with `dvc repro train`.", path=path)
@@ -112,20 +131,50 @@ def _damaged_weights(state: dict[str, object]) -> str | None:
     return None
 
 
-def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
+def load_weights(model: VideoNetwork | Backbone, path: str | os.PathLike[str]) -> None:
     """Load a file into `model`: our checkpoint of the same network, or published weights for its backbones.
 
-    `path` may be "imagenet": the published file of the model's backbone, downloaded on first use (`weights.published`).
-    A file with a backbone's parameter names (torchvision's, or `bninception`) goes into every backbone of the model:
-    the classifier stays as it is where its size differs and is left out where the network has none of that kind, and a
+    A file with a backbone's parameter names (torchvision's, or `bninception`) goes into every backbone of the model: a
     first layer for other channels is converted by averaging and repeating (cross-modality initialisation, Ng & Davis,
-    section 3.4). A TSN's checkpoint goes into the image subnetwork of a TDN in the same way (the same section, for
-    flow). Where our checkpoint knows another number of classes, what gives scores stays as it is (fine-tuning). Parts
-    that fit a file to themselves do so: a removed flow decoder is passed over, local pooling's softmax layer grows to
-    the network's windows. Raises InputError that names what differs when the file belongs to another network.
+    section 3.4), the classifier stays as it is where its size differs and is left out where the network has none of
+    that kind. A network may know more files (`VideoNetwork.parts_for`): a TSN's checkpoint goes into the image
+    subnetwork of a TDN, the files of TDN's authors into theirs. Where our checkpoint knows another number of classes,
+    what gives scores stays as it is (fine-tuning). Parts that fit a file to themselves do so: a removed flow decoder is
+    passed over, local pooling's softmax layer grows to the network's windows.
+
+    Args:
+        model: The network or the bare backbone; it is changed in place, as a whole or not at all.
+        path: The file, or "imagenet": the published one of the model's backbone, downloaded on first use, see
+            `weights.published`.
+
+    Raises:
+        InputError: The file is missing, damaged or cannot be downloaded, was trained on another modality, or belongs to
+            another network; the message names what differs.
+
+    Example:
+        >>> import tempfile
+        >>> from tdn_data.models import build_model
+        >>> from tdn_data.models.backbones import build_backbone
+        >>> images = build_backbone("resnet18", num_classes=1000, width=8)
+        >>> network = build_model("tsn", num_classes=5, backbone="resnet18", width=8)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     torch.save(images.state_dict(), f"{folder}/resnet18.pth")
+        ...     load_weights(network, f"{folder}/resnet18.pth")
+        >>> torch.equal(network.backbone.conv1.weight, images.conv1.weight)
+        True
+        >>> network.backbone.fc.weight.shape  # the file's 1000 classes are others
+        torch.Size([5, 64])
     """
     if path == IMAGENET:
         path = published_file(model)
+    state = _state_for(model, path)
+    parts = [(part, _checked(part, own, path)) for part, own in model.parts_for(state)]
+    for part, own in parts:
+        part.load_state_dict(own)
+
+
+def _state_for(model: VideoNetwork | Backbone, path: str | os.PathLike[str]) -> StateDict:
+    """Return a file's weights by name; of our checkpoints those that serve `model` (see `_with_own_scores`)."""
     content = _load(Path(path))
     ours = isinstance(content, dict) and content.get("version") in READABLE_VERSIONS
     if ours:
@@ -134,21 +183,7 @@ def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise InputError(f"{path} holds no named tensors; give a checkpoint or a state dict.", path=path)
     state = in_todays_form({name.removeprefix("module."): value for name, value in state.items()})
-    if ours:
-        state = _with_own_scores(model, state, num_classes=content["num_classes"], path=path)
-    if hasattr(model, "published_weights"):  # a network with files of its own authors
-        state = model.published_weights(state)
-    backbones = [module for module in model.modules() if isinstance(module, Backbone)]
-    if not backbones or (backbones[0] is not model and not model.state_dict().keys().isdisjoint(state)):
-        _load_strict(model, state, path)
-        return
-    if all(name.startswith("backbone.") for name in state) and hasattr(model, "image"):
-        own = {name.removeprefix("backbone."): value for name, value in state.items()}
-        _load_strict(model.image, _adapted(model.image, own), path)
-        return
-    for backbone in backbones:
-        convert = PUBLISHED_INPUTS.get(type(backbone)) if _first_layer(backbone) in state else None
-        _load_strict(backbone, _adapted(backbone, convert(state) if convert else state), path)
+    return _with_own_scores(model, state, num_classes=content["num_classes"], path=path) if ours else state
 
 
 def _load(path: Path) -> object:
@@ -163,21 +198,18 @@ def _load(path: Path) -> object:
             raise InputError(f"{path} {reason}.", path=path) from error
 
 
-def _check_modality(model: nn.Module, checkpoint: Checkpoint, path: object) -> None:
-    """Raise InputError where a checkpoint's first layer reads another modality than the model's and cannot serve it."""
-    modality, channels = checkpoint.options.get("modality", "rgb"), getattr(model, "in_channels", None)
-    if channels is None or channels % NUM_CHANNELS.get(modality, channels) == 0:
-        return
-    own = next(name for name, count in NUM_CHANNELS.items() if channels % count == 0)
-    raise InputError(
-        f"{path} was trained on {modality}, and this network reads {own}; give weights that were trained on {own}.",
-        path=path,
-    )
+def _check_modality(model: VideoNetwork | Backbone, checkpoint: Checkpoint, path: object) -> None:
+    """Raise InputError where a checkpoint was trained on another modality than the model's."""
+    modality = checkpoint.options.get("modality", "rgb")
+    if model.modality not in (None, modality):
+        raise InputError(
+            f"{path} was trained on {modality}, and this network reads {model.modality}; give weights that were "
+            f"trained on {model.modality}.",
+            path=path,
+        )
 
 
-def _with_own_scores(
-    model: nn.Module, state: dict[str, Tensor], *, num_classes: int, path: object
-) -> dict[str, Tensor]:
+def _with_own_scores(model: nn.Module, state: StateDict, *, num_classes: int, path: object) -> StateDict:
     """Return the weights of a checkpoint of `num_classes`, with the model's own ones where it has other classes."""
     other = {
         name: own
@@ -196,56 +228,22 @@ def _differing(given: Tensor, own: Tensor) -> list[int]:
     return [length for length, own_length in zip(given.shape, own.shape, strict=True) if length != own_length]
 
 
-def _adapted(backbone: Backbone, state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return a backbone's state dict with its first layer and its classifier fitted to `backbone`."""
-    adapted = dict(state)
-    own = backbone.state_dict()
-    first = _first_layer(backbone)
-    for name in [name for name in own if name in adapted and adapted[name].shape != own[name].shape]:
-        if is_classifier(name):
-            adapted[name] = own[name]
-        elif name == first and adapted[name].shape[2:] == own[name].shape[2:]:
-            adapted[name] = convert_first_layer(adapted[name], own[name].shape[1])
-    return {name: value for name, value in adapted.items() if name in own or not _is_left_out(name)}
-
-
-def _first_layer(backbone: Backbone) -> str:
-    return next(name for name, value in backbone.state_dict().items() if value.ndim >= 4)
-
-
-def _is_left_out(name: str) -> bool:
-    """Return whether a published file's parameter belongs to scores that a network can do without: classifiers."""
-    return is_classifier(name) or name.startswith(("aux1.", "aux2."))  # GoogLeNet's auxiliary ones
-
-
-def _load_strict(module: nn.Module, state: dict[str, Tensor], path: object) -> None:
-    """Load `state`; raise InputError that names missing, unknown and differently shaped parameters."""
-    state, own = _fitted(module, state), module.state_dict()
+def _checked(part: nn.Module, state: StateDict, path: object) -> StateDict:
+    """Return `state` fitted to a part; raise InputError that names missing, unknown and differently shaped weights."""
+    state, own = fitted_state(part, state), part.state_dict()
     missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
     shapes = [
         f"{name} {tuple(state[name].shape)} instead of {tuple(own[name].shape)}"
         for name in own.keys() & state.keys()
         if own[name].shape != state[name].shape
     ]
-    parts = [("missing", missing), ("unknown", unknown), ("other shapes", sorted(shapes))]
-    words = [f"{title}: {_some(names)}" for title, names in parts if names]
+    differences = [("missing", missing), ("unknown", unknown), ("other shapes", sorted(shapes))]
+    words = [f"{title}: {_some(names)}" for title, names in differences if names]
     if words:
         raise InputError(
-            f"{path} belongs to another network than {type(module).__name__}: {'; '.join(words)}.", path=path
+            f"{path} belongs to another network than {type(part).__name__}: {'; '.join(words)}.", path=path
         )
-    module.load_state_dict(state)
-
-
-def _fitted(module: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return `state` after each part of `module` that takes files of another form has fitted it to itself.
-
-    `load_state_dict` has the parts do that, too (`fit_state` is their hook), but does not tell what came of it.
-    """
-    fitted = dict(state)
-    for name, part in module.named_modules():
-        if hasattr(part, "fit_state"):
-            part.fit_state(fitted, f"{name}." if name else "")
-    return fitted
+    return state
 
 
 def _some(names: list[str]) -> str:

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from tdn_data.models.backbones.base import Backbone
+from tdn_data.models.networks.base import VideoNetwork
 from tdn_data.pipeline.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -43,11 +44,11 @@ URLS = {
 }
 
 
-def published_file(model: nn.Module) -> Path:
+def published_file(model: VideoNetwork | Backbone) -> Path:
     """Return the file of ImageNet weights for a model's backbones, see `fetch_imagenet`; raise InputError without."""
     if any(isinstance(module, nn.Conv3d) for module in model.modules()):
         raise InputError(f"{type(model).__name__} convolves over time; ImageNet's weights are for images only.")
-    names = {module.architecture for module in model.modules() if isinstance(module, Backbone)}
+    names = {backbone.architecture for backbone in model.backbones()}
     if len(names) != 1:
         raise InputError(f"{type(model).__name__} stands on {len(names)} kinds of backbone; give files of weights.")
     return fetch_imagenet(names.pop())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from tdn_data.models.backbones.base import IMAGENET_MEAN, IMAGENET_STD
-from tdn_data.models.backbones.bninception import BLOCKS, BNInception, weights_for_rgb
+from tdn_data.models.backbones.bninception import BLOCKS, BNInception
 
 
 def test_logits_are_those_of_the_public_network(reference):
@@ -35,7 +35,7 @@ def test_branches_agree_on_sizes_that_halve_to_odd_maps():
 def test_public_weights_can_take_normalised_rgb():
     torch.manual_seed(0)
     network, other = BNInception(num_classes=3).eval(), BNInception(num_classes=3).eval()
-    other.load_state_dict(weights_for_rgb(network.state_dict()))
+    other.load_state_dict(BNInception.weights_for_rgb(network.state_dict()))
     rgb = torch.rand(1, 3, 32, 32)
     bgr = 255 * rgb.flip(1) - torch.tensor([104.0, 117.0, 128.0])[:, None, None]
     normalised = (rgb - torch.tensor(IMAGENET_MEAN)[:, None, None]) / torch.tensor(IMAGENET_STD)[:, None, None]

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from tdn_data.models.backbones.base import IMAGENET_MEAN, IMAGENET_STD
-from tdn_data.models.backbones.googlenet import GoogLeNet, weights_for_rgb
+from tdn_data.models.backbones.googlenet import GoogLeNet
 
 
 def convolve(state, name, x, *, stride=1):
@@ -76,7 +76,7 @@ def test_auxiliary_logits_come_by_name_and_train_every_weight():
 def test_public_weights_can_take_normalised_rgb():
     torch.manual_seed(0)
     network, other = GoogLeNet(num_classes=3).eval(), GoogLeNet(num_classes=3).eval()
-    other.load_state_dict(weights_for_rgb(network.state_dict()))
+    other.load_state_dict(GoogLeNet.weights_for_rgb(network.state_dict()))
     rgb = torch.rand(1, 3, 32, 32)
     normalised = (rgb - torch.tensor(IMAGENET_MEAN)[:, None, None]) / torch.tensor(IMAGENET_STD)[:, None, None]
     with torch.no_grad():

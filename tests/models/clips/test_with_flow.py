@@ -12,7 +12,7 @@ import torch
 from tdn_data.models.backbones.base import IMAGENET_MEAN, IMAGENET_STD
 from tdn_data.models.clips.augment import Augment
 from tdn_data.models.clips.with_flow import FlowClipDataset, FlowPairDataset, known_fields
-from tdn_data.models.networks.clip_shape import ClipShape
+from tdn_data.models.networks.base import ClipShape
 from tdn_data.pipeline.datasets.registry import read_dataset
 from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.flow import optical_flow, quantize, write_flo

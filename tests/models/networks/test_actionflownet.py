@@ -14,7 +14,6 @@ from tdn_data.models.networks.actionflownet import (
     Stacked,
     summed_end_point_error,
 )
-from tdn_data.models.training.losses import joint_losses
 
 KINDS = (ActionFlowNet, ActionFlowNet2F, Stacked)
 
@@ -149,9 +148,9 @@ def test_the_joint_loss_of_many_frames_is_equation_4_2():
     truth = true_flow(network, x)
     quarter = F.avg_pool2d(truth.flatten(0, 2), 4).unflatten(0, truth.shape[:3])
     flow_loss = (network.flow(x) - quarter).norm(dim=3).sum() / 2
-    torch.testing.assert_close(network.flow_loss(x, truth), flow_loss)
+    torch.testing.assert_close(network.flow_losses(x, truth).total, flow_loss)
     expected = F.cross_entropy(network(x), labels) + 0.25 * flow_loss
-    losses = joint_losses(network, x, labels, truth)
+    losses = network.joint_losses(x, labels, truth)
     torch.testing.assert_close(losses.total, expected)
     torch.testing.assert_close(losses.classes + 0.25 * losses.flow, expected)
     torch.testing.assert_close(losses.scores, network(x))
@@ -165,9 +164,9 @@ def test_the_joint_loss_of_two_frames_weighs_four_scales_as_equation_4_4():
     for weight, size, flow in zip((0.08, 0.02, 0.01, 0.005), (2, 4, 8, 16), network.flow_scales(x), strict=True):
         small = F.avg_pool2d(truth.flatten(0, 2), 64 // size).unflatten(0, truth.shape[:3])
         flow_loss = flow_loss + weight * (flow - small).norm(dim=3).sum() / 2
-    torch.testing.assert_close(network.flow_loss(x, truth), flow_loss)
+    torch.testing.assert_close(network.flow_losses(x, truth).total, flow_loss)
     expected = F.cross_entropy(network(x), labels) + 0.25 * flow_loss
-    losses = joint_losses(network, x, labels, truth)
+    losses = network.joint_losses(x, labels, truth)
     torch.testing.assert_close(losses.total, expected)
     torch.testing.assert_close(losses.classes + 0.25 * losses.flow, expected)
     torch.testing.assert_close(losses.scores, network(x))
@@ -177,7 +176,7 @@ def test_the_joint_loss_of_two_frames_weighs_four_scales_as_equation_4_4():
 def test_the_joint_loss_reaches_every_parameter(kind):
     network = build(kind).train()
     x = clip(network)
-    joint_losses(network, x, torch.tensor([1, 3]), true_flow(network, x)).total.backward()
+    network.joint_losses(x, torch.tensor([1, 3]), true_flow(network, x)).total.backward()
     for name, parameter in network.named_parameters():
         assert parameter.grad is not None and parameter.grad.isfinite().all(), name
         assert parameter.grad.abs().max() > 0, name
@@ -207,13 +206,13 @@ def test_flow_is_learnt_first_and_then_actions_with_it():
     truth = torch.zeros(8, 1, 1, 2, 32, 32)
     truth[:, :, :, 0] = (8.0 * labels - 4)[:, None, None, None, None]
     optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
-    start = network.flow_loss(x, truth).item()
+    start = network.flow_losses(x, truth).total.item()
     for step in range(60):
-        loss = network.flow_loss(x, truth) if step < 30 else joint_losses(network, x, labels, truth).total
+        loss = network.flow_losses(x, truth).total if step < 30 else network.joint_losses(x, labels, truth).total
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    assert network.flow_loss(x, truth).item() < 0.3 * start
+    assert network.flow_losses(x, truth).total.item() < 0.3 * start
     assert (network(x).argmax(1) == labels).all()
 
 
@@ -235,7 +234,7 @@ def test_the_stacked_network_learns_flow_in_a_phase_of_its_own():
     x, truth = clip(network), true_flow(network, clip(network))
     network.set_flow_phase(True)
     network.train()
-    network.flow_loss(x, truth).backward()
+    network.flow_losses(x, truth).total.backward()
     assert network.flownet.encoder.bn1.training
     assert network.flownet.encoder.conv1.weight.grad.abs().max() > 0
     assert all(parameter.grad is None for parameter in network.recognizer.parameters())
@@ -280,7 +279,7 @@ def test_wrong_options_and_clips_are_named(kind):
         network(torch.zeros(1, 1, 3, 3, 64, 64))
     x = clip(network)
     with pytest.raises(ValueError, match=r"flow has shape \(2, 1, 9, 2, 64, 64\); expected \(2, 1, [14], 2, H, W\)"):
-        network.flow_loss(x, torch.zeros(2, 1, 9, 2, 64, 64))
+        network.flow_losses(x, torch.zeros(2, 1, 9, 2, 64, 64))
 
 
 def test_wrong_encoders_and_snippet_lengths_are_named():

@@ -166,7 +166,7 @@ def test_channels_last_gives_the_same_scores(name):
     network, x = calibrated(name), clip(name)
     with torch.no_grad():
         expected = network(x)
-        network.to(memory_format=getattr(network, "memory_format", torch.channels_last))
+        network.to(memory_format=network.memory_format)
         torch.testing.assert_close(network(x), expected, rtol=1e-3, atol=1e-4)
 
 

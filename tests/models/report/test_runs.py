@@ -50,7 +50,7 @@ def test_only_runs_of_their_name_on_these_shards_are_shown_and_the_others_named(
     write_run(tmp_path / "tsn-fused")
     write_run(tmp_path / "backup", name="tdn-rgb")
     write_run(tmp_path / "lstm-rgb", class_names=("x", "z"))
-    write_run(tmp_path / "tdm-rgb", dataset="hmdb51")
+    write_run(tmp_path / "tdn_wang-rgb", dataset="hmdb51")
     write_run(tmp_path / "stacked-rgb", scores=VideoScores(("a", "c"), ((0,), (1,)), np.eye(2, dtype=np.float32)))
     write_run(tmp_path / "slow_pooling-rgb", scores=VideoScores(("a",), ((1,),), np.ones((1, 2), np.float32)))
     write_results(tmp_path / "old-rgb", SCORES, Shards.info)
@@ -62,7 +62,7 @@ def test_only_runs_of_their_name_on_these_shards_are_shown_and_the_others_named(
     assert {words.partition(" ")[0]: words for words in left_out} == {
         "backup": "backup is left out: its record is of the run tdn-rgb.",
         "lstm-rgb": "lstm-rgb is left out: it was tested on shards with another class names.",
-        "tdm-rgb": "tdm-rgb is left out: it was tested on shards with another dataset.",
+        "tdn_wang-rgb": "tdn_wang-rgb is left out: it was tested on shards with another dataset.",
         "stacked-rgb": left_out[-2],
         "slow_pooling-rgb": left_out[-3],
         "old-rgb": left_out[-4],

@@ -16,7 +16,7 @@ from tdn_data.models import build_model, load_weights
 from tdn_data.models.clips.augment import Augment
 from tdn_data.models.clips.with_flow import FlowClipDataset
 from tdn_data.models.evaluation.evaluate import EvaluateConfig, evaluate, restore_model
-from tdn_data.models.networks.clip_shape import ClipShape
+from tdn_data.models.networks.base import ClipShape
 from tdn_data.models.training.config import TrainConfig
 from tdn_data.models.training.train import EpochReport, train
 from tdn_data.models.weights.checkpoint import read_checkpoint
@@ -74,7 +74,7 @@ def run(
 
 def clips(frames: ShardReader, flow: ShardReader, network: torch.nn.Module) -> Iterator[tuple[torch.Tensor, ...]]:
     """Yield each training video's clip and flow, as batches of one."""
-    shape, fields = ClipShape.of(network, "rgb", 48), network.flownet.num_fields
+    shape, fields = ClipShape.of(network, 48), network.flownet.num_fields
     dataset = FlowClipDataset(
         frames, flow, num_fields=fields, split="train", shape=shape, augment=Augment(48, "center")
     )
@@ -158,7 +158,7 @@ def test_scores_of_a_trained_network_stay_the_same_without_its_decoder(frames, f
     out, _ = run(frames, name, config, tmp_path / "c.pt", flow)
     network = restore_model(read_checkpoint(out))
     bare = build_model(name, num_classes=2, **config.model_options(name, "rgb"), decoder=False)
-    bare.to(memory_format=getattr(bare, "memory_format", torch.channels_last))  # as evaluation does
+    bare.to(memory_format=bare.memory_format)  # as evaluation does
     load_weights(bare, out)
     assert not any("decoder" in key for key in bare.state_dict())
     with torch.no_grad():

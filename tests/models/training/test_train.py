@@ -13,7 +13,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from tdn_data.models import build_model
 from tdn_data.models.clips.dataset import ClipDataset
 from tdn_data.models.evaluation.evaluate import EvaluateConfig, evaluate, restore_model
-from tdn_data.models.networks.clip_shape import ClipShape
+from tdn_data.models.networks.base import ClipShape
 from tdn_data.models.training.config import TrainConfig
 from tdn_data.models.training.train import EpochBatches, learning_rate_at, set_phase, train
 from tdn_data.models.weights.checkpoint import read_checkpoint
@@ -217,9 +217,25 @@ def test_other_networks_are_trained_and_tested_on_clips_of_their_own_shape(
     config = replace(CONFIG, backbone_options={"width": 8, **options}, epochs=1, size=32)
     out = train(coloured, name, config=config, out=tmp_path / "c.pt")
     model = restore_model(read_checkpoint(out))
-    assert ClipShape.of(model, "rgb", 32) == ClipShape(2, snippet_length, 32)
+    assert ClipShape.of(model, 32) == ClipShape(2, snippet_length, 32)
     result = evaluate(coloured, out, config=EvaluateConfig(num_clips=1, num_crops=1))
     assert result.scores.shape == (len(result.video_ids), 2) and np.isfinite(result.scores).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "own"),
+    [
+        ("tsn", {"taps": ("input",), "combination": "gated", "flow_weight": 0.5}, {}),
+        ("tdn", {}, {"combination": "sum"}),
+        ("tdn", {"taps": ("input",)}, {"combination": "sum", "taps": ("input",)}),
+        ("tdn", {"taps": ()}, {"combination": "sum", "taps": ()}),
+        ("stacked", {}, {}),
+        ("stacked", {"flow_weight": 0.5, "combination": "gated"}, {"flow_weight": 0.5}),
+    ],
+)
+def test_a_network_is_given_its_own_options_where_they_are_set(name, changes, own) -> None:
+    options = replace(CONFIG, **changes).model_options(name, "rgb")
+    assert options == {"backbone": "resnet18", "num_segments": 2, "modality": "rgb", "width": 8, **own}
 
 
 def optimized(reader: ShardReader, out: Path, **changes: object) -> list[dict[str, object]]:

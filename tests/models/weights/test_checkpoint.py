@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from tdn_data.models import build_model
-from tdn_data.models.backbones import build_backbone, googlenet
+from tdn_data.models.backbones import GoogLeNet, build_backbone
 from tdn_data.models.backbones.base import convert_first_layer
-from tdn_data.models.backbones.bninception import weights_for_rgb
+from tdn_data.models.backbones.bninception import BNInception
 from tdn_data.models.evaluation.evaluate import restore_model
 from tdn_data.models.weights.checkpoint import Checkpoint, load_weights, read_checkpoint, save_checkpoint
 from tdn_data.pipeline.errors import InputError
@@ -127,7 +127,7 @@ def test_public_bninception_files_are_changed_to_normalised_rgb(tmp_path: Path) 
     torch.save(public, tmp_path / "bninception.pth")
     model = build_model("tsn", num_classes=4, backbone="bninception")
     load_weights(model, tmp_path / "bninception.pth")
-    expected = weights_for_rgb(public)["conv1_7x7_s2.weight"]
+    expected = BNInception.weights_for_rgb(public)["conv1_7x7_s2.weight"]
     torch.testing.assert_close(model.backbone.conv1_7x7_s2.weight, expected)
 
 
@@ -197,6 +197,16 @@ def test_refused_file_leaves_the_model_as_it_was(tmp_path: Path) -> None:
     assert torch.equal(model.backbone.conv1.weight, same.backbone.conv1.weight)
 
 
+def test_a_file_that_fits_one_subnetwork_of_two_changes_neither(tmp_path: Path) -> None:
+    published(tmp_path / "narrow.pth")
+    model = build("tdn")
+    model.difference = build_backbone("resnet18", width=16)
+    before = model.image.conv1.weight.clone()
+    with pytest.raises(InputError, match="other shapes: bn1.bias"):
+        load_weights(model, tmp_path / "narrow.pth")
+    assert torch.equal(model.image.conv1.weight, before)
+
+
 def test_checkpoints_with_a_networks_former_name_are_read(tmp_path: Path) -> None:
     trained = build("tdn_wang", seed=1)
     options = {**SMALL, "modality": "rgb"}
@@ -218,7 +228,7 @@ def test_a_network_without_the_files_classifier_takes_the_rest(tmp_path: Path, m
     load_weights(network, tmp_path / "published.pth")
     first = next(name for name, value in published.state_dict().items() if value.ndim == 4)
     found = [value for name, value in network.state_dict().items() if name.endswith(first) and value.ndim == 4]
-    state = googlenet.weights_for_rgb(published.state_dict()) if backbone == "googlenet" else published.state_dict()
+    state = GoogLeNet.weights_for_rgb(published.state_dict()) if backbone == "googlenet" else published.state_dict()
     expected = convert_first_layer(state[first], found[0].shape[1])
     torch.testing.assert_close(found[0], expected)
 
@@ -270,6 +280,16 @@ def test_a_file_cut_anywhere_is_no_file_of_weights(tmp_path: Path) -> None:
         (tmp_path / "cut.pt").write_bytes(whole[: int(share * len(whole))])
         with pytest.raises(InputError, match="cut.pt is no file of weights, or is damaged or cut off"):
             read_checkpoint(tmp_path / "cut.pt")
+
+
+@pytest.mark.parametrize(("name", "snippet_length"), [("tsn", 6), ("tdn_wang", 5)])
+def test_another_modality_is_refused_whatever_the_channels(tmp_path: Path, name: str, snippet_length: int) -> None:
+    options = {"num_segments": 3, "modality": "flow", "snippet_length": snippet_length}
+    flow = build(name, modality="flow", snippet_length=snippet_length)
+    save_checkpoint(Checkpoint(name, options, 4, 56, flow.state_dict()), tmp_path / "flow.pt")
+    frames = build(name, snippet_length=4 if name == "tsn" else 5)  # a TSN of 4 frames has as many channels
+    with pytest.raises(InputError, match="flow.pt was trained on flow, and this network reads rgb"):
+        load_weights(frames, tmp_path / "flow.pt")
 
 
 def test_weights_of_another_modality_are_refused_by_its_name(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import torch
 
 from tdn_data.models import build_model, load_weights
 from tdn_data.models.backbones import BACKBONES, build_backbone
-from tdn_data.models.backbones.bninception import BNInception, weights_for_rgb
+from tdn_data.models.backbones.bninception import BNInception
 from tdn_data.models.training.train import TrainConfig, train
 from tdn_data.models.weights.checkpoint import read_checkpoint
 from tdn_data.models.weights.published import URLS, fetch, in_todays_form, published_file
@@ -189,7 +189,7 @@ def test_bninception_as_its_authors_wrote_it_is_read(tmp_path):
     torch.save(old, tmp_path / "bn_inception.pth")
     network = build_model("tsn", num_classes=4, backbone="bninception")
     load_weights(network, tmp_path / "bn_inception.pth")
-    expected = weights_for_rgb(today)
+    expected = BNInception.weights_for_rgb(today)
     assert all(torch.equal(value, expected[name]) for name, value in network.backbone.state_dict().items())
 
 
