@@ -17,7 +17,7 @@ from tdn_data.pipeline.datasets.index import index_dataset
 from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.extraction.engine import run_extraction
 from tdn_data.pipeline.extraction.one_shard import VideoJob
-from tdn_data.pipeline.extraction.sandbox import GuardedProcess
+from tdn_data.pipeline.extraction.sandbox import Sandbox
 from tdn_data.pipeline.parameters import ExtractParameters, FrameParameters
 from tdn_data.pipeline.shards.schema import library_versions
 
@@ -91,9 +91,7 @@ def _bare_seconds(root: Path, num_workers: int) -> float:
     """Return the wall seconds that the videos take in bare decoding processes, started beforehand."""
     paths = sorted(str(path) for path in root.glob("copy*"))
     workers = [
-        GuardedProcess(
-            "tdn_data.pipeline.extraction.one_shard:extract_packed", memory_bytes=PARAMETERS.limits.memory_bytes
-        )
+        Sandbox("tdn_data.pipeline.extraction.one_shard:extract_packed", memory_bytes=PARAMETERS.limits.memory_bytes)
         for _ in range(num_workers)
     ]
     with ThreadPoolExecutor(num_workers) as pool:
@@ -106,7 +104,7 @@ def _bare_seconds(root: Path, num_workers: int) -> float:
     return seconds
 
 
-def _work(worker: GuardedProcess, paths: list[str]) -> None:
+def _work(worker: Sandbox, paths: list[str]) -> None:
     for path in paths:
         job = VideoJob(path, "rgb", PARAMETERS.frames, PARAMETERS.limits.max_pixels)
         worker.call(job, timeout_seconds=PARAMETERS.limits.seconds_per_video, read=len)

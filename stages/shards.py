@@ -7,7 +7,7 @@ import contextlib
 from tdn_data.pipeline.datasets.manifest import Manifest, read_manifest
 from tdn_data.pipeline.errors import InputError, ShardError
 from tdn_data.pipeline.extraction.cache import Policy
-from tdn_data.pipeline.shards.ledger import read_dataset
+from tdn_data.pipeline.shards.ledger import read_dataset_json
 from tdn_data.pipeline.shards.storage import Storage
 from tdn_data.stages.cli import console
 from tdn_data.stages.cli.extraction import extract_manifest, print_summary
@@ -46,7 +46,7 @@ def main(modality: str) -> None:
 def other_dataset(out: str, manifest: Manifest) -> str | None:
     """Return the data set that a finished folder holds in place of the manifest's, if any."""
     with contextlib.suppress(InputError, ShardError):
-        stored = str(read_dataset(Storage(out))["name"])
+        stored = str(read_dataset_json(Storage(out))["name"])
         return stored if stored != manifest.dataset else None
     return None
 

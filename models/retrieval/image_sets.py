@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tdn_data.pipeline.datasets.base import DatasetSpec, first_existing, numbered_rows, require_folder
-from tdn_data.pipeline.datasets.files import IMAGE_SUFFIXES, files_by_stem
+from tdn_data.pipeline.datasets.media_files import IMAGE_SUFFIXES, files_by_stem
 from tdn_data.pipeline.datasets.registry import DATASETS, dataset_spec, require_kind
 from tdn_data.pipeline.errors import InputError
 

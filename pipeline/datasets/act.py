@@ -17,10 +17,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from tdn_data.pipeline.datasets.base import DatasetSpec, require_folder, split_of
-from tdn_data.pipeline.datasets.files import listed_path
 from tdn_data.pipeline.datasets.folder import class_names_of
 from tdn_data.pipeline.datasets.listing import ListedVideo, Listing, known_and_unknown
 from tdn_data.pipeline.datasets.manifest import video_id_of
+from tdn_data.pipeline.datasets.media_files import listed_path
 from tdn_data.pipeline.datasets.tables import read_csv
 from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.paths import under

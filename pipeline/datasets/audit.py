@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from tdn_data.pipeline.datasets.base import DatasetSpec
-from tdn_data.pipeline.datasets.files import walk_files
 from tdn_data.pipeline.datasets.frame_folders import FrameFolders, frame_paths
 from tdn_data.pipeline.datasets.listing import Finding, ListedVideo, Listing, finding_at, row_findings
+from tdn_data.pipeline.datasets.media_files import walk_files
 from tdn_data.pipeline.datasets.registry import dataset_spec, read_dataset, read_videos
 from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.files import check_regular

@@ -13,7 +13,7 @@ import numpy as np
 
 from tdn_data.pipeline.datasets.base import DatasetSpec, first_existing, numbered_rows, require_folder
 from tdn_data.pipeline.errors import InputError
-from tdn_data.pipeline.flow.files import read_flo
+from tdn_data.pipeline.flow.flo_files import read_flo
 from tdn_data.pipeline.images import read_image_file
 
 CHAIRS_SPLITS = {"1": "train", "2": "val"}

@@ -16,9 +16,9 @@ import os
 from pathlib import Path
 
 from tdn_data.pipeline.datasets.base import DatasetSpec, read_class_names, require_folder, split_of
-from tdn_data.pipeline.datasets.files import listed_path
 from tdn_data.pipeline.datasets.listing import ListedVideo, Listing, known_and_unknown
 from tdn_data.pipeline.datasets.manifest import video_id_of
+from tdn_data.pipeline.datasets.media_files import listed_path
 from tdn_data.pipeline.datasets.tables import read_csv
 from tdn_data.pipeline.errors import InputError
 

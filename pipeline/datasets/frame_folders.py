@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tdn_data.pipeline.datasets.files import IMAGE_SUFFIXES
 from tdn_data.pipeline.datasets.listing import ListedVideo, Listing
+from tdn_data.pipeline.datasets.media_files import IMAGE_SUFFIXES
 from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.images import read_image_file
 

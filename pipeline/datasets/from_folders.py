@@ -21,8 +21,8 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from tdn_data.pipeline.datasets.base import require_folder
-from tdn_data.pipeline.datasets.files import is_utf8, walk_files
 from tdn_data.pipeline.datasets.folder import COLUMNS, VIDEO_LIST
+from tdn_data.pipeline.datasets.media_files import is_utf8, walk_files
 from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.files import check_output_file, write_text
 

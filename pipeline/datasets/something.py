@@ -15,9 +15,9 @@ import re
 from pathlib import Path
 
 from tdn_data.pipeline.datasets.base import DatasetSpec, first_existing, numbered_rows, read_class_names, require_folder
-from tdn_data.pipeline.datasets.files import files_by_stem
 from tdn_data.pipeline.datasets.frame_folders import FrameFolder, FrameFolders
 from tdn_data.pipeline.datasets.listing import ListedVideo, Listing, known_and_unknown
+from tdn_data.pipeline.datasets.media_files import files_by_stem
 from tdn_data.pipeline.datasets.tables import read_json_list, read_json_table
 from tdn_data.pipeline.errors import InputError
 

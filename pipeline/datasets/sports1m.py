@@ -11,8 +11,8 @@ import re
 from pathlib import Path
 
 from tdn_data.pipeline.datasets.base import DatasetSpec, first_existing, numbered_rows, read_class_names, require_folder
-from tdn_data.pipeline.datasets.files import files_by_stem
 from tdn_data.pipeline.datasets.listing import ListedVideo, Listing
+from tdn_data.pipeline.datasets.media_files import files_by_stem
 from tdn_data.pipeline.errors import InputError
 
 LISTS = {

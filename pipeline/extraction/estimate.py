@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from tdn_data.pipeline.datasets.manifest import VideoRecord, manifest_root, sample_records
 from tdn_data.pipeline.errors import InputError, VideoError
-from tdn_data.pipeline.extraction.one_shard import extract_guarded
+from tdn_data.pipeline.extraction.one_shard import extract_in_sandbox
 from tdn_data.pipeline.extraction.rows.job import VideoJob
 from tdn_data.pipeline.parameters import ExtractParameters
 from tdn_data.pipeline.shards.plan import num_shards, shard_number
@@ -39,7 +39,7 @@ class ShardSizes:
 
 
 @dataclass(frozen=True)
-class ModalityPrice:
+class ModalityEstimate:
     """One modality's cost, scaled up from its `num_sampled` videos, of which `num_failed` did not open."""
 
     modality: str
@@ -51,7 +51,7 @@ class ModalityPrice:
 
 
 @dataclass(frozen=True)
-class Price:
+class Estimate:
     """The cost of an extraction; `num_sampled` videos were measured, of which `num_failed` did not open.
 
     `most_in_shard`, where all identifiers were read, is the number of videos in the fullest shard.
@@ -61,7 +61,7 @@ class Price:
     num_sampled: int
     num_failed: int
     num_shards: int
-    modalities: tuple[ModalityPrice, ...]
+    modalities: tuple[ModalityEstimate, ...]
     most_in_shard: int | None = None
 
     def hours_on(self, num_cores: int) -> float:
@@ -83,14 +83,14 @@ def plan_sizes(manifest: Path, *, videos_per_shard: int) -> ShardSizes:
     return ShardSizes(num_videos, count, int(sizes.min()), num_videos / count, int(sizes.max()))
 
 
-def price_extraction(
+def estimate_extraction(
     records: Sequence[VideoRecord],
     root: Path,
     parameters: ExtractParameters,
     *,
     num_videos: int | None = None,
     sample_size: int = SAMPLE_SIZE,
-) -> Price:
+) -> Estimate:
     """Extract up to `sample_size` videos spread evenly over `records`, as many as a few seconds allow, and return what
     all `num_videos` (default: all of `records`) will cost. Raises InputError when none of them can be read.
     """
@@ -101,7 +101,7 @@ def price_extraction(
     fewest = min(measured.values(), key=len)
     if not all(any(ones) for ones in measured.values()):
         raise InputError(f"none of {len(fewest)} sampled videos under {root} can be read; check --root.", path=root)
-    return Price(
+    return Estimate(
         total,
         len(fewest),
         max(sum(one is None for one in ones) for ones in measured.values()),
@@ -129,18 +129,18 @@ def _sample(
     return measured
 
 
-def price_manifest(
+def estimate_manifest(
     path: Path, parameters: ExtractParameters, *, root: Path | None = None, sample_size: int = SAMPLE_SIZE
-) -> Price:
-    """Return what the videos of a manifest file will cost, as `price_extraction` does, without reading all records.
+) -> Estimate:
+    """Return what the videos of a manifest file will cost, as `estimate_extraction` does, without reading all records.
 
     `root` is the folder that holds the videos, None for the one that the manifest names.
     """
     root = manifest_root(path, root)
     sizes = plan_sizes(path, videos_per_shard=parameters.videos_per_shard)
     records = sample_records(path, sample_size)
-    price = price_extraction(records, root, parameters, num_videos=sizes.num_videos, sample_size=sample_size)
-    return replace(price, most_in_shard=sizes.most)
+    estimate = estimate_extraction(records, root, parameters, num_videos=sizes.num_videos, sample_size=sample_size)
+    return replace(estimate, most_in_shard=sizes.most)
 
 
 def _measure(
@@ -151,14 +151,14 @@ def _measure(
     job = VideoJob(str(root / record.path), modality, section, parameters.limits.max_pixels)
     started = time.perf_counter()
     try:
-        rows = extract_guarded(job, parameters.limits).rows
+        rows = extract_in_sandbox(job, parameters.limits).rows
     except VideoError:
         return None
     return len(rows), rows.num_bytes(), time.perf_counter() - started
 
 
-def _modality_price(modality: str, measured: list[tuple[int, int, float] | None], num_videos: int) -> ModalityPrice:
+def _modality_price(modality: str, measured: list[tuple[int, int, float] | None], num_videos: int) -> ModalityEstimate:
     """Scale what was measured up to all videos; one that cannot be read costs nothing."""
     scale, num_failed = num_videos / len(measured), sum(one is None for one in measured)
     rows, stored_bytes, seconds = (sum(column) * scale for column in zip(*filter(None, measured), strict=True))
-    return ModalityPrice(modality, len(measured), num_failed, round(rows), round(stored_bytes), seconds / 3600)
+    return ModalityEstimate(modality, len(measured), num_failed, round(rows), round(stored_bytes), seconds / 3600)

@@ -1,6 +1,6 @@
 """One shard's work, from its videos to its file: ordinary functions, testable without Ray.
 
-`extract_video` runs in a guarded process and turns one video into encoded rows; `iter_shard` runs it over a shard's
+`extract_video` runs in a sandbox and turns one video into encoded rows; `iter_shard` runs it over a shard's
 videos, takes over rows that an earlier shard already holds, and writes the file and its ledger.
 """
 
@@ -20,7 +20,7 @@ from tdn_data.pipeline.errors import PipelineError, ShardError, StorageError, Vi
 from tdn_data.pipeline.extraction import wire
 from tdn_data.pipeline.extraction.cache import limits_that_stopped
 from tdn_data.pipeline.extraction.rows.job import Extraction, VideoJob
-from tdn_data.pipeline.extraction.sandbox import GuardedProcess
+from tdn_data.pipeline.extraction.sandbox import Sandbox
 from tdn_data.pipeline.extraction.versions import RowVersions, differences, row_versions
 from tdn_data.pipeline.files import check_video_file
 from tdn_data.pipeline.parameters import ExtractParameters, Limits
@@ -72,7 +72,7 @@ def extract_video(job: VideoJob) -> Extraction:
 
 
 def extract_packed(job: VideoJob) -> list[bytes]:
-    """Return what `extract_video` does as plain bytes, for the other side of the guarded process."""
+    """Return what `extract_video` does as plain bytes, for the other side of the sandbox."""
     return wire.pack(extract_video(job))
 
 
@@ -161,12 +161,12 @@ def shard_about(job: ShardJob, versions: dict[str, object]) -> dict[str, object]
 
 
 def _make_rows(job: ShardJob, record: VideoRecord) -> tuple[LedgerRow, VideoRows | None]:
-    """Decode one video in the guarded process; return its ledger row and its rows, None for a failed video."""
+    """Decode one video in the sandbox; return its ledger row and its rows, None for a failed video."""
     limits = job.parameters.limits
     section = job.parameters.section(job.plan.modality)
     path = Path(job.root) / record.path
     try:
-        extraction = extract_guarded(VideoJob(str(path), job.plan.modality, section, limits.max_pixels), limits)
+        extraction = extract_in_sandbox(VideoJob(str(path), job.plan.modality, section, limits.max_pixels), limits)
     except VideoError as error:
         return _ledger_row(job, record, status="failed", problem=error), None
     if not len(extraction.rows):
@@ -180,13 +180,13 @@ def _make_rows(job: ShardJob, record: VideoRecord) -> tuple[LedgerRow, VideoRows
     return replace(row, message=message, **stored, **rows.statistics), rows
 
 
-def extract_guarded(job: VideoJob, limits: Limits) -> Extraction:
-    """Run `extract_video` in the guarded process; a crash gets a second try, as it may have come from outside.
+def extract_in_sandbox(job: VideoJob, limits: Limits) -> Extraction:
+    """Run `extract_video` in the sandbox; a crash gets a second try, as it may have come from outside.
 
     What is no regular file that can be opened does not get as far as that.
     """
     check_video_file(job.path)
-    process = _guarded_process(limits.memory_bytes)
+    process = _sandbox(limits.memory_bytes)
     call = partial(process.call, job, timeout_seconds=limits.seconds_per_video, read=partial(wire.unpack, job=job))
     try:
         return call()
@@ -197,9 +197,9 @@ def extract_guarded(job: VideoJob, limits: Limits) -> Extraction:
 
 
 @lru_cache(maxsize=1)
-def _guarded_process(memory_bytes: int) -> GuardedProcess:
+def _sandbox(memory_bytes: int) -> Sandbox:
     """Return this process's decoding child; it is kept from shard to shard."""
-    return GuardedProcess(
+    return Sandbox(
         "tdn_data.pipeline.extraction.one_shard:extract_packed",
         prepare="tdn_data.pipeline.extraction.one_shard:prepare_extraction",
         memory_bytes=memory_bytes,

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from tdn_data.pipeline.extraction.sandbox import GuardedProcess, checked_text
+from tdn_data.pipeline.extraction.sandbox import Sandbox, checked_text
 from tdn_data.pipeline.limits import MAX_SIDE
 from tdn_data.pipeline.parameters import Limits
 
@@ -22,7 +22,7 @@ def probing() -> Iterator[Callable[[str], dict[str, object]]]:
 
     It raises VideoError for a file that does not open, or is not done within `PROBE_SECONDS`.
     """
-    process = GuardedProcess("tdn_data.pipeline.video.probe:packed_probe", memory_bytes=Limits().memory_bytes)
+    process = Sandbox("tdn_data.pipeline.video.probe:packed_probe", memory_bytes=Limits().memory_bytes)
     try:
         yield partial(process.call, timeout_seconds=PROBE_SECONDS, read=_read_probe)
     finally:

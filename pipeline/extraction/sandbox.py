@@ -43,7 +43,7 @@ class _WrongAnswerError(Exception):
     """The process answered something that its code does not answer."""
 
 
-class GuardedProcess:
+class Sandbox:
     """Runs `module:function` in a child process, one call at a time; the child is started on the first call.
 
     `function(argument)` returns the buffers of its answer. `prepare`, another `module:function`, is called with the

@@ -3,7 +3,7 @@
     length of the header, 8 bytes    header, JSON    frame_index, int64 (N,)    pts_seconds, float64 (N,)
     [next_pts_seconds, float64 (N,)]    per payload column: lengths, int64 (N,), then the payloads one after another
 
-Numbers are little-endian. `unpack` runs outside the guarded process and believes nothing: sizes, counts, times and the
+Numbers are little-endian. `unpack` runs outside the sandbox and believes nothing: sizes, counts, times and the
 head of each image must be what the job can give.
 """
 

@@ -20,7 +20,7 @@ import numpy as np
 from tdn_data.pipeline.flow.accuracy import EndPointError, end_point_error
 from tdn_data.pipeline.flow.between_files import FlowReport, flow_between_files
 from tdn_data.pipeline.flow.color import flow_to_color
-from tdn_data.pipeline.flow.files import read_flo, write_flo
+from tdn_data.pipeline.flow.flo_files import read_flo, write_flo
 from tdn_data.pipeline.flow.methods import DEVICES, METHODS, build_solver
 from tdn_data.pipeline.flow.quantize import FlowStatistics, check_bound, dequantize, flow_statistics, quantize
 from tdn_data.pipeline.flow.solver import FlowSolver

@@ -12,7 +12,7 @@ from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.files import check_output_file
 from tdn_data.pipeline.flow.accuracy import EndPointError, end_point_error
 from tdn_data.pipeline.flow.color import flow_to_color
-from tdn_data.pipeline.flow.files import read_flo, write_flo
+from tdn_data.pipeline.flow.flo_files import read_flo, write_flo
 from tdn_data.pipeline.images import read_image_file, write_png
 
 

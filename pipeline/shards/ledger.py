@@ -88,7 +88,7 @@ def _own_digest(content: Mapping[str, object]) -> str:
     return digest((json.dumps(plain, sort_keys=True).encode(),))
 
 
-def read_dataset(storage: Storage) -> dict[str, object]:
+def read_dataset_json(storage: Storage) -> dict[str, object]:
     """Return the content of dataset.json.
 
     Raises InputError when the folder has none, and ShardError when it is damaged or of a newer schema.
@@ -127,21 +127,21 @@ def read_index(storage: Storage, about: Mapping[str, object] | None = None) -> l
 
     Raises InputError when the folder has none, and ShardError when it is damaged.
     """
-    about = read_dataset(storage) if about is None else about
+    about = read_dataset_json(storage) if about is None else about
     with _damaged(storage, INDEX_NAME):
         return [_index_row(row, len(about["class_names"])) for row in _read_table(storage, INDEX_NAME, about)]
 
 
 def read_ledger(storage: Storage, about: Mapping[str, object] | None = None) -> list[LedgerRow]:
     """Return the rows of ledger.parquet, as `read_index` does."""
-    about = read_dataset(storage) if about is None else about
+    about = read_dataset_json(storage) if about is None else about
     with _damaged(storage, LEDGER_NAME):
         return [ledger_row(row) for row in _read_table(storage, LEDGER_NAME, about)]
 
 
 def read_list_splits(storage: Storage, about: Mapping[str, object] | None = None) -> dict[int, dict[str, str]]:
     """Return list split -> video -> split; nothing where the data set has one train/test split only."""
-    about = read_dataset(storage) if about is None else about
+    about = read_dataset_json(storage) if about is None else about
     found: dict[int, dict[str, str]] = {}
     if SPLITS_NAME not in about.get("files", storage.names()):
         return found

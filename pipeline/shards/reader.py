@@ -22,7 +22,14 @@ from tdn_data.pipeline.errors import InputError, ShardError
 from tdn_data.pipeline.images import decode_image
 from tdn_data.pipeline.shards.formats import Shard, open_shard
 from tdn_data.pipeline.shards.labels import labelling_of, renumbered
-from tdn_data.pipeline.shards.ledger import REPAIR, IndexRow, read_dataset, read_index, read_ledger, read_list_splits
+from tdn_data.pipeline.shards.ledger import (
+    REPAIR,
+    IndexRow,
+    read_dataset_json,
+    read_index,
+    read_ledger,
+    read_list_splits,
+)
 from tdn_data.pipeline.shards.schema import SCHEMAS, Labelling, LedgerRow, VideoRows
 from tdn_data.pipeline.shards.storage import Storage
 
@@ -70,7 +77,7 @@ class ShardReader:
     def __init__(self, path: str | os.PathLike[str], *, modality: str = "rgb", list_split: int | None = None) -> None:
         self._storage = Storage(path)
         self.modality = _known_modality(modality)
-        about = read_dataset(self._storage)
+        about = read_dataset_json(self._storage)
         if modality not in about["parameters"]:
             raise InputError(
                 f"{self._storage.shown} holds {', '.join(about['parameters'])}, not {modality}; run `tdn-data extract "

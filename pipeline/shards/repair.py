@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from tdn_data.pipeline.errors import InputError, PipelineError, ShardError
 from tdn_data.pipeline.shards.folder import gather, shard_contents, shard_names, write_folder
 from tdn_data.pipeline.shards.formats import Shard, open_shard, shard_writer
-from tdn_data.pipeline.shards.ledger import read_dataset, read_list_splits
+from tdn_data.pipeline.shards.ledger import read_dataset_json, read_list_splits
 from tdn_data.pipeline.shards.plan import plan_digest
 from tdn_data.pipeline.shards.schema import SCHEMA_VERSION, Labelling, LedgerRow, parse_shard_name
-from tdn_data.pipeline.shards.status import Finding, marked_findings, number_findings
+from tdn_data.pipeline.shards.status import Fault, marked_findings, number_findings
 from tdn_data.pipeline.shards.storage import Storage
 
 
@@ -24,7 +24,7 @@ class Repair:
     location: str
     upgraded: tuple[str, ...]
     written: tuple[str, ...]
-    findings: tuple[Finding, ...]
+    findings: tuple[Fault, ...]
 
 
 def repair_folder(path: str | os.PathLike[str], *, on_shard: Callable[[int, int], None] | None = None) -> Repair:
@@ -50,7 +50,7 @@ def repair_folder(path: str | os.PathLike[str], *, on_shard: Callable[[int, int]
     return Repair(storage.shown, tuple(old), tuple(written), ())
 
 
-def _unreadable(storage: Storage, names: list[str]) -> tuple[list[Finding], list[str]]:
+def _unreadable(storage: Storage, names: list[str]) -> tuple[list[Fault], list[str]]:
     """Return the shards that cannot be opened, and those of an older schema."""
     findings, old = [], []
     for name in names:
@@ -60,14 +60,14 @@ def _unreadable(storage: Storage, names: list[str]) -> tuple[list[Finding], list
                 if shard.about["schema_version"] < SCHEMA_VERSION:
                     old.append(name)
         except PipelineError as error:
-            findings.append(Finding(name, None, error.message))
+            findings.append(Fault(name, None, error.message))
     return findings, old
 
 
 def _said_by_folder(storage: Storage) -> tuple[Labelling, dict[str, tuple[str | None, ...]]]:
     """Return what an older folder says of its classes, and each video's split in every list: its shards do not."""
     try:
-        about = read_dataset(storage)
+        about = read_dataset_json(storage)
         splits = read_list_splits(storage, about)
     except ShardError as error:
         raise InputError(

@@ -20,7 +20,7 @@ from tdn_data.pipeline.shards.ledger import (
     SPLITS_NAME,
     count_by_reason,
     count_by_status,
-    read_dataset,
+    read_dataset_json,
     read_index,
     read_ledger,
     read_list_splits,
@@ -33,7 +33,7 @@ _TABLES = {INDEX_NAME: read_index, LEDGER_NAME: read_ledger, SPLITS_NAME: read_l
 
 
 @dataclass(frozen=True)
-class Finding:
+class Fault:
     """Something wrong: in which file, with which video (None for the file as a whole), what, and what puts it right.
 
     `fix` is `repair`, which writes the small files again from the shards, or `extract`, the same as before, which does
@@ -72,7 +72,7 @@ class Status:
     location: str
     finished: bool
     modalities: tuple[ModalityStatus, ...]
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[Fault, ...] = ()
 
 
 def extraction_status(path: str | os.PathLike[str]) -> Status:
@@ -110,7 +110,7 @@ def _shards_by_modality(storage: Storage) -> dict[str, dict[int, list[str]]]:
 
 def _modality_status(
     storage: Storage, modality: str, names: dict[int, list[str]]
-) -> tuple[ModalityStatus, list[Finding]]:
+) -> tuple[ModalityStatus, list[Fault]]:
     """Return one modality's status and which of its shards cannot be read."""
     rows: dict[str, LedgerRow] = {}
     findings = []
@@ -121,7 +121,7 @@ def _modality_status(
                 rows.setdefault(row.video_id, row)
             shard.close()
         except PipelineError as error:
-            findings.append(Finding(name, None, error.message))
+            findings.append(Fault(name, None, error.message))
     current, beside = next(iter(names)), shard_names(storage.folder(NEW_FOLDER))
     state = ModalityStatus(
         modality=modality,
@@ -137,28 +137,28 @@ def _modality_status(
     return state, findings
 
 
-def folder_findings(storage: Storage) -> list[Finding]:
+def folder_findings(storage: Storage) -> list[Fault]:
     """Return what is wrong with dataset.json and with what it names: files, sizes, and the small files' checksums."""
     try:
-        about = read_dataset(storage)
+        about = read_dataset_json(storage)
     except (ShardError, InputError) as error:
-        return [Finding(DATASET_NAME, None, error.message, "repair")]
+        return [Fault(DATASET_NAME, None, error.message, "repair")]
     findings = list(_shard_findings(about, storage.sizes()))
     for name, read in _TABLES.items():
         try:
             read(storage, about)
         except (ShardError, InputError) as error:
-            findings.append(Finding(name, None, error.message, "repair"))
+            findings.append(Fault(name, None, error.message, "repair"))
     return findings
 
 
-def marked_findings(storage: Storage, *, but: Collection[str] = ()) -> list[Finding]:
+def marked_findings(storage: Storage, *, but: Collection[str] = ()) -> list[Fault]:
     """Return the shards that `verify` found damaged, without those whose damage is seen anyway."""
     there = sorted(read_marks(storage) & set(storage.names()) - set(but))
-    return [Finding(name, None, "is damaged, as `tdn-data verify` found") for name in there]
+    return [Fault(name, None, "is damaged, as `tdn-data verify` found") for name in there]
 
 
-def number_findings(names: Iterable[str]) -> list[Finding]:
+def number_findings(names: Iterable[str]) -> list[Fault]:
     """Return the shards that are missing by what the others' names announce, and modalities of several numbers."""
     numbers: dict[str, dict[int, list[str]]] = defaultdict(lambda: defaultdict(list))
     for name in sorted(names):
@@ -168,25 +168,25 @@ def number_findings(names: Iterable[str]) -> list[Finding]:
     for modality, counts in numbers.items():
         if len(counts) > 1:
             words = " and ".join(str(count) for count in sorted(counts))
-            findings.append(Finding(DATASET_NAME, None, f"{modality} shards of several numbers are there: {words}"))
+            findings.append(Fault(DATASET_NAME, None, f"{modality} shards of several numbers are there: {words}"))
             continue
         ((count, there),) = counts.items()
         extension = parse_shard_name(there[0])[3]
         wanted = (shard_name(modality, number, count, extension) for number in range(count))
-        findings += [Finding(name, None, "is missing") for name in wanted if name not in there]
+        findings += [Fault(name, None, "is missing") for name in wanted if name not in there]
     return findings
 
 
-def _shard_findings(about: dict, sizes: dict[str, int]) -> list[Finding]:
+def _shard_findings(about: dict, sizes: dict[str, int]) -> list[Fault]:
     """Return the shards that are missing, left over or of another size than dataset.json says."""
     listed = about.get("shard_bytes", {})
-    findings = [Finding(name, None, "is missing") for name in sorted(listed.keys() - sizes.keys())]
+    findings = [Fault(name, None, "is missing") for name in sorted(listed.keys() - sizes.keys())]
     for name in sorted(name for name in sizes if parse_shard_name(name)):
         if name not in listed:
-            findings.append(Finding(name, None, "is not listed in dataset.json"))
+            findings.append(Fault(name, None, "is not listed in dataset.json"))
         elif sizes[name] != listed[name]:
-            findings.append(Finding(name, None, f"has {sizes[name]} bytes; dataset.json says {listed[name]}"))
+            findings.append(Fault(name, None, f"has {sizes[name]} bytes; dataset.json says {listed[name]}"))
     for modality in about["parameters"]:
         if not any((parse_shard_name(name) or ("",))[0] == modality for name in listed):
-            findings.append(Finding(DATASET_NAME, None, f"names no shard of {modality}"))
+            findings.append(Fault(DATASET_NAME, None, f"names no shard of {modality}"))
     return findings

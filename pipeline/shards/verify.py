@@ -16,7 +16,7 @@ from tdn_data.pipeline.shards.ledger import (
     DATASET_NAME,
     SPLITS_NAME,
     IndexRow,
-    read_dataset,
+    read_dataset_json,
     read_index,
     read_ledger,
     read_list_splits,
@@ -25,7 +25,7 @@ from tdn_data.pipeline.shards.marks import write_marks
 from tdn_data.pipeline.shards.parquet import StoredEntry
 from tdn_data.pipeline.shards.reader import decode_rows
 from tdn_data.pipeline.shards.schema import PAYLOADS, Labelling, LedgerRow
-from tdn_data.pipeline.shards.status import Finding, folder_findings, number_findings
+from tdn_data.pipeline.shards.status import Fault, folder_findings, number_findings
 from tdn_data.pipeline.shards.storage import Storage
 
 BYTES_AT_ONCE = 64 << 20  # of one channel of decoded pictures
@@ -39,7 +39,7 @@ class Verification:
     num_shards: int
     num_videos: int
     num_images: int
-    findings: tuple[Finding, ...]
+    findings: tuple[Fault, ...]
     noted: bool = True
 
 
@@ -70,7 +70,7 @@ def verify_shards(path: str | os.PathLike[str], *, on_shard: Callable[[int, int]
     """
     storage = Storage(path)
     if DATASET_NAME not in storage.names():
-        read_dataset(storage)
+        read_dataset_json(storage)
     findings, folder = folder_findings(storage), _read_folder(storage)
     names = shard_names(storage)
     if folder.about is None:
@@ -91,7 +91,7 @@ def verify_shards(path: str | os.PathLike[str], *, on_shard: Callable[[int, int]
     return Verification(storage.shown, len(names), num_videos, num_images, tuple(dict.fromkeys(findings)), noted)
 
 
-def _note(storage: Storage, names: list[str], findings: list[Finding]) -> bool:
+def _note(storage: Storage, names: list[str], findings: list[Fault]) -> bool:
     """Note which shards are to be recreated; return whether the folder could be written."""
     try:
         write_marks(storage, {finding.shard for finding in findings if finding.fix == "extract"} & set(names))
@@ -109,7 +109,7 @@ def _read_folder(storage: Storage) -> _Folder:
         except (ShardError, InputError):
             return None
 
-    about = read(read_dataset)
+    about = read(read_dataset_json)
     if about is None:
         return _Folder(None, None, None)
     return _Folder(about, read(read_index, about), read(read_ledger, about))
@@ -124,7 +124,7 @@ def _by_shard(rows: list | None) -> dict[str, list] | None:
     return found
 
 
-def _split_findings(storage: Storage, folder: _Folder) -> Iterator[Finding]:
+def _split_findings(storage: Storage, folder: _Folder) -> Iterator[Fault]:
     """Yield the videos whose split in some list is not the one that the ledger says."""
     if folder.about is None or folder.ledger is None:
         return
@@ -135,14 +135,14 @@ def _split_findings(storage: Storage, folder: _Folder) -> Iterator[Finding]:
     listed = {row.video_id for row in folder.ledger}
     for number, split in splits.items():
         for video_id in sorted(split.keys() - listed):
-            yield Finding(SPLITS_NAME, video_id, f"is in list split {number} and not in the ledger", "repair")
+            yield Fault(SPLITS_NAME, video_id, f"is in list split {number} and not in the ledger", "repair")
     for row in folder.ledger:
         found = tuple(splits.get(number, {}).get(row.video_id) for number in range(1, len(row.list_splits) + 1))
         if row.list_splits and found != row.list_splits:
-            yield Finding(SPLITS_NAME, row.video_id, f"says {found}, its shard says {row.list_splits}", "repair")
+            yield Fault(SPLITS_NAME, row.video_id, f"says {found}, its shard says {row.list_splits}", "repair")
 
 
-def _disagreement(seen: dict[str, tuple], row: LedgerRow, contents: ShardContents) -> Iterator[Finding]:
+def _disagreement(seen: dict[str, tuple], row: LedgerRow, contents: ShardContents) -> Iterator[Fault]:
     """Yield a finding where a video's classes or split are not those of the same video in another modality."""
     labelling = labelling_of(contents)
     if labelling is None or any(label >= len(labelling.class_names) for label in row.labels):
@@ -151,18 +151,18 @@ def _disagreement(seen: dict[str, tuple], row: LedgerRow, contents: ShardContent
     first = seen.setdefault(row.video_id, said)
     if first != said:
         what = f"is {said[1]} of {said[0]!r} here and {first[1]} of {first[0]!r} in the other modality"
-        yield Finding(contents.name, row.video_id, what)
+        yield Fault(contents.name, row.video_id, what)
 
 
 def _verify_shard(
     storage: Storage, name: str, folder: _Folder, ledger: dict[str, list] | None, index: dict[str, list] | None
-) -> tuple[list[Finding], ShardContents | None, int]:
+) -> tuple[list[Fault], ShardContents | None, int]:
     """Return what is wrong with one shard, what it says, and how many of its images decode."""
     findings, num_images = [], 0
     try:
         shard = open_shard(storage, name)
     except PipelineError as error:
-        return [Finding(name, None, error.message)], None, 0
+        return [Fault(name, None, error.message)], None, 0
     try:
         contents, codec = shard_contents(shard), str(shard.about["parameters"]["codec"])
         findings += _content_findings(contents, folder, ledger, index)
@@ -170,9 +170,9 @@ def _verify_shard(
             try:
                 num_images += _verify_video(shard, entry, codec)
             except ShardError as error:
-                findings.append(Finding(name, entry.video_id, error.message))
+                findings.append(Fault(name, entry.video_id, error.message))
     except ShardError as error:
-        return [*findings, Finding(name, None, error.message)], None, num_images
+        return [*findings, Fault(name, None, error.message)], None, num_images
     finally:
         shard.close()
     return findings, contents, num_images
@@ -180,7 +180,7 @@ def _verify_shard(
 
 def _content_findings(
     contents: ShardContents, folder: _Folder, ledger: dict[str, list] | None, index: dict[str, list] | None
-) -> Iterator[Finding]:
+) -> Iterator[Fault]:
     """Yield where a shard's own words differ from the folder's ledger, index and parameters."""
     common = folder.labelling
     if common is None:
@@ -193,11 +193,11 @@ def _content_findings(
         outside = {row.video_id: row for row in said.get(contents.name, ())}
         wrong = [key for key in {**inside, **outside} if inside.get(key) != outside.get(key)]
         for video_id in sorted(wrong):
-            yield Finding(contents.name, video_id, f"its own {name} differs from {name}.parquet", "repair")
+            yield Fault(contents.name, video_id, f"its own {name} differs from {name}.parquet", "repair")
     if folder.about["parameters"].get(contents.about["modality"]) != contents.about["parameters"]:
-        yield Finding(contents.name, None, "its parameters differ from those in dataset.json", "repair")
+        yield Fault(contents.name, None, "its parameters differ from those in dataset.json", "repair")
     if (own.dataset, own.multi_label) != (common.dataset, common.multi_label):
-        yield Finding(contents.name, None, "its data set or kind of labels differs from dataset.json", "repair")
+        yield Fault(contents.name, None, "its data set or kind of labels differs from dataset.json", "repair")
 
 
 def _verify_video(shard: Shard, entry: StoredEntry, codec: str) -> int:

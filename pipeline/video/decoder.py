@@ -14,8 +14,8 @@ from av.video.stream import VideoStream
 
 from tdn_data.pipeline.video.completeness import announces_duration
 from tdn_data.pipeline.video.container import flags_incomplete_packets, nothing_decodes, open_video, read_packets
+from tdn_data.pipeline.video.decode_plan import needed_packets, plan_runs
 from tdn_data.pipeline.video.places import Placed, place_pictures, screen_order
-from tdn_data.pipeline.video.plan import needed_packets, plan_runs
 from tdn_data.pipeline.video.proof import Output, are_proven
 from tdn_data.pipeline.video.stamps import MAX_REORDER, are_single_pictures, is_nearly_rising, unseen_after
 from tdn_data.pipeline.video.structure import lacks_time_scale

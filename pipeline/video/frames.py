@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from typing import Literal, get_args
+from typing import get_args
 
 import av
 import numpy as np
@@ -18,6 +18,7 @@ from av.container import InputContainer
 from tdn_data.pipeline.errors import VideoError
 from tdn_data.pipeline.limits import MAX_FRAMES
 from tdn_data.pipeline.sampling import FLOAT_NOISE_SECONDS, frames_at, grid_count, grid_times, grid_tolerance
+from tdn_data.pipeline.video.batch import Decoding, Frame, FrameBatch
 from tdn_data.pipeline.video.container import DEFAULT_MAX_PIXELS, check_pixels, open_video, read_packets
 from tdn_data.pipeline.video.convert import PIXEL_FORMATS, Converter, PixelFormat
 from tdn_data.pipeline.video.decoder import TimelineMismatchError, decode_all, decode_runs, decode_timeline
@@ -26,8 +27,6 @@ from tdn_data.pipeline.video.joined import part_left_out
 from tdn_data.pipeline.video.timeline import PacketRows, Timeline, packet_timeline, read_rows
 
 _SAMPLED_ROWS = 16  # every so many rows of a picture tell it from others
-
-Decoding = Literal["sparse", "full"]  # only what the frames depend on, or every packet of the stream
 
 
 class GivenFramesError(VideoError):
@@ -38,44 +37,12 @@ class GivenFramesError(VideoError):
         super().__init__("corrupt", message, path=path)
 
 
-@dataclass(frozen=True)
-class Frame:
-    """One shown picture: uint8 (H, W, 3) RGB or (H, W) grey; time zero and index 0 are the first shown frame's."""
-
-    data: np.ndarray
-    pts_seconds: float
-    frame_index: int
-
-
-@dataclass(frozen=True)
-class FrameBatch:
-    """The frames that came out, of `num_expected` asked for; `problem` says why some are missing."""
-
-    data: np.ndarray  # uint8 (N, H, W, 3)
-    pts_seconds: np.ndarray  # float64 (N,), of the frames themselves, not of the times asked for
-    frame_index: np.ndarray  # int64 (N,)
-    problem: VideoError | None
-    num_expected: int
-    decoding: Decoding = "sparse"  # "full": the packets proved nothing, and all of them were decoded
-    note: str | None = None  # what of the file is not read at all
-
-    def __post_init__(self) -> None:
-        if not len(self.data) == len(self.pts_seconds) == len(self.frame_index):
-            raise ValueError(
-                f"data, pts_seconds and frame_index differ in length: "
-                f"{len(self.data)}, {len(self.pts_seconds)}, {len(self.frame_index)}"
-            )
-
-    def __len__(self) -> int:
-        return len(self.data)
-
-
 class FrameStream(Iterator[Frame]):
     """The iterator that `iter_frames` returns; `decoding` and `note` are known once the first frame is out."""
 
-    def __init__(self, extraction: Extraction) -> None:
-        self._extraction = extraction
-        self._frames = _iterate(extraction)
+    def __init__(self, source: FrameSource) -> None:
+        self._source = source
+        self._frames = _iterate(source)
 
     def __next__(self) -> Frame:
         return next(self._frames)
@@ -87,12 +54,12 @@ class FrameStream(Iterator[Frame]):
     @property
     def decoding(self) -> Decoding:
         """Whether the whole stream was decoded to give these frames."""
-        return self._extraction.decoding
+        return self._source.decoding
 
     @property
     def note(self) -> str | None:
         """What of the file is not read at all, as a sentence; None where nothing is known of any."""
-        return self._extraction.note
+        return self._source.note
 
 
 def iter_frames(
@@ -120,7 +87,7 @@ def iter_frames(
     if decoding not in get_args(Decoding):
         raise ValueError(f"decoding is {decoding!r}; it must be one of {', '.join(get_args(Decoding))}")
     request = Request(every_seconds, fps, timestamps, size, pixel_format, max_pixels)
-    return FrameStream(Extraction(path, request, decoding=decoding))
+    return FrameStream(FrameSource(path, request, decoding=decoding))
 
 
 def sample_frames(
@@ -133,11 +100,11 @@ def sample_frames(
     max_pixels: int = DEFAULT_MAX_PIXELS,
 ) -> FrameBatch:
     """The frames of `iter_frames` in one array. Raises VideoError when not one frame comes out."""
-    extraction = Extraction(path, Request(every_seconds, fps, timestamps, size, "rgb24", max_pixels))
+    source = FrameSource(path, Request(every_seconds, fps, timestamps, size, "rgb24", max_pixels))
     try:
-        return _collect(extraction, extraction.from_packets())
+        return _collect(source, source.from_packets())
     except TimelineMismatchError:
-        return _collect(extraction, extraction.from_full_decode())
+        return _collect(source, source.from_full_decode())
 
 
 @dataclass(frozen=True)
@@ -207,7 +174,7 @@ def _grid(timeline: Timeline, request: Request, path: object) -> np.ndarray:
 
 
 @dataclass
-class Extraction:
+class FrameSource:
     """One request on one file. The counts and the timeline are known once the first frame is out."""
 
     path: str | os.PathLike
@@ -282,6 +249,7 @@ class Extraction:
         Before them comes the video's first picture, which decides the geometry.
         """
         pts_seconds = self.timeline.pts_seconds
+        stays_seconds = self.timeline.leaves_seconds - pts_seconds
         convert, position, indices = None, 0, selected.tolist()
         for index, picture in pictures:
             if convert is None:
@@ -290,7 +258,7 @@ class Extraction:
                     continue
             if index != indices[position]:
                 raise TimelineMismatchError(f"frame {index} came where frame {indices[position]} was due")
-            frame = Frame(convert(picture), float(pts_seconds[index]), index)
+            frame = Frame(convert(picture), float(pts_seconds[index]), index, float(stays_seconds[index]))
             while position < len(indices) and indices[position] == index:
                 yield frame
                 position += 1
@@ -307,24 +275,24 @@ def _with_first(selected: np.ndarray) -> np.ndarray:
     return np.unique(np.append(0, selected)) if len(selected) else selected
 
 
-def _iterate(extraction: Extraction) -> Iterator[Frame]:
+def _iterate(source: FrameSource) -> Iterator[Frame]:
     given: list[tuple[int, float, int]] = []
     try:
-        for frame in extraction.from_packets() if extraction.decoding == "sparse" else extraction.from_full_decode():
+        for frame in source.from_packets() if source.decoding == "sparse" else source.from_full_decode():
             given.append(_identity(frame))
             yield frame
     except TimelineMismatchError:
-        yield from _from_full_decode_after(extraction, given)
-    problem = extraction.problem(len(given))
+        yield from _from_full_decode_after(source, given)
+    problem = source.problem(len(given))
     if problem is not None:
         raise problem
 
 
-def _from_full_decode_after(extraction: Extraction, given: list[tuple[int, float, int]]) -> Iterator[Frame]:
+def _from_full_decode_after(source: FrameSource, given: list[tuple[int, float, int]]) -> Iterator[Frame]:
     """What comes after the frames `given`, to which it is added; GivenFramesError unless a full decode gives those."""
-    frames = extraction.from_full_decode()
+    frames = source.from_full_decode()
     if [_identity(frame) for frame in islice(frames, len(given))] != given:
-        raise GivenFramesError(extraction.path)
+        raise GivenFramesError(source.path)
     for frame in frames:
         given.append(_identity(frame))
         yield frame
@@ -335,25 +303,27 @@ def _identity(frame: Frame) -> tuple[int, float, int]:
     return frame.frame_index, frame.pts_seconds, zlib.crc32(frame.data[::_SAMPLED_ROWS].tobytes())
 
 
-def _collect(extraction: Extraction, frames: Iterator[Frame]) -> FrameBatch:
-    data, pts_seconds, indices = None, [], []
+def _collect(source: FrameSource, frames: Iterator[Frame]) -> FrameBatch:
+    data, pts_seconds, indices, stays = None, [], [], []
     for frame in frames:
         if data is None:
-            data = _allocate((extraction.num_expected, *frame.data.shape), path=extraction.path)
+            data = _allocate((source.num_expected, *frame.data.shape), path=source.path)
         data[len(indices)] = frame.data
         pts_seconds.append(frame.pts_seconds)
         indices.append(frame.frame_index)
-    problem = extraction.problem(len(indices))
+        stays.append(frame.duration_seconds)
+    problem = source.problem(len(indices))
     if data is None:
-        raise problem or VideoError("no_frames", f"{extraction.path}: no times were asked for", path=extraction.path)
+        raise problem or VideoError("no_frames", f"{source.path}: no times were asked for", path=source.path)
     return FrameBatch(
         data=data[: len(indices)],
         pts_seconds=np.array(pts_seconds, dtype=np.float64),
         frame_index=np.array(indices, dtype=np.int64),
+        duration_seconds=np.array(stays, dtype=np.float64),
         problem=problem,
-        num_expected=extraction.num_expected,
-        decoding=extraction.decoding,
-        note=extraction.note,
+        num_expected=source.num_expected,
+        decoding=source.decoding,
+        note=source.note,
     )
 
 

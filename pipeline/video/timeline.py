@@ -25,9 +25,9 @@ from tdn_data.pipeline.video.completeness import announced_seconds, announces_du
 from tdn_data.pipeline.video.container import flags_incomplete_packets, format_names, open_video, read_packets
 from tdn_data.pipeline.video.continuity import breaks as find_breaks
 from tdn_data.pipeline.video.continuity import lost_by_numbers, usual_step
+from tdn_data.pipeline.video.decode_plan import PacketTable
 from tdn_data.pipeline.video.matroska import has_empty_block
 from tdn_data.pipeline.video.packet_facts import BROKEN, PREDICTED, PacketFacts
-from tdn_data.pipeline.video.plan import PacketTable
 from tdn_data.pipeline.video.settings import find_foreign
 from tdn_data.pipeline.video.stamps import are_believable, can_reorder, is_nearly_rising, lost_after
 from tdn_data.pipeline.video.structure import lacks_time_scale

@@ -14,7 +14,7 @@ from tdn_data.pipeline.flow import dequantize, flow_to_color
 from tdn_data.pipeline.shards.ledger import (
     count_by_reason,
     count_by_status,
-    read_dataset,
+    read_dataset_json,
     read_ledger,
     read_list_splits,
 )
@@ -62,7 +62,7 @@ class Inspection:
 def inspect_shards(path: str | os.PathLike[str]) -> Inspection:
     """Return what is in a finished extraction; raise InputError when there is none at `path`."""
     storage = Storage(path)
-    about, ledger = read_dataset(storage), read_ledger(storage)
+    about, ledger = read_dataset_json(storage), read_ledger(storage)
     return Inspection(
         location=storage.shown,
         dataset=about["name"],
@@ -114,7 +114,7 @@ def contact_sheet(
     them, where flow is stored, the flow that starts nearest to each frame. All flow of a sheet is coloured on one
     scale, which a wheel at its foot shows: the same motion has the same colour everywhere, and what is still is white.
     """
-    stored = read_dataset(Storage(path))["parameters"]
+    stored = read_dataset_json(Storage(path))["parameters"]
     readers = {modality: ShardReader(path, modality=modality) for modality in SCHEMAS if modality in stored}
     main = readers.get("rgb") or readers["flow"]
     if not main.videos:

@@ -14,11 +14,11 @@ from tdn_data.pipeline.datasets.manifest import Manifest, read_manifest, read_ma
 from tdn_data.pipeline.datasets.registry import DatasetSpec, dataset_spec, read_videos
 from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.extraction.cache import Policy
-from tdn_data.pipeline.extraction.estimate import Price, price_extraction, price_manifest
+from tdn_data.pipeline.extraction.estimate import Estimate, estimate_extraction, estimate_manifest
 from tdn_data.pipeline.limits import MAX_RATE, MAX_THREADS
 from tdn_data.pipeline.parameters import ExtractParameters, FlowParameters, FrameParameters, Limits, ShardParameters
 from tdn_data.stages.cli import console
-from tdn_data.stages.cli.extraction import extract_manifest, print_price, print_summary, summary_record
+from tdn_data.stages.cli.extraction import extract_manifest, print_estimate, print_summary, summary_record
 from tdn_data.stages.cli.options import field_option, json_option, list_split_option, refuse_idle
 from tdn_data.stages.cli.types import DatasetName, InputFile, InputFolder, Real, Size, Text, Whole, Word
 
@@ -95,8 +95,8 @@ def extract(dataset: str | None, root: Path | None, manifest: Path | None, out: 
         parameters = parameters_from_options(source.spec(), modality, options)
         if plan:
             with console.err.status("measuring a few videos"):
-                price = source.price(parameters)
-            print_price(price, as_json=as_json)
+                estimate = source.estimate(parameters)
+            print_estimate(estimate, as_json=as_json)
             return
         summary = extract_manifest(
             source.manifest(),
@@ -158,12 +158,12 @@ class Source:
             return read_manifest(self.manifest_path, root=self.root)
         return index_dataset(self.dataset, self.root, list_split=self.list_split, limit=self.limit)
 
-    def price(self, parameters: ExtractParameters) -> Price:
+    def estimate(self, parameters: ExtractParameters) -> Estimate:
         """Return what the extraction will cost, without touching more than a few files."""
         if self.manifest_path is not None:
-            return price_manifest(self.manifest_path, parameters, root=self.root)
+            return estimate_manifest(self.manifest_path, parameters, root=self.root)
         listing = read_videos(self.dataset, self.root, list_split=self.list_split)
-        return price_extraction(listing.manifest().limited(self.limit).records, self.root, parameters)
+        return estimate_extraction(listing.manifest().limited(self.limit).records, self.root, parameters)
 
 
 def parameters_from_options(spec: DatasetSpec, modality: str, options: Mapping[str, object]) -> ExtractParameters:

@@ -50,7 +50,7 @@ def extract_manifest(
     return summary
 
 
-def print_price(price: Price, *, as_json: bool) -> None:
+def print_estimate(price: Price, *, as_json: bool) -> None:
     """Print what the whole extraction will cost."""
     if as_json:
         console.print_json(price)

@@ -16,7 +16,17 @@ from tdn_data.pipeline.flow.methods import DEVICES
 from tdn_data.pipeline.limits import MAX_SEED
 from tdn_data.stages.cli import console
 from tdn_data.stages.cli.options import json_option, refuse_idle
-from tdn_data.stages.cli.types import DatasetName, InputFile, InputFolder, Numbers, OutputFile, Real, Text, Whole, Word
+from tdn_data.stages.cli.types import (
+    DatasetName,
+    InputFile,
+    InputFolder,
+    NumberList,
+    OutputFile,
+    Real,
+    Text,
+    Whole,
+    Word,
+)
 
 if TYPE_CHECKING:
     from tdn_data.models.retrieval.run import RetrievalPlan, RetrievalRun
@@ -43,7 +53,11 @@ NAMES_SHOWN = 20
 )
 @click.option("--all-layers", is_flag=True, help="The backbone's layers of table 2.1, as in figure 2.2.")
 @click.option(
-    "--scales", type=Numbers(), default="1,2", show_default=True, help="Multiples of the input size, each and together."
+    "--scales",
+    type=NumberList(),
+    default="1,2",
+    show_default=True,
+    help="Multiples of the input size, each and all.",
 )
 @click.option(
     "--clusters", "num_words", default=100, show_default=True, type=Whole(1, 100_000), help="Words of the vocabulary."

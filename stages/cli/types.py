@@ -1,6 +1,6 @@
 """What an option or argument may be: every type refuses, before any work, what the commands could not use.
 
-Numbers are finite and within bounds, files are regular files that open, folders are there, outputs can be written.
+NumberList are finite and within bounds, files are regular files that open, folders are there, outputs can be written.
 No command takes a plain `str`, `int`, `float` or `click.Path`; a test walks all of them.
 """
 
@@ -210,7 +210,7 @@ class Size(click.ParamType):
         return int(match[1]), int(match[2])
 
 
-class Numbers(click.ParamType):
+class NumberList(click.ParamType):
     """Whole numbers above 0 with commas between, e.g. 1,2."""
 
     name = "N,N"

@@ -40,7 +40,7 @@ HOSTILE = {
     types.OutputFolder: ("", "\0", "file", "fifo", "socket", "file/below", "x" * 300, "/dev/null", "\udcff"),
     types.ShardFolder: NO_FOLDERS,
     types.Size: ("", "12", "nanxnan", "-1x2", "1" * 20 + "x1", "\0", "axb"),
-    types.Numbers: ("", "0", "-1", "nan", "1,", "1;2", "1" * 20, "\0", ",".join("1" * 99)),
+    types.NumberList: ("", "0", "-1", "nan", "1,", "1;2", "1" * 20, "\0", ",".join("1" * 99)),
 }
 
 

@@ -11,7 +11,7 @@ from tdn_data.pipeline.shards.schema import VideoRows
 
 @dataclass(frozen=True)
 class VideoJob:
-    """What the guarded process is asked for: one video, one modality."""
+    """What the sandbox is asked for: one video, one modality."""
 
     path: str
     modality: str

@@ -1,4 +1,4 @@
-"""What the tests of the guard let run in its process: good work, and what a decoder that is taken over might do."""
+"""What the tests of the sandbox let run in its process: good work, and what a decoder that is taken over might do."""
 
 from __future__ import annotations
 

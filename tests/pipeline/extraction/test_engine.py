@@ -17,7 +17,7 @@ from tdn_data.pipeline.shards.ledger import (
     INDEX_NAME,
     LEDGER_NAME,
     SPLITS_NAME,
-    read_dataset,
+    read_dataset_json,
     read_ledger,
 )
 from tdn_data.pipeline.shards.reader import ShardReader
@@ -49,7 +49,7 @@ def extracted(clip_folder, tmp_path_factory):
 def test_every_listed_video_has_a_fate_in_each_modality(extracted):
     out, summary, progress = extracted
     assert len(summary.ledger) == 24 and summary.failed_share() == pytest.approx(4 / 24)
-    assert read_dataset(Storage(out))["status"]["flow"] == {"ok": 10, "partial": 0, "failed": 2}
+    assert read_dataset_json(Storage(out))["status"]["flow"] == {"ok": 10, "partial": 0, "failed": 2}
     assert {(row.modality, row.video_id) for row in read_ledger(Storage(out))} == {
         (row.modality, row.video_id) for row in summary.ledger
     }

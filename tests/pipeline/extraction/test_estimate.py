@@ -7,7 +7,7 @@ import pytest
 from tdn_data.pipeline.datasets.index import index_dataset
 from tdn_data.pipeline.datasets.manifest import MANIFEST_SCHEMA, read_manifest, sample_records, write_manifest
 from tdn_data.pipeline.errors import InputError
-from tdn_data.pipeline.extraction.estimate import plan_sizes, price_extraction, price_manifest
+from tdn_data.pipeline.extraction.estimate import estimate_extraction, estimate_manifest, plan_sizes
 from tdn_data.pipeline.extraction.one_shard import VideoJob, extract_video
 from tdn_data.pipeline.parameters import ExtractParameters, FlowParameters, FrameParameters
 from tdn_data.pipeline.shards.plan import plan_shards, shard_number
@@ -44,42 +44,42 @@ def test_a_manifest_file_is_priced_without_reading_its_records(clip_folder, tmp_
     write_manifest(index_dataset("folder", clip_folder), tmp_path / "groups.parquet")
     records = read_manifest(path).records
     assert sample_records(tmp_path / "groups.parquet", 4) == tuple(records[number] for number in (0, 4, 7, 11))
-    price = price_manifest(path, PARAMETERS, sample_size=12)
-    assert (price.num_videos, price.num_sampled, price.num_failed) == (12, 12, 2)
-    numbers = [shard_number(record.video_id, price.num_shards) for record in records]
-    assert price.most_in_shard == max(map(numbers.count, numbers))
+    estimate = estimate_manifest(path, PARAMETERS, sample_size=12)
+    assert (estimate.num_videos, estimate.num_sampled, estimate.num_failed) == (12, 12, 2)
+    numbers = [shard_number(record.video_id, estimate.num_shards) for record in records]
+    assert estimate.most_in_shard == max(map(numbers.count, numbers))
 
 
 def test_the_price_of_all_is_the_measured_cost_of_all(clip_folder):
     manifest = index_dataset("folder", clip_folder)
-    price = price_extraction(manifest.records, clip_folder, PARAMETERS, sample_size=len(manifest))
+    estimate = estimate_extraction(manifest.records, clip_folder, PARAMETERS, sample_size=len(manifest))
     job = [
         VideoJob(str(clip_folder / r.path), "rgb", PARAMETERS.frames, 1 << 20) for r in manifest if r.problem is None
     ]
     rows = [extract_video(one).rows for one in job if "garbage" not in one.path]
-    assert (price.num_sampled, price.num_failed) == (12, 2)
-    assert price.modalities[0].num_rows == sum(map(len, rows))
-    assert price.modalities[0].stored_bytes == sum(one.num_bytes() for one in rows)
-    assert price.num_shards == len(plan_shards(manifest, PARAMETERS, "rgb"))
-    assert price.hours_on(2) == pytest.approx(price.modalities[0].core_hours / 2) and price.hours_on(2) > 0
+    assert (estimate.num_sampled, estimate.num_failed) == (12, 2)
+    assert estimate.modalities[0].num_rows == sum(map(len, rows))
+    assert estimate.modalities[0].stored_bytes == sum(one.num_bytes() for one in rows)
+    assert estimate.num_shards == len(plan_shards(manifest, PARAMETERS, "rgb"))
+    assert estimate.hours_on(2) == pytest.approx(estimate.modalities[0].core_hours / 2) and estimate.hours_on(2) > 0
 
 
 def test_a_larger_set_costs_in_proportion(clip_folder):
     manifest = index_dataset("folder", clip_folder, limit=4)
-    price = price_extraction(manifest.records, clip_folder, PARAMETERS, sample_size=4, num_videos=4000)
-    assert price.modalities[0].num_rows == 1000 * (8 + 9 + 10 + 11)
+    estimate = estimate_extraction(manifest.records, clip_folder, PARAMETERS, sample_size=4, num_videos=4000)
+    assert estimate.modalities[0].num_rows == 1000 * (8 + 9 + 10 + 11)
 
 
 def test_a_root_without_its_videos_is_named(clip_folder, tmp_path):
     manifest = index_dataset("folder", clip_folder)
     with pytest.raises(InputError, match="none of 8 sampled videos under .* can be read"):
-        price_extraction(manifest.records, tmp_path, PARAMETERS)
+        estimate_extraction(manifest.records, tmp_path, PARAMETERS)
 
 
 def test_without_time_one_readable_video_must_do(clip_folder, monkeypatch):
     monkeypatch.setattr("tdn_data.pipeline.extraction.estimate.SAMPLE_SECONDS", 0)
-    price = price_extraction(index_dataset("folder", clip_folder).records, clip_folder, PARAMETERS)
-    assert price.num_sampled - price.num_failed == 1 and price.modalities[0].num_rows > 0
+    estimate = estimate_extraction(index_dataset("folder", clip_folder).records, clip_folder, PARAMETERS)
+    assert estimate.num_sampled - estimate.num_failed == 1 and estimate.modalities[0].num_rows > 0
 
 
 def test_what_a_process_does_at_its_start_is_not_priced(clip_folder, monkeypatch):
@@ -91,8 +91,8 @@ def test_what_a_process_does_at_its_start_is_not_priced(clip_folder, monkeypatch
 
     monkeypatch.setattr("tdn_data.pipeline.extraction.estimate._measure", measure)
     both = PARAMETERS.model_copy(update={"flow": FlowParameters(height=48, width=64)})
-    price = price_extraction(index_dataset("folder", clip_folder).records, clip_folder, both, sample_size=4)
-    assert [one.core_hours for one in price.modalities] == pytest.approx([0.12, 0.12])
+    estimate = estimate_extraction(index_dataset("folder", clip_folder).records, clip_folder, both, sample_size=4)
+    assert [one.core_hours for one in estimate.modalities] == pytest.approx([0.12, 0.12])
 
 
 def test_each_modality_says_how_many_videos_it_was_measured_on(clip_folder, monkeypatch):
@@ -105,6 +105,6 @@ def test_each_modality_says_how_many_videos_it_was_measured_on(clip_folder, monk
     monkeypatch.setattr("tdn_data.pipeline.extraction.estimate.SAMPLE_SECONDS", 0.1)
     both = PARAMETERS.model_copy(update={"flow": FlowParameters(height=48, width=64)})
     records = index_dataset("folder", clip_folder, limit=4).records
-    price = price_extraction(records, clip_folder, both, sample_size=4)
-    assert {one.modality: one.num_sampled for one in price.modalities} == {"rgb": 4, "flow": 1}
-    assert price.modalities[1].num_rows == 4
+    estimate = estimate_extraction(records, clip_folder, both, sample_size=4)
+    assert {one.modality: one.num_sampled for one in estimate.modalities} == {"rgb": 4, "flow": 1}
+    assert estimate.modalities[1].num_rows == 4

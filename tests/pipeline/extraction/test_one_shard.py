@@ -14,8 +14,8 @@ from tdn_data.pipeline.errors import VideoError
 from tdn_data.pipeline.extraction.one_shard import (
     ShardJob,
     VideoJob,
-    _guarded_process,
-    extract_guarded,
+    _sandbox,
+    extract_in_sandbox,
     extract_shard,
     extract_video,
 )
@@ -232,12 +232,12 @@ def test_the_memory_limit_reaches_the_decoding_process(clip_folder, tmp_path, mo
             seen.append(timeout_seconds)
             raise VideoError("timeout", "too slow")
 
-    monkeypatch.setattr("tdn_data.pipeline.extraction.one_shard.GuardedProcess", Guard)
-    _guarded_process.cache_clear()
+    monkeypatch.setattr("tdn_data.pipeline.extraction.one_shard.Sandbox", Guard)
+    _sandbox.cache_clear()
     limits = Limits(seconds_per_video=7, memory_bytes=1 << 29)
     with pytest.raises(VideoError):
-        extract_guarded(VideoJob(str(clip_folder / "videos/clip 03.mp4"), "rgb", FRAMES, MAX_PIXELS), limits)
-    _guarded_process.cache_clear()
+        extract_in_sandbox(VideoJob(str(clip_folder / "videos/clip 03.mp4"), "rgb", FRAMES, MAX_PIXELS), limits)
+    _sandbox.cache_clear()
     assert seen == [1 << 29, 7]
 
 

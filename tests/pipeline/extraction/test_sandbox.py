@@ -6,39 +6,39 @@ import os
 import pytest
 
 from tdn_data.pipeline.errors import VideoError
-from tdn_data.pipeline.extraction.sandbox import GuardedProcess, checked_problem, plain_problem
+from tdn_data.pipeline.extraction.sandbox import Sandbox, checked_problem, plain_problem
 
 LIMIT = 2 << 30
 
 
-def guarded_function(name, *, memory_bytes=LIMIT, **options):
-    return GuardedProcess(f"tests.pipeline.guarded_functions:{name}", memory_bytes=memory_bytes, **options)
+def sandboxed(name, *, memory_bytes=LIMIT, **options):
+    return Sandbox(f"tests.pipeline.sandboxed_functions:{name}", memory_bytes=memory_bytes, **options)
 
 
 def failure(name, argument, *, timeout_seconds=30, read=bytes, **options):
-    guarded = guarded_function(name, **options)
+    sandbox = sandboxed(name, **options)
     with pytest.raises(VideoError) as caught:
-        guarded.call(argument, timeout_seconds=timeout_seconds, read=read)
-    guarded.stop()
+        sandbox.call(argument, timeout_seconds=timeout_seconds, read=read)
+    sandbox.stop()
     return caught.value
 
 
 def test_the_result_comes_back_and_the_child_is_kept():
-    guarded = guarded_function("double")
-    assert guarded.call(7, timeout_seconds=30, read=bytes) == b"77"
-    child = guarded._child.pid
-    assert guarded.call(8, timeout_seconds=30, read=bytes) == b"88"
-    assert guarded._child.pid == child != os.getpid()
-    assert guarded.stop() == 0
+    sandbox = sandboxed("double")
+    assert sandbox.call(7, timeout_seconds=30, read=bytes) == b"77"
+    child = sandbox._child.pid
+    assert sandbox.call(8, timeout_seconds=30, read=bytes) == b"88"
+    assert sandbox._child.pid == child != os.getpid()
+    assert sandbox.stop() == 0
 
 
 def test_a_hang_is_stopped_and_the_next_call_works():
-    guarded = guarded_function("sleep")
+    sandbox = sandboxed("sleep")
     with pytest.raises(VideoError, match="was not done within 1 s") as caught:
-        guarded.call(60, timeout_seconds=1, read=bytes)
+        sandbox.call(60, timeout_seconds=1, read=bytes)
     assert caught.value.reason == "timeout"
-    assert guarded.call(0, timeout_seconds=30, read=bytes) == b""
-    guarded.stop()
+    assert sandbox.call(0, timeout_seconds=30, read=bytes) == b""
+    sandbox.stop()
 
 
 def test_a_death_is_one_failed_call():
@@ -54,14 +54,14 @@ def test_too_much_memory_and_an_unforeseen_error_are_told():
 
 
 def test_import_and_compilation_do_not_count_as_the_videos_time():
-    prepare = "tests.pipeline.guarded_functions:compile_slowly"
-    guarded = guarded_function("double", prepare=prepare)
-    assert guarded.call(7, timeout_seconds=1, read=bytes) == b"77"
-    guarded.stop()
+    prepare = "tests.pipeline.sandboxed_functions:compile_slowly"
+    sandbox = sandboxed("double", prepare=prepare)
+    assert sandbox.call(7, timeout_seconds=1, read=bytes) == b"77"
+    sandbox.stop()
 
 
 def test_a_fault_while_preparing_is_told():
-    error = failure("double", 1.5, prepare="tests.pipeline.guarded_functions:allocate")
+    error = failure("double", 1.5, prepare="tests.pipeline.sandboxed_functions:allocate")
     assert error.reason == "crashed" and "TypeError" in error.message
 
 
@@ -132,13 +132,13 @@ def test_what_is_told_is_short_printable_and_without_the_path():
 
 
 def test_an_answer_that_its_reader_refuses_ends_the_process():
-    guarded = guarded_function("double")
+    sandbox = sandboxed("double")
 
     def refuse(content):
         raise ValueError("nothing of the kind")
 
     with pytest.raises(VideoError, match="wrong answer .nothing of the kind.") as caught:
-        guarded.call(7, timeout_seconds=30, read=refuse)
-    assert caught.value.reason == "crashed" and guarded._child is None
-    assert guarded.call(7, timeout_seconds=30, read=bytes) == b"77"
-    guarded.stop()
+        sandbox.call(7, timeout_seconds=30, read=refuse)
+    assert caught.value.reason == "crashed" and sandbox._child is None
+    assert sandbox.call(7, timeout_seconds=30, read=bytes) == b"77"
+    sandbox.stop()

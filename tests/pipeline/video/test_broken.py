@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tdn_data.pipeline.errors import VideoError
-from tdn_data.pipeline.video import FrameBatch, iter_frames, probe, sample_frames
+from tdn_data.pipeline.video import iter_frames, probe, sample_frames
 
 FASTSTART = {"movflags": "faststart"}  # the index first, so that a cut file still opens
 
@@ -169,8 +169,3 @@ def test_metadata_in_an_unknown_encoding_do_not_stand_in_the_way(make_clip):
     assert data.count(b"Lavf") > 0
     path.write_bytes(data.replace(b"Lavf", b"\xe4\xf6\xfc\xdf"))
     assert len(sample_frames(path)) == 3
-
-
-def test_a_batch_checks_its_own_lengths():
-    with pytest.raises(ValueError, match="differ in length: 2, 1, 2"):
-        FrameBatch(np.zeros((2, 4, 4, 3), np.uint8), np.zeros(1), np.zeros(2, np.int64), None, 2)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from tdn_data.pipeline.video import iter_frames, probe, sample_frames, timeline
+from tdn_data.pipeline.video.decode_plan import needed_packets, plan_runs
 from tdn_data.pipeline.video.decoder import read_timeline
-from tdn_data.pipeline.video.plan import needed_packets, plan_runs
 
 CLIPS = (
     "R6llTwEh07w.mp4",

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tdn_data.pipeline.video.plan import PacketTable, needed_packets, plan_runs
+from tdn_data.pipeline.video.decode_plan import PacketTable, needed_packets, plan_runs
 
 # packet    0  1  2  3  4  5  6 | 7  8  9   an open group: 8 and 9 are shown before 7
 # kind      I  P  b  b  P  b  b | I  b  b

@@ -1,4 +1,4 @@
-from tdn_data.pipeline.datasets.files import files_by_stem, walk_files
+from tdn_data.pipeline.datasets.media_files import files_by_stem, walk_files
 
 
 def touch(root, *names):
