@@ -7,7 +7,7 @@ from dataclasses import asdict
 from tdn_data.pipeline.datasets.manifest import Manifest
 from tdn_data.pipeline.extraction.cache import Policy
 from tdn_data.pipeline.extraction.engine import Progress, Summary, run_extraction
-from tdn_data.pipeline.extraction.estimate import Price
+from tdn_data.pipeline.extraction.estimate import Estimate
 from tdn_data.pipeline.parameters import ExtractParameters
 from tdn_data.pipeline.shards.ledger import count_by_decoding, count_by_status
 from tdn_data.stages.cli import console
@@ -50,21 +50,21 @@ def extract_manifest(
     return summary
 
 
-def print_estimate(price: Price, *, as_json: bool) -> None:
+def print_estimate(estimate: Estimate, *, as_json: bool) -> None:
     """Print what the whole extraction will cost."""
     if as_json:
-        console.print_json(price)
+        console.print_json(estimate)
         return
-    for one in price.modalities:
+    for one in estimate.modalities:
         size, time = console.human_bytes(one.stored_bytes), console.human_hours(one.core_hours)
         sample = f"measured on {console.counted(one.num_sampled, 'video')}, {one.num_failed} of which could not be read"
         words = f"{one.modality}: {console.counted(one.num_rows, 'row')}, {size}, {time} of one core ({sample})"
         console.out.print(words, soft_wrap=True, highlight=False)
-    times = ", ".join(f"{console.human_hours(price.hours_on(cores))} on {cores} cores" for cores in CORE_COUNTS)
-    shards = f"{console.counted(price.num_shards, 'shard')} a modality"
-    if price.most_in_shard is not None:
-        shards += f" with at most {console.counted(price.most_in_shard, 'video')}"
-    videos = console.counted(price.num_videos, "video")
+    times = ", ".join(f"{console.human_hours(estimate.hours_on(cores))} on {cores} cores" for cores in CORE_COUNTS)
+    shards = f"{console.counted(estimate.num_shards, 'shard')} a modality"
+    if estimate.most_in_shard is not None:
+        shards += f" with at most {console.counted(estimate.most_in_shard, 'video')}"
+    videos = console.counted(estimate.num_videos, "video")
     console.out.print(f"{videos}, {shards}: {times}", soft_wrap=True, highlight=False)
 
 
