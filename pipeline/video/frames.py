@@ -24,7 +24,7 @@ from tdn_data.pipeline.video.convert import PIXEL_FORMATS, Converter, PixelForma
 from tdn_data.pipeline.video.decoder import TimelineMismatchError, decode_all, decode_runs, decode_timeline
 from tdn_data.pipeline.video.geometry import shown_geometry
 from tdn_data.pipeline.video.joined import part_left_out
-from tdn_data.pipeline.video.timeline import PacketRows, Timeline, packet_timeline, read_rows
+from tdn_data.pipeline.video.timeline import PacketRows, Timeline, packet_timeline, pause_words, read_rows
 
 _SAMPLED_ROWS = 16  # every so many rows of a picture tell it from others
 
@@ -233,7 +233,7 @@ class FrameSource:
 
     def _read(self, container: InputContainer, stream: av.VideoStream) -> PacketRows:
         self.rows = read_rows(self.path, container, stream)
-        self.note = part_left_out(self.path, container, stream)
+        self.note = part_left_out(self.path, container, stream) or pause_words(self.rows, stream)
         return self.rows
 
     def _select(self, timeline: Timeline) -> np.ndarray:

@@ -83,6 +83,7 @@ class PacketRows:
     readable: bool  # `facts` were read from the packets, and not just assumed
     holds_back: bool  # after a reset the decoder shows nothing before it can show it right
     lost: dict[int, int]  # packet -> how many pictures are missing on screen after its own
+    pauses: dict[int, int]  # the same by nothing but a steady rate: left out by the encoder, or lost
     breaks: np.ndarray  # bool (P,): what the packet may need is missing before it
 
     @property
@@ -155,10 +156,12 @@ def read_rows(path: str | os.PathLike, container: InputContainer, stream: VideoS
     seconds = np.sort([ticks for ticks in pts if ticks is not None]) * float(stream.time_base)
     extent |= {"frame_seconds": _usual_frame_seconds(seconds, stream)}
     unlisted = lost_by_index(path, container, stream, dts)
-    seen = _Seen(path, pts, tuple(places), discard, facts)
+    damaged = any(corrupt) and flags_incomplete_packets(container)
+    seen = _Seen(path, pts, tuple(places), discard, facts, spoiled=failed or damaged or any(f.broken for f in facts))
     lost, breaks = _missing(container, seen, unlisted)
     return PacketRows(
         lost=lost,
+        pauses={} if _proves_loss(seen) or unlisted else _holes(container, seen),
         breaks=breaks,
         pts=pts,
         duration=duration,
@@ -166,7 +169,7 @@ def read_rows(path: str | os.PathLike, container: InputContainer, stream: VideoS
         discard=discard,
         facts=facts,
         packets=tuple(packets) if num_bytes <= MAX_KEPT_BYTES else None,
-        damaged=any(corrupt) and flags_incomplete_packets(container),
+        damaged=damaged,
         cut_off=failed or is_cut_off(path, container, stream, **extent),
         lacks_end=lacks_its_end(path),
         changes_setup=any(new_setup[1:]),
@@ -183,6 +186,15 @@ class _Seen(NamedTuple):
     places: Sequence[tuple[int, int]]  # first byte, number of bytes
     discard: Sequence[bool]
     facts: Sequence[PacketFacts]
+    spoiled: bool  # something of the file is damaged
+
+
+def _proves_loss(seen: _Seen) -> bool:
+    """Whether a hole in a steady rate is a loss: the pictures carry numbers, or other packets are spoiled.
+
+    Without either an encoder that leaves a picture out writes the same file as one that lost it.
+    """
+    return seen.spoiled or _are_numbered(seen.facts)
 
 
 def _missing(container: InputContainer, seen: _Seen, by_index: dict[int, int]) -> tuple[dict[int, int], np.ndarray]:
@@ -190,7 +202,7 @@ def _missing(container: InputContainer, seen: _Seen, by_index: dict[int, int]) -
     pts, facts = seen.pts, seen.facts
     numbered, suspect = _are_numbered(facts), any(fact.suspect for fact in facts)
     keys: Sequence[int | None] = [fact.order for fact in facts] if numbered or suspect else pts
-    lost = {} if suspect else by_index or _lost_by_packet_stamps(container, seen)
+    lost = {} if suspect else by_index or (_holes(container, seen) if _proves_loss(seen) else {})
     by_numbers = {}
     if numbered and not suspect:  # a pause between pictures whose numbers follow one another is nothing missing
         lost = {at: count for at, count in lost.items() if not _is_followed(at, pts, facts)}
@@ -216,7 +228,7 @@ def _are_numbered(facts: Sequence[PacketFacts]) -> bool:
     return bool(facts) and all(fact.order is not None for fact in facts if fact.shown)
 
 
-def _lost_by_packet_stamps(container: InputContainer, seen: _Seen) -> dict[int, int]:
+def _holes(container: InputContainer, seen: _Seen) -> dict[int, int]:
     """Packet -> how many pictures are missing on screen after its own, by holes in a steady rate."""
     pts, names = seen.pts, format_names(container)
     shown = (at for at, fact in enumerate(seen.facts) if fact.shown and not seen.discard[at] and pts[at] is not None)
@@ -228,6 +240,16 @@ def _lost_by_packet_stamps(container: InputContainer, seen: _Seen) -> dict[int, 
     lost = {packet_of[stamp]: count for stamp, count in zip(stamps, counts, strict=True) if count}
     stays = "matroska" in names
     return {at: count for at, count in lost.items() if not (stays and _is_followed_by_empty(at, seen))}
+
+
+def pause_words(rows: PacketRows, stream: VideoStream) -> str | None:
+    """A sentence about the first of `PacketRows.pauses`, and how many more there are; None for none."""
+    if not rows.pauses:
+        return None
+    packet, *more = sorted(rows.pauses, key=lambda at: rows.pts[at])
+    seconds = (rows.pts[packet] - min(rows.shown_pts)) * float(stream.time_base)
+    places = f" and at {len(more)} more place{'s' if len(more) > 1 else ''}" if more else ""
+    return f"after {seconds:.2f} s{places} a picture is missing from a steady rate: left out by the encoder, or lost"
 
 
 def _is_followed_by_empty(packet: int, seen: _Seen) -> bool:
@@ -325,7 +347,8 @@ def make_timeline(
 
 def lost_by_stamps(ticks: np.ndarray, container: InputContainer, rows: PacketRows) -> np.ndarray:
     """How many pictures are lost after each by their own stamps, int64 (N,); only where a container stores stamps."""
-    if format_names(container).isdisjoint(_STAMPING) or _are_numbered(rows.facts):
+    spoiled = rows.damaged or any(fact.broken for fact in rows.facts)
+    if format_names(container).isdisjoint(_STAMPING) or _are_numbered(rows.facts) or not spoiled:
         return np.zeros(len(ticks), dtype=np.int64)
     return lost_after(ticks)
 

@@ -187,6 +187,10 @@ def _damaged(plan: Plan, packets: list[Stamped], case: Case, stream: Stream) -> 
         from_first=damage.headless
         and (not container.announces or damage.name.startswith("headless"))
         and not (damage.spoiling is not None and stream.codec in _PLAIN),
+        noted=damage.tells == "numbered"
+        and stream.codec not in _NUMBERING
+        and container.name in _STAMPING
+        and _has_plain_holes(TIMINGS[case.timing]),
         timed=damage.tells != "nobody",
         replaced=damage.tells == "numbered" and not _has_plain_holes(TIMINGS[case.timing]),
         silent=damage.tells == "nobody"
@@ -221,7 +225,7 @@ def _is_evident(case: Case, packets: list[Stamped], stream: Stream) -> bool:
     if damage.spoiling is not None and stream.codec in _PLAIN:
         return False
     if damage.tells == "numbered":  # by a hole in a steady rate, or in the numbers of pictures that others need
-        if container.name in _STAMPING and _has_plain_holes(timing):
+        if container.name in _STAMPING and _has_plain_holes(timing) and stream.codec in _NUMBERING:
             return True
         if damage.name == "lose15" and stream.codec != "h264":
             return False  # a whole group: the numbers begin anew

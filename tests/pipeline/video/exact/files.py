@@ -175,6 +175,7 @@ class Plan:
     timed: bool = True  # the file itself tells when pictures after a loss are due
     replaced: bool = False  # nothing tells when the lost ones were due: the picture before may stay on for them
     silent: bool = False  # no decoder can tell: doubtful pictures may be spoiled, but never taken for others
+    noted: bool = False  # an encoder that leaves a picture out writes the same file: the loss is noted beside ok
     exact_end: bool = True  # the container tells how long the last picture stays
     unreadable: tuple[str, ...] = ()  # reasons that may be given for not a single picture
 

@@ -200,6 +200,8 @@ class _Judge:
             yield f"{gone[:8]} are due and did not come ({problem and problem.reason}; came {numbers[:60]})"
         if missing and problem is None and plan.evident and not self.plan.silent:
             yield f"{missing[:8]} are missing without a word"
+        if plan.noted and plan.lost and problem is None and not self.batch.note:
+            yield "a picture is missing from a steady rate without a note"
         if problem is not None and not missing and not plan.silent:
             yield f"{problem.reason} though nothing is missing ({problem.message.rpartition('/')[2]})"
         if not plan.lost and not plan.doubtful and self.batch.num_expected != len(due):
