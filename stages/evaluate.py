@@ -1,4 +1,4 @@
-"""DVC stage `evaluate`: checkpoint and shards -> scores and metrics. `python -m stages.evaluate MODEL MODALITY`."""
+"""DVC stage `evaluate`: checkpoint and shards -> scores and metrics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DVC stage `fuse`: RGB and flow scores of one network -> fused scores and metrics. `python -m stages.fuse MODEL`."""
+"""DVC stage `fuse`: RGB and flow scores of one network -> fused scores and metrics."""
 
 from __future__ import annotations
 

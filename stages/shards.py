@@ -1,4 +1,4 @@
-"""DVC stages `frames` and `flow`: manifest -> shards of one modality. `python -m stages.shards rgb|flow`."""
+"""DVC stages `frames` and `flow`: manifest -> shards of one modality."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""DVC stage `train`: shards -> checkpoint and live metrics. `python -m stages.train MODEL MODALITY`.
+"""DVC stage `train`: shards -> checkpoint and live metrics.
 
 A network that learns flow takes the frames as its MODALITY, rgb, and reads the flow shards beside them; its recipe in
-params.yaml (`with_flow`) goes before `train`: `python -m stages.train actionflownet rgb`.
+params.yaml (`with_flow`) goes before `train`: `python -m tdn_data.stages.train actionflownet rgb`.
 """
 
 from __future__ import annotations
