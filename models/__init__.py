@@ -1,8 +1,17 @@
-"""Everything that learns: networks by name, their weights, clips, training, evaluation, retrieval and the report."""
+"""Everything that learns: networks by name, their weights, clips, training, evaluation, retrieval and the report.
+
+The three names below are found when they are asked for: image sets and records are read without torch.
+"""
 
 from __future__ import annotations
 
-from tdn_data.models.networks import MODELS, build_model
-from tdn_data.models.weights.checkpoint import load_weights
+import importlib
 
+_HOME = {"MODELS": "networks", "build_model": "networks", "load_weights": "weights.checkpoint"}
 __all__ = ["MODELS", "build_model", "load_weights"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
