@@ -47,13 +47,13 @@ def written(console, *things):
     return capture.get()
 
 
-@pytest.mark.parametrize("console", [console.out, console.err])
-def test_no_text_that_is_printed_controls_the_terminal(console):
+@pytest.mark.parametrize("screen", [console.out, console.err])
+def test_no_text_that_is_printed_controls_the_terminal(screen):
     table = Table("name")
     table.add_row(console.shown(NAME + "\n"))
-    for text in (written(console, console.shown(NAME)), written(console, NAME), written(console, table)):
+    for text in (written(screen, console.shown(NAME)), written(screen, NAME), written(screen, table)):
         assert text.replace("\n", "").isprintable() and "\\x1b[2J\\x9b31m\\u202e" in text and ":bug:" in text
-    assert written(console, console.shown(NAME + "\n")) == "a\\x1b[2J\\x9b31m\\u202e [bold]b[/] :bug:\\n\n"
+    assert written(screen, console.shown(NAME + "\n")) == "a\\x1b[2J\\x9b31m\\u202e [bold]b[/] :bug:\\n\n"
 
 
 def test_a_log_line_does_not_control_the_terminal():
