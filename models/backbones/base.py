@@ -15,7 +15,7 @@ Layer = tuple[str, Callable[[Tensor], Tensor]]
 StateDict = dict[str, Tensor]
 
 
-class SelfFitting(nn.Module):
+class SelfFitting(nn.Module, ABC):
     """A part that takes weights of another form than its own and fits them to itself, wherever in a network it stands.
 
     `load_state_dict` calls `fit_state`; `fitted_state` shows what comes of it before anything is loaded.
@@ -25,9 +25,9 @@ class SelfFitting(nn.Module):
         super().__init__()
         self.register_load_state_dict_pre_hook(_fit_before_loading)
 
+    @abstractmethod
     def fit_state(self, state: StateDict, prefix: str) -> None:
         """Change, in place, what a file's `state` holds for this part, whose names there start with `prefix`."""
-        raise NotImplementedError
 
 
 def _fit_before_loading(part: SelfFitting, state: StateDict, prefix: str, *_: object) -> None:

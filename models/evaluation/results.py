@@ -13,6 +13,7 @@ import numpy as np
 from tdn_data.models.evaluation.evaluate import VideoScores, write_scores
 from tdn_data.models.evaluation.metrics import Metrics, compute_metrics, mean_metrics
 from tdn_data.models.evaluation.run_record import EVALUATION, read_record
+from tdn_data.models.networks import MODELS
 from tdn_data.pipeline.datasets.base import METRIC_NAMES
 from tdn_data.pipeline.datasets.registry import dataset_spec
 from tdn_data.pipeline.errors import InputError
@@ -118,16 +119,21 @@ def metric_words(metrics: Mapping[str, float], dataset: str) -> str:
     return ", ".join(f"{words} {_percent(metrics[name])}" for name, words in columns.items())
 
 
+def network_order(name: str) -> int:
+    """Return the place of a network in results: as in `MODELS`, the oldest first; unknown ones come last."""
+    return list(MODELS).index(name) if name in MODELS else len(MODELS)
+
+
 def table_heads(folders: Mapping[str, Runs], dataset: str) -> list[str]:
     """Return the heads of the columns of numbers in `table_rows`, e.g. `rgb top-1`."""
     return [f"{modality} {words}" for modality in MODALITIES for words in _columns(folders, dataset).values()]
 
 
 def table_rows(folders: Mapping[str, Runs], dataset: str) -> Iterator[tuple[str, str, list[str]]]:
-    """Yield (network, folder, numbers in percent, one for each modality and metric), TSN first, then by name."""
+    """Yield (network, folder, numbers in percent, one for each modality and metric), as `network_order` has it."""
     columns = _columns(folders, dataset)
     models = {name.rpartition("-")[0] for runs in folders.values() for name in runs}
-    for model in sorted(models, key=lambda model: (model != "tsn", model)):
+    for model in sorted(models, key=network_order):
         for folder, runs in folders.items():
             found = [runs.get(f"{model}-{modality}", {}) for modality in MODALITIES]
             yield model.upper(), folder, [_percent(run.get(name)) for run in found for name in columns]

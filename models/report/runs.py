@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tdn_data.models.evaluation.evaluate import VideoScores, read_scores
 from tdn_data.models.evaluation.metrics import compute_metrics
-from tdn_data.models.evaluation.results import MODALITIES, SCORES, result_columns
+from tdn_data.models.evaluation.results import MODALITIES, SCORES, network_order, result_columns
 from tdn_data.models.evaluation.run_record import EVALUATION, TRAINING, RunRecord, read_record
 from tdn_data.models.report.page import RunResult, sample_videos, write_report
 from tdn_data.pipeline.errors import InputError
@@ -61,7 +61,7 @@ def read_results(runs: Path, reader: ShardReader) -> tuple[list[RunResult], list
             found.append(_read_run(folder, reader))
         except InputError as error:
             left_out.append(f"{folder.name} is left out: {error.message}")
-    found.sort(key=lambda run: (run.model != "tsn", run.model, MODALITIES.index(run.modality)))
+    found.sort(key=lambda run: (network_order(run.model), run.model, MODALITIES.index(run.modality)))
     return found, left_out
 
 
