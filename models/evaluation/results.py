@@ -133,7 +133,7 @@ def table_rows(folders: Mapping[str, Runs], dataset: str) -> Iterator[tuple[str,
     """Yield (network, folder, numbers in percent, one for each modality and metric), as `network_order` has it."""
     columns = _columns(folders, dataset)
     models = {name.rpartition("-")[0] for runs in folders.values() for name in runs}
-    for model in sorted(models, key=network_order):
+    for model in sorted(models, key=lambda model: (network_order(model), model)):
         for folder, runs in folders.items():
             found = [runs.get(f"{model}-{modality}", {}) for modality in MODALITIES]
             yield model.upper(), folder, [_percent(run.get(name)) for run in found for name in columns]

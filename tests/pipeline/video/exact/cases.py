@@ -229,8 +229,10 @@ def _is_evident(case: Case, packets: list[Stamped], stream: Stream) -> bool:
             return True
         if damage.name == "lose15" and stream.codec != "h264":
             return False  # a whole group: the numbers begin anew
+        if stream.codec not in _NUMBERING:
+            return False
         needed = any(entry.state == "gone" and not _is_b(entry, packets) for entry in packets)
-        return stream.codec in _NUMBERING and needed and any(entry.state == "doubtful" for entry in packets)
+        return needed and any(entry.state == "doubtful" for entry in packets)
     if damage.headless:
         return container.announces and not damage.name.startswith("headless")
     return damage.tells == "always"
