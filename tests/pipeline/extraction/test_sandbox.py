@@ -12,7 +12,7 @@ LIMIT = 2 << 30
 
 
 def sandboxed(name, *, memory_bytes=LIMIT, **options):
-    return Sandbox(f"tests.pipeline.sandboxed_functions:{name}", memory_bytes=memory_bytes, **options)
+    return Sandbox(f"tests.pipeline.extraction.sandboxed_functions:{name}", memory_bytes=memory_bytes, **options)
 
 
 def failure(name, argument, *, timeout_seconds=30, read=bytes, **options):
@@ -54,14 +54,14 @@ def test_too_much_memory_and_an_unforeseen_error_are_told():
 
 
 def test_import_and_compilation_do_not_count_as_the_videos_time():
-    prepare = "tests.pipeline.sandboxed_functions:compile_slowly"
+    prepare = "tests.pipeline.extraction.sandboxed_functions:compile_slowly"
     sandbox = sandboxed("double", prepare=prepare)
     assert sandbox.call(7, timeout_seconds=1, read=bytes) == b"77"
     sandbox.stop()
 
 
 def test_a_fault_while_preparing_is_told():
-    error = failure("double", 1.5, prepare="tests.pipeline.sandboxed_functions:allocate")
+    error = failure("double", 1.5, prepare="tests.pipeline.extraction.sandboxed_functions:allocate")
     assert error.reason == "crashed" and "TypeError" in error.message
 
 

@@ -57,7 +57,7 @@ def test_comments_docstrings_and_formatting_are_no_code(package):
         ("video/convert.py", "import av\n", "import av\n\nINVERTED = True\n", {"rgb", "flow"}),
         ("images.py", "import cv2\n", "import cv2\n\nQUALITY = 1\n", {"rgb", "flow"}),
         ("flow/quantize.py", "import numpy as np\n", "import numpy as np\n\nHALF = 0.25\n", {"flow"}),
-        ("storage.py", "import os\n", "import os\n\nOTHER = 1\n", set()),
+        ("shards/storage.py", "import os\n", "import os\n\nOTHER = 1\n", set()),
     ],
 )
 def test_a_line_of_code_changes_the_modalities_that_it_serves(package, name, old, new, changed):
