@@ -44,7 +44,7 @@ def decode_image(data: bytes, *, codec: str, height: int, width: int, channels: 
     if image is None or image.shape[:2] != (height, width):
         found = "nothing" if image is None else f"{image.shape[0]} x {image.shape[1]}"
         raise ShardError(f"an image of {len(data)} bytes decodes to {found}; expected {height} x {width}.")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if channels == 3 else image
+    return image
 
 
 def encoded_size(data: bytes, *, codec: str) -> tuple[int, int, int] | None:
@@ -63,7 +63,8 @@ def encoded_size(data: bytes, *, codec: str) -> tuple[int, int, int] | None:
 
 
 def _imdecode(data: bytes, channels: int) -> np.ndarray | None:
-    flag = cv2.IMREAD_COLOR if channels == 3 else cv2.IMREAD_GRAYSCALE
+    """Return an image as uint8 (H, W, 3) RGB for 3 channels, (H, W) for 1; None where it does not decode."""
+    flag = cv2.IMREAD_COLOR_RGB if channels == 3 else cv2.IMREAD_GRAYSCALE  # the JPEG library itself writes RGB
     try:
         return cv2.imdecode(np.frombuffer(data, np.uint8), flag)
     except cv2.error:
@@ -79,7 +80,7 @@ def read_image_file(path: str | os.PathLike[str], *, channels: int = 3) -> np.nd
     image = _imdecode(data, channels) if data else None
     if image is None:
         raise InputError(f"{shown_path(path)} is no image that can be decoded.", path=path)
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if channels == 3 else image
+    return image
 
 
 def write_png(path: Path, image: np.ndarray) -> None:

@@ -20,7 +20,9 @@ import struct
 import threading
 import weakref
 import zlib
+from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -47,6 +49,7 @@ from tdn_data.pipeline.shards.seal import (
 from tdn_data.pipeline.shards.storage import Storage
 
 FIRST_MAP_BYTES = 1 << 20
+KEPT_ROWS = 1 << 16  # whose times and checksums an open shard keeps, 2 MiB
 
 
 class LmdbShardWriter:
@@ -133,7 +136,7 @@ class LmdbShard:
         self._modality = modality
         path = storage.local_root / name
         with damage(name, "cannot be opened"):
-            self._file = _open_once(path, name)
+            self._file, self._kept = _open_once(path, name), OrderedDict()
             self._sealed = self._file.sealed
             self._refuse_truncated(path)
             self.about = self._load_about()
@@ -164,30 +167,32 @@ class LmdbShard:
         """
         positions = check_positions(rows, entry.video_id, entry.num_rows)
         with damage(self.name, f"cannot be read at {entry.video_id}"):
-            key = video_key(entry.video_id) if self._sealed else _old_video_key(entry.video_id)
-            video = json.loads(self._get_json(key))
-            if len(video["frame_index"]) != entry.num_rows:
-                raise ShardError(
-                    f"{self.name}: {entry.video_id} has {len(video['frame_index'])} rows; expected {entry.num_rows}."
-                )
-            values = [self._get(row_key(entry.video_id, place)) for place in positions.tolist()]
-            found = _rows_of(video, positions, values, self._modality)
+            video = self._video(entry)
+            values = self._get([row_key(entry.video_id, place) for place in positions.tolist()])
+            found = video.rows(positions, values, self._modality)
             if self._sealed:
-                check_rows(found, entry.video_id, positions, np.asarray(video["checksum"])[positions], self.name)
+                check_rows(found, entry.video_id, positions, video.checksum[positions], self.name)
         return found
 
     def times(self, entry: StoredEntry) -> np.ndarray:
         """Return when each row of one video is shown, float64 (N,) seconds, without reading its pictures."""
         with damage(self.name, f"cannot be read at {entry.video_id}"):
-            return np.asarray(self._video(entry)["pts_seconds"], np.float64)
+            return self._video(entry).pts_seconds.copy()
 
-    def _video(self, entry: StoredEntry) -> dict[str, object]:
-        """Return what is stored of a video as a whole."""
+    def _video(self, entry: StoredEntry) -> _VideoColumns:
+        """Return what is stored of a video as a whole; those read last are kept, `KEPT_ROWS` rows of them."""
+        found = self._kept.pop(entry.video_id, None) or self._read_video(entry)
+        if len(found) <= KEPT_ROWS:
+            self._kept[entry.video_id] = found  # the last one read is the last to go
+        while sum(map(len, self._kept.values())) > KEPT_ROWS:
+            self._kept.popitem(last=False)
+        return found
+
+    def _read_video(self, entry: StoredEntry) -> _VideoColumns:
         key = video_key(entry.video_id) if self._sealed else _old_video_key(entry.video_id)
-        video = json.loads(self._get_json(key))
-        count = len(video["frame_index"])
-        if count != entry.num_rows:
-            raise ShardError(f"{self.name}: {entry.video_id} has {count} rows; expected {entry.num_rows}.")
+        video = _VideoColumns.of(json.loads(self._get_json(key)))
+        if len(video) != entry.num_rows:
+            raise ShardError(f"{self.name}: {entry.video_id} has {len(video)} rows; expected {entry.num_rows}.")
         return video
 
     def stored_labels(self, entry: StoredEntry) -> set[tuple[str, tuple[int, ...]]]:
@@ -206,41 +211,73 @@ class LmdbShard:
             raise ShardError(f"{self.name} has {path.stat().st_size} bytes; expected {needed}.", path=path)
 
     def _get_json(self, key: bytes) -> bytes:
-        value = self._get(key)
+        (value,) = self._get([key])
         if not self._sealed:
             return value
         if zlib.crc32(value[4:]) != int.from_bytes(value[:4], "little"):
             raise ShardError(f"{self.name} has a damaged entry {_shown(key)}.", key=self.name)
         return value[4:]
 
-    def _get(self, key: bytes) -> bytes:
+    def _get(self, keys: list[bytes]) -> list[bytes]:
+        """Return the values of several keys; raise ShardError that names the first that is not there."""
+        values, key = [], b""
         try:
             with self._file.environment.begin() as transaction:
-                value = transaction.get(key)
+                for key in keys:
+                    values.append(transaction.get(key))
         except lmdb.Error as error:
             raise ShardError(f"{self.name} cannot be read at {_shown(key)} ({error}).", key=self.name) from error
-        if value is None:
-            raise ShardError(f"{self.name} has no entry {_shown(key)}.", key=self.name)
-        return value
+        if None in values:
+            raise ShardError(f"{self.name} has no entry {_shown(keys[values.index(None)])}.", key=self.name)
+        return values
 
 
 def _shown(key: bytes) -> str:
     return repr(key.decode(errors="replace"))
 
 
-def _rows_of(video: dict, positions: np.ndarray, values: list[bytes], modality: str) -> VideoRows:
-    """Return the rows at `positions` from a video's entry and the values stored there."""
-    flow = modality == "flow"
-    return VideoRows(
-        modality=modality,
-        frame_index=np.asarray(video["frame_index"], np.int64)[positions],
-        pts_seconds=np.asarray(video["pts_seconds"], np.float64)[positions],
-        height=video["height"],
-        width=video["width"],
-        payloads=_split_planes(values) if flow else {PAYLOADS[modality][0]: values},
-        next_pts_seconds=np.asarray(video["next_pts_seconds"], np.float64)[positions] if flow else None,
-        bound=video["bound"],
-    )
+@dataclass(frozen=True)
+class _VideoColumns:
+    """What is stored of a video as a whole: its size, and columns (N,) as in `VideoRows`; schema 1 has no checksums."""
+
+    height: int
+    width: int
+    bound: float | None
+    frame_index: np.ndarray
+    pts_seconds: np.ndarray
+    next_pts_seconds: np.ndarray | None
+    checksum: np.ndarray | None
+
+    @classmethod
+    def of(cls, video: dict[str, object]) -> _VideoColumns:
+        """Return them from plain data."""
+        following, checksum = video["next_pts_seconds"], video.get("checksum")
+        return cls(
+            height=video["height"],
+            width=video["width"],
+            bound=video["bound"],
+            frame_index=np.asarray(video["frame_index"], np.int64),
+            pts_seconds=np.asarray(video["pts_seconds"], np.float64),
+            next_pts_seconds=None if following is None else np.asarray(following, np.float64),
+            checksum=None if checksum is None else np.asarray(checksum, np.int64),
+        )
+
+    def __len__(self) -> int:
+        return len(self.frame_index)
+
+    def rows(self, positions: np.ndarray, values: list[bytes], modality: str) -> VideoRows:
+        """Return the rows at `positions`, whose stored values are given."""
+        flow = modality == "flow"
+        return VideoRows(
+            modality=modality,
+            frame_index=self.frame_index[positions],
+            pts_seconds=self.pts_seconds[positions],
+            height=self.height,
+            width=self.width,
+            payloads=_split_planes(values) if flow else {PAYLOADS[modality][0]: values},
+            next_pts_seconds=self.next_pts_seconds[positions] if flow else None,
+            bound=self.bound,
+        )
 
 
 class _OpenFile:

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, chain
 from pathlib import Path
 
 import numpy as np
@@ -27,8 +27,9 @@ from tdn_data.pipeline.shards.seal import (
     row_checksums,
 )
 from tdn_data.pipeline.shards.storage import Storage
+from tdn_data.pipeline.shards.values import can_be_walked, values_at
 
-ROWS_PER_GROUP = 128  # a training sample reads one group, so a long video has several
+ROWS_PER_GROUP = 128  # an object store is read by whole groups, so a long video has several
 GROUP_BYTES = 16 << 20  # of payload in one row group, if it has more than one row; large pictures share it among few
 BATCH_BYTES = 64 << 20  # of payload held while rows are picked from groups of an older schema, which may be larger
 
@@ -100,9 +101,9 @@ class ParquetShard:
 
     def __init__(self, storage: Storage, name: str, modality: str) -> None:
         self.name = name
-        self._modality = modality
+        self._modality, self._is_local = modality, storage.is_local
         with damage(name, "cannot be opened"), contextlib.ExitStack() as on_failure:
-            source = storage.filesystem.open_input_file(storage.path(name))
+            self._source = source = storage.filesystem.open_input_file(storage.path(name))
             on_failure.callback(source.close)
             footer, sealed = read_footer(source, name)
             self._file = pq.ParquetFile(
@@ -182,14 +183,49 @@ class ParquetShard:
         """Return position -> row for the `wanted` positions (sorted), from the row groups they lie in alone."""
         first_row = self._group_ends[entry.row_group - 1] if entry.row_group else 0
         ends = self._group_ends[entry.row_group :] - first_row  # of this video's groups, in its own rows
-        groups = np.unique(np.searchsorted(ends, wanted, side="right"))
-        found: dict[int, dict[str, object]] = {}
-        for group in groups.tolist():
+        parts = []  # row group, its first row in the video, the rows wanted of it
+        for group in np.unique(np.searchsorted(ends, wanted, side="right")).tolist():
             start = int(ends[group - 1]) if group else 0
-            inside = wanted[(wanted >= start) & (wanted < ends[group])] - start
-            for place, row in self._pick_from_group(entry, entry.row_group + group, inside):
-                found[start + place] = row
-        return found
+            parts.append((entry.row_group + group, start, wanted[(wanted >= start) & (wanted < ends[group])] - start))
+        if parts and self._walks:
+            return self._walk_groups(parts)
+        return {
+            start + place: row
+            for group, start, inside in parts
+            for place, row in self._pick_from_group(entry, group, inside)
+        }
+
+    @cached_property
+    def _walks(self) -> bool:
+        """Whether single payloads are read: where that is quick, and where rows have the checksums that pages lose."""
+        if not self._is_local or "checksum" not in self._columns:
+            return False
+        leaves = self._file.schema.names
+        return all(can_be_walked(self._file, leaves.index(name)) for name in PAYLOADS[self._modality])
+
+    def _walk_groups(self, parts: list[tuple[int, int, np.ndarray]]) -> dict[int, dict[str, object]]:
+        """Return position -> row for `parts`, see `_pick`, reading no other payloads.
+
+        Whether they are rows of the video that is asked for, their checksums say.
+        """
+        payloads, groups = PAYLOADS[self._modality], [group for group, _, _ in parts]
+        names = [name for name in self._columns if name not in payloads and name != "video_id"]
+        table = self._file.read_row_groups(groups, columns=names, use_threads=False)
+        ends = accumulate(self._file.metadata.row_group(group).num_rows for group in groups)
+        places = np.concatenate([first + inside for first, (_, _, inside) in zip([0, *ends], parts, strict=False)])
+        columns = [table[name].to_numpy()[places].tolist() for name in names]
+        for name in payloads:
+            leaf = self._file.schema.names.index(name)
+            chunks = (self._file.metadata.row_group(group).column(leaf) for group in groups)
+            found = (
+                values_at(self._source, chunk, one.tolist()) for chunk, (_, _, one) in zip(chunks, parts, strict=True)
+            )
+            columns.append(list(chain.from_iterable(found)))
+        positions = np.concatenate([start + inside for _, start, inside in parts]).tolist()
+        rows = zip(*columns, strict=True)
+        return {
+            place: dict(zip((*names, *payloads), row, strict=True)) for place, row in zip(positions, rows, strict=True)
+        }
 
     def _pick_from_group(
         self, entry: StoredEntry, group: int, wanted: np.ndarray

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tdn_data.pipeline.errors import InputError, StorageError
-from tdn_data.pipeline.images import read_image_file, write_png
+from tdn_data.pipeline.images import decode_image, read_image_file, write_png
 
 
 def with_orientation(path, image, orientation):
@@ -33,6 +33,16 @@ def test_an_image_is_turned_as_its_tag_says(tmp_path):
 def test_a_grey_reading_is_turned_too(tmp_path):
     path = with_orientation(tmp_path / "a.jpg", np.zeros((40, 60, 3), np.uint8), 6)
     assert read_image_file(path, channels=1).shape == (60, 40)
+
+
+@pytest.mark.parametrize("codec", ["jpeg", "png"])
+@pytest.mark.parametrize("shape", [(33, 47, 3), (33, 47)])
+def test_a_picture_decodes_to_opencvs_own_with_red_first(codec, shape):
+    image = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    content = cv2.imencode(".jpg" if codec == "jpeg" else ".png", image)[1]
+    blue_first = cv2.imdecode(content, cv2.IMREAD_COLOR)
+    decoded = decode_image(content.tobytes(), codec=codec, height=33, width=47, channels=3)
+    np.testing.assert_array_equal(decoded, blue_first[..., ::-1])
 
 
 def test_what_is_no_regular_image_file_is_named_at_once(tmp_path):

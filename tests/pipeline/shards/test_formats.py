@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tdn_data.pipeline.errors import InputError, ShardError
-from tdn_data.pipeline.shards import parquet
+from tdn_data.pipeline.shards import lmdb, parquet
 from tdn_data.pipeline.shards.formats import open_shard, shard_writer
 from tdn_data.pipeline.shards.parquet import ROWS_PER_GROUP
 from tdn_data.pipeline.shards.reader import decode_rows
@@ -148,6 +148,7 @@ def test_no_rows_are_no_rows_of_the_videos_size(tmp_path, extension, modality):
 
 def test_row_groups_hold_a_limited_number_of_bytes_and_only_those_asked_for_are_read(tmp_path, monkeypatch):
     monkeypatch.setattr(parquet, "GROUP_BYTES", 400)
+    monkeypatch.setattr(parquet.ParquetShard, "_walks", False)  # as in an object store
     counts = [40, 30]
     name, _ = write(tmp_path, "rgb", "parquet", counts)
     shard = open_shard(Storage(tmp_path), name)
@@ -176,6 +177,7 @@ def test_row_groups_hold_a_limited_number_of_bytes_and_only_those_asked_for_are_
 def test_a_large_group_of_an_older_schema_is_read_a_few_rows_at_a_time(tmp_path, monkeypatch):
     name, _ = write(tmp_path, "rgb", "parquet", [100])
     monkeypatch.setattr(parquet, "BATCH_BYTES", 500)
+    monkeypatch.setattr(parquet.ParquetShard, "_walks", False)  # as an older schema is read
     sizes, iter_batches = [], pq.ParquetFile.iter_batches
 
     def noting(self, *arguments, **options):
@@ -190,6 +192,39 @@ def test_a_large_group_of_an_older_schema_is_read_a_few_rows_at_a_time(tmp_path,
     ]
     assert max(sizes) < 10 and sum(sizes) < 60  # and no further than the last row asked for
     assert shard.read(shard.entries()[0]).payloads == expected.payloads
+
+
+@pytest.mark.parametrize("modality", ["rgb", "flow"])
+def test_of_a_local_parquet_shard_only_the_payloads_asked_for_are_read(tmp_path, monkeypatch, modality):
+    name, _ = write(tmp_path, modality, "parquet", [3, 300, 5])
+    shard, expected = open_shard(Storage(tmp_path), name), make_rows(modality, 300, seed=1)
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", None)
+    whole, read_row_groups = [], pq.ParquetFile.read_row_groups
+
+    def noting(self, groups, *, columns, **options):
+        whole.extend(columns)
+        return read_row_groups(self, groups, columns=columns, **options)
+
+    monkeypatch.setattr(pq.ParquetFile, "read_row_groups", noting)
+    for picked in ([299, 0, 128, 0, 127], [7], list(range(300))):
+        found = shard.read(shard.entries()[1], picked)
+        for column in PAYLOADS[modality]:
+            assert found.payloads[column] == [expected.payloads[column][row] for row in picked]
+        assert found.pts_seconds.tolist() == expected.pts_seconds[picked].tolist()
+    assert not set(PAYLOADS[modality]) & set(whole)
+
+
+def test_an_lmdb_shard_keeps_the_times_of_few_videos_and_reads_the_others_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(lmdb, "KEPT_ROWS", 50)
+    name, _ = write(tmp_path, "rgb", "lmdb", [30, 60, 20, 30])
+    shard = open_shard(Storage(tmp_path), name)
+    for number in (0, 1, 2, 3, 0, 2):
+        count = (30, 60, 20, 30)[number]
+        expected = make_rows("rgb", count, seed=number)
+        assert shard.read(shard.entries()[number], [count - 1]).payloads["image"] == expected.payloads["image"][-1:]
+        assert shard.times(shard.entries()[number]).tolist() == expected.pts_seconds.tolist()
+        assert sum(map(len, shard._kept.values())) <= 50
+    assert list(shard._kept) == ["c/v 0", "c/v 2"]
 
 
 @pytest.mark.parametrize("extension", ["parquet", "lmdb"])
@@ -222,7 +257,7 @@ LIMITED = """
 import resource, sys
 from pathlib import Path
 from tdn_data.pipeline.errors import StorageError
-from tdn_data.pipeline.shards import parquet
+from tdn_data.pipeline.shards import lmdb, parquet
 from tdn_data.pipeline.shards.formats import open_shard, shard_writer
 from tdn_data.pipeline.shards.storage import Storage
 folder, name, spare = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
