@@ -3,7 +3,7 @@
 # make test-avx2   the tests that a processor can change, as one without AVX-512 computes them
 # make fuzz    1,000 damaged videos through extraction (needs ../shared/data)
 # make exact   5,000 made videos of numbered pictures, each returned picture compared with the one that is due
-# make kills   20 kills each of driver, worker and node, each continued and compared
+# make kills   20 kills each of driver, worker, node and trainer, each continued and compared
 PYTHON ?= python3
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
@@ -40,7 +40,7 @@ exact: install
 	TDN_DATA_EXACT=5000 python -m pytest tests/pipeline/video/test_exact.py
 
 kills: install
-	TDN_DATA_KILLS=20 python -m pytest tests/pipeline/extraction/test_kills.py
+	TDN_DATA_KILLS=20 python -m pytest tests/pipeline/extraction/test_kills.py tests/models/training/test_kills.py
 
 lint: install
 	ruff check .

@@ -62,6 +62,7 @@ class TrainConfig:
     init: tuple[str, ...] = ()  # files of weights, loaded one after the other; "imagenet": the backbone's published one
     num_threads: int | None = None  # that compute, see models.threads; None: as many as torch takes
     num_workers: int = 0  # processes that prepare clips; their number changes nothing in the result
+    snapshot_seconds: float = 300.0  # how often the state is kept from which an interrupted training goes on
     seed: int = 0  # of the weights, the order of the videos, the clips drawn
 
     def __post_init__(self) -> None:
@@ -75,6 +76,8 @@ class TrainConfig:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; it must be from {least} to {most:,}")
         if not 0 <= self.flow_weight < math.inf:
             raise ValueError(f"flow_weight is {self.flow_weight!r}; it must be a number, 0 or more")
+        if not 0 <= self.snapshot_seconds < math.inf:
+            raise ValueError(f"snapshot_seconds is {self.snapshot_seconds!r}; it must be a number, 0 or more")
         if any(not 0 < step < 1 for step in self.lr_steps):
             raise ValueError(f"lr_steps is {self.lr_steps!r}; each must be a share of all epochs, between 0 and 1")
         self.augment()

@@ -18,7 +18,8 @@ from tdn_data.models.clips.with_flow import FlowClipDataset
 from tdn_data.models.evaluation.evaluate import EvaluateConfig, evaluate, restore_model
 from tdn_data.models.networks.base import ClipShape
 from tdn_data.models.training.config import TrainConfig
-from tdn_data.models.training.train import EpochReport, train
+from tdn_data.models.training.reports import EpochReport
+from tdn_data.models.training.train import train
 from tdn_data.models.weights.checkpoint import read_checkpoint
 from tdn_data.pipeline.datasets.index import index_dataset
 from tdn_data.pipeline.errors import InputError, PipelineError
@@ -239,7 +240,7 @@ def test_pairs_that_cannot_serve_are_named(frames, tmp_path: Path, name, pairs, 
 def test_a_loss_that_is_lost_to_infinity_stops_the_training(frames, flow, tmp_path: Path) -> None:
     config = replace(CONFIG, optimizer="sgd", learning_rate=1e6)
     with pytest.raises(
-        PipelineError, match=r"the loss is (nan|inf) in epoch \d; lower learning_rate, or set optimizer"
+        PipelineError, match=r"the loss is (nan|inf) in epoch \d, step \d \(.+\); lower learning_rate, or set optimizer"
     ):
         train(frames, "actionflownet", config=config, out=tmp_path / "c.pt", flow=flow)
     assert not (tmp_path / "c.pt").exists()
@@ -283,7 +284,7 @@ def test_a_second_phase_goes_on_with_the_epochs_of_the_first(frames, flow, tmp_p
             drawn.append(key[0])
             return super().__getitem__(key)
 
-    monkeypatch.setattr("tdn_data.models.training.train.FlowClipDataset", Watched)
+    monkeypatch.setattr("tdn_data.models.training.phases.FlowClipDataset", Watched)
     run(frames, "actionflownet", replace(CONFIG, epochs=4, flow_share=0.5), tmp_path / "c.pt", flow)
     assert sorted(set(drawn)) == [0, 1, 2, 3]
     assert drawn == sorted(drawn)

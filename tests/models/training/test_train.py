@@ -14,8 +14,11 @@ from tdn_data.models import build_model
 from tdn_data.models.clips.dataset import ClipDataset
 from tdn_data.models.evaluation.evaluate import EvaluateConfig, evaluate, restore_model
 from tdn_data.models.networks.base import ClipShape
+from tdn_data.models.training.batches import EpochBatches
 from tdn_data.models.training.config import TrainConfig
-from tdn_data.models.training.train import EpochBatches, learning_rate_at, set_phase, train
+from tdn_data.models.training.phases import set_phase
+from tdn_data.models.training.schedule import learning_rate_at
+from tdn_data.models.training.train import train
 from tdn_data.models.weights.checkpoint import read_checkpoint
 from tdn_data.pipeline.errors import InputError, StorageError
 from tdn_data.pipeline.shards.reader import ShardReader
@@ -78,7 +81,7 @@ def test_a_short_sports_video_is_trained_on_repeated_to_five_minutes(make_shards
         asked.append(options["repeat_to"])
         return ClipDataset(*arguments, **options)
 
-    monkeypatch.setattr("tdn_data.models.training.train.ClipDataset", dataset)
+    monkeypatch.setattr("tdn_data.models.training.phases.ClipDataset", dataset)
     videos = [(f"v{n}", "train", (n % 2,), np.full((3, 32, 32, 3), n, np.uint8)) for n in range(4)]
     reader = make_shards(videos, class_names=("a", "b"), name="sports1m", multi_label=True, parameters={"fps": 1.0})
     train(reader, "conv_pooling", config=replace(CONFIG, epochs=1), out=tmp_path / "c.pt")
@@ -271,7 +274,7 @@ def test_a_mirrored_training_clip_gets_its_partners_label(make_shards, tmp_path:
             seen.append((key[1], bool(clip[..., -1].mean() > clip[..., 0].mean()), int(target)))
             return clip, target
 
-    monkeypatch.setattr("tdn_data.models.training.train.ClipDataset", Watched)
+    monkeypatch.setattr("tdn_data.models.training.phases.ClipDataset", Watched)
     videos = []
     for number in range(8):
         frames = np.zeros((4, 32, 32, 3), np.uint8)

@@ -16,7 +16,8 @@ import torch
 from tdn_data.models import build_model, load_weights
 from tdn_data.models.backbones import BACKBONES, build_backbone
 from tdn_data.models.backbones.bninception import BNInception
-from tdn_data.models.training.train import TrainConfig, train
+from tdn_data.models.training.config import TrainConfig
+from tdn_data.models.training.train import train
 from tdn_data.models.weights.checkpoint import read_checkpoint
 from tdn_data.models.weights.published import URLS, fetch, in_todays_form, published_file
 from tdn_data.pipeline.errors import InputError
