@@ -6,9 +6,12 @@ import threading
 import pytest
 
 from tdn_data.pipeline.datasets.index import index_dataset
+from tdn_data.pipeline.errors import InputError, PipelineError
 from tdn_data.pipeline.extraction.engine import run_extraction
 from tdn_data.pipeline.parameters import ExtractParameters, FrameParameters
+from tdn_data.pipeline.shards.ledger import read_ledger
 from tdn_data.pipeline.shards.reader import ShardReader
+from tdn_data.pipeline.shards.status import extraction_status
 from tdn_data.pipeline.shards.storage import Storage
 from tdn_data.pipeline.shards.verify import verify_shards
 
@@ -87,3 +90,29 @@ def test_a_store_that_fails_every_third_request_ends_well(clip_folder, store, lo
         application.on = False
     assert application.num_refused > 10
     assert digests(location) == digests(local)
+
+
+def test_what_is_stored_in_s3_does_not_go_unasked(clip_folder_copy, store, local):
+    location = store[0].format("loss")
+    video = clip_folder_copy / "videos/clip 07.mp4"
+    whole = video.read_bytes()
+
+    def run(**options):
+        return run_extraction(
+            index_dataset("folder", clip_folder_copy), PARAMETERS, out=location, num_workers=2, **options
+        )
+
+    run()
+    video.write_bytes(b"no video any more" * 100)
+    with pytest.raises(PipelineError, match="1 video would lose rows that are stored"):
+        run()
+    video.unlink()
+    with pytest.raises(InputError, match="1 video that is stored is not in"):
+        run()
+    assert digests(location) == digests(local) and extraction_status(location).finished
+    run(allow_loss=True)
+    assert extraction_status(location).finished and not verify_shards(location).findings
+    assert sum(row.reason == "missing" for row in read_ledger(Storage(location))) == 2
+    video.write_bytes(whole)
+    assert run().num_shards_made == 1
+    assert digests(location) == digests(local) and not Storage(location).folder(".new").names()
