@@ -117,16 +117,19 @@ def is_pending(plan: ShardPlan, shard: Found | None, policy: Policy, limits: Lim
         return True
     if not policy.keep_versions and shard.other_versions():
         return True
-    return any(_is_tried_again(row, policy, limits, root) for row in shard.ledger)
+    return any(
+        _is_tried_again(row, limits, retry_failed=policy.retry_failed) or _came_back(row, root) for row in shard.ledger
+    )
 
 
-def _is_tried_again(row: LedgerRow, policy: Policy, limits: Limits, root: Path) -> bool:
-    """Return whether a video that is not ok may be now: on request, with a raised limit, or back in its place."""
-    if row.status == "ok":
-        return False
-    if row.reason == "missing" and row.fingerprint is not None and is_there(root / row.path):
-        return True
-    return policy.retry_failed or _limit_was_raised(row, limits)
+def _came_back(row: LedgerRow, root: Path) -> bool:
+    """Return whether a video that was listed while it was away is in its place now."""
+    return row.reason == "missing" and row.fingerprint is not None and is_there(root / row.path)
+
+
+def _is_tried_again(row: LedgerRow, limits: Limits, *, retry_failed: bool) -> bool:
+    """Return whether a video that is not ok is decoded again: on request, or with a raised limit."""
+    return row.status != "ok" and (retry_failed or _limit_was_raised(row, limits))
 
 
 def _limit_was_raised(row: LedgerRow, limits: Limits) -> bool:
@@ -180,14 +183,15 @@ def refuse_loss_of_sources(
     replaced: set[str],
     root: Path,
     policy: Policy,
+    limits: Limits,
 ) -> None:
     """Raise InputError where rows would be lost: their shard is recreated, and their videos are not there any more."""
     wanted = [
         record
         for plan in plans
         for record in plan.records
-        if (plan.modality, record.video_id) in stored
-        and not is_reusable(record, stored[plan.modality, record.video_id], plan.modality in replaced, policy)
+        if (row := stored.get((plan.modality, record.video_id))) is not None
+        and (plan.modality in replaced or not is_reusable(record, row, limits, retry_failed=policy.retry_failed))
     ]
     wanted = list({record.path: record for record in wanted}.values())
     with ThreadPoolExecutor(THREADS) as pool:
@@ -231,10 +235,10 @@ def _holds_something(path: Path) -> bool:
         return False
 
 
-def is_reusable(record: VideoRecord, row: LedgerRow, replaced: bool, policy: Policy) -> bool:
+def is_reusable(record: VideoRecord, row: LedgerRow, limits: Limits, *, retry_failed: bool) -> bool:
     """Return whether a stored row serves a record without its video being read again."""
     same = record.fingerprint is not None and row.fingerprint == record.fingerprint
-    return same and not replaced and not (policy.retry_failed and row.status != "ok")
+    return same and not _is_tried_again(row, limits, retry_failed=retry_failed)
 
 
 def stored_rows(

@@ -186,7 +186,7 @@ def _plan_run(storage: Storage, manifest: Manifest, parameters: ExtractParameter
         if plan.name not in made
     ]
     if not policy.allow_loss:
-        refuse_loss_of_sources((job.plan for job in jobs), stored, replaced, root, policy)
+        refuse_loss_of_sources((job.plan for job in jobs), stored, replaced, root, policy, parameters.limits)
     if any(job.storage is new for job in jobs):
         new.create()
     return _Run(plans, jobs, stored, replaced, new, made)

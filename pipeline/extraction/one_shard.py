@@ -18,7 +18,7 @@ from tdn_data.pipeline import __version__
 from tdn_data.pipeline.datasets.manifest import VideoRecord
 from tdn_data.pipeline.errors import PipelineError, ShardError, StorageError, VideoError
 from tdn_data.pipeline.extraction import wire
-from tdn_data.pipeline.extraction.cache import limits_that_stopped
+from tdn_data.pipeline.extraction.cache import is_reusable, limits_that_stopped
 from tdn_data.pipeline.extraction.rows.job import Extraction, VideoJob
 from tdn_data.pipeline.extraction.sandbox import Sandbox
 from tdn_data.pipeline.extraction.versions import RowVersions, differences, row_versions
@@ -256,9 +256,8 @@ class _EarlierRows:
     def take(self, record: VideoRecord) -> tuple[LedgerRow, VideoRows] | None:
         """Return the video's ledger row, with today's labels, and its rows; None when they are not there."""
         shard, entry, row = self._found.get(record.video_id, (None, None, None))
-        if shard is None or record.fingerprint is None or row.fingerprint != record.fingerprint:
-            return None
-        if self._job.retry_failed and row.status != "ok":
+        limits = self._job.parameters.limits
+        if shard is None or not is_reusable(record, row, limits, retry_failed=self._job.retry_failed):
             return None
         try:
             rows = shard.read(entry)

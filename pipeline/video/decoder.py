@@ -178,6 +178,8 @@ def decode_all(container: InputContainer, stream: VideoStream, rows: PacketRows)
             yield from frames
             if waiting:
                 yield None
+    except MemoryError:
+        raise
     except av.FFmpegError:
         yield None
     yield from _drain(context)
@@ -218,6 +220,8 @@ def _decode_strictly(
             if send:
                 yield from _sound(context.decode(packet))
         yield from _sound(context.decode(None))
+    except MemoryError:
+        raise
     except av.FFmpegError as error:
         raise TimelineMismatchError(f"a packet does not decode ({error.strerror})") from error
     context.flush_buffers()
@@ -242,6 +246,8 @@ def _decode_or_reset(
             frames = context.decode(packet)
             if not any(frame.is_corrupt for frame in frames):
                 return frames, False
+        except MemoryError:
+            raise
         except av.FFmpegError:
             pass  # told to the caller by the flag
     drained = _drain(context)
@@ -254,6 +260,8 @@ def _decode_or_reset(
 def _drain(context: av.VideoCodecContext) -> list[av.VideoFrame]:
     try:
         return context.decode(None)
+    except MemoryError:
+        raise
     except av.FFmpegError:
         return []
 

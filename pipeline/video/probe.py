@@ -96,12 +96,16 @@ def _first_frame(container: InputContainer, stream: VideoStream, path: str | os.
         for packet in chain(read_packets(container, stream), [None]):  # None asks for what the decoder holds back
             try:
                 sound = [picture for picture in stream.codec_context.decode(packet) if not picture.is_corrupt]
+            except MemoryError:
+                raise
             except av.FFmpegError:
                 failed = True
                 stream.codec_context.flush_buffers()
                 continue
             if sound:
                 return sound[0]
+    except MemoryError:
+        raise
     except av.FFmpegError:
         failed = True
     cut_off = is_cut_off(path, container, stream, num_packets=0, span_seconds=0.0, frame_seconds=0.04)

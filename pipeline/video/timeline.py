@@ -149,6 +149,8 @@ def read_rows(path: str | os.PathLike, container: InputContainer, stream: VideoS
                 packets.append(packet)
             else:
                 packets.clear()
+    except MemoryError:
+        raise
     except av.FFmpegError:
         failed = True
     pts, duration, keyframe, discard, facts, corrupt, new_setup = zip(*rows, strict=True) if rows else ((),) * 7
@@ -380,6 +382,8 @@ def _first_shown_pts(path: str | os.PathLike) -> int | None:
         for packet in chain(read_packets(container, stream), [None]):  # None asks for what the decoder holds back
             try:
                 frames = stream.codec_context.decode(packet)
+            except MemoryError:
+                raise
             except av.FFmpegError:
                 if announces_duration(container):
                     return None

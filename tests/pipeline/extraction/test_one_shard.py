@@ -6,6 +6,7 @@ import os
 import shutil
 from dataclasses import replace
 
+import av
 import numpy as np
 import pytest
 
@@ -219,6 +220,43 @@ def test_retrying_decodes_a_partial_video_again_and_continuing_does_not(cut_vide
     continued = dataclasses.replace(job, sources=(job.plan.name,))
     assert extract_shard(continued).num_reused == 1
     assert extract_shard(dataclasses.replace(continued, retry_failed=True)).num_reused == 0
+
+
+@pytest.fixture
+def growing_video(tmp_path):
+    """A folder with one video of four small pictures, then two of 8176 x 8176."""
+    root = tmp_path / "growing"
+    root.mkdir()
+    for name, side, count in (("small", 64, 4), ("large", 8176, 2)):
+        with av.open(str(tmp_path / name), "w", format="m4v") as container:
+            stream = container.add_stream("mpeg4", rate=10)
+            stream.width = stream.height = side
+            for grey in range(40, 40 + count):
+                picture = av.VideoFrame.from_ndarray(np.full((side, side, 3), grey, np.uint8), format="rgb24")
+                container.mux(stream.encode(picture))
+            container.mux(stream.encode(None))
+    with av.open(str(root / "growing.avi"), "w") as grown:
+        for number, name in enumerate(("small", "large")):
+            with av.open(str(tmp_path / name)) as part:
+                stream = grown.streams.video[0] if number else grown.add_stream_from_template(part.streams.video[0])
+                for position, packet in enumerate(packet for packet in part.demux(video=0) if packet.size):
+                    packet.pts = packet.dts = (position + 4 * number) * packet.duration
+                    packet.stream = stream
+                    grown.mux(packet)
+    (root / "videos.csv").write_text("path,split,labels\ngrowing.avi,train,x\n")
+    return root
+
+
+def test_what_memory_stopped_in_the_middle_is_decoded_again_with_more_of_it(growing_video, tmp_path):
+    (job,) = jobs_for(growing_video, tmp_path / "out", limits=Limits(memory_bytes=460 << 20))
+    (row,) = extract_shard(job).ledger
+    assert (row.status, row.reason, row.num_stored) == ("partial", "too_large", 2)
+    again = dataclasses.replace(job, sources=(job.plan.name,))
+    assert extract_shard(again).num_reused == 1
+    _sandbox.cache_clear()
+    more = job.parameters.model_copy(update={"limits": Limits()})
+    result = extract_shard(dataclasses.replace(again, parameters=more))
+    assert (result.num_reused, result.ledger[0].status, result.ledger[0].num_stored) == (0, "ok", 3)
 
 
 def test_the_memory_limit_reaches_the_decoding_process(clip_folder, tmp_path, monkeypatch):
