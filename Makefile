@@ -6,6 +6,7 @@
 # make kills   20 kills each of driver, worker, node and trainer, each continued and compared
 PYTHON ?= python3
 VENV := .venv
+JOBS ?= $(shell nproc 2>/dev/null || echo 1)
 BIN := $(CURDIR)/$(VENV)/bin
 STAMP := $(VENV)/.installed
 
@@ -23,7 +24,11 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
 
+# the runs are independent and take one core each: as many side by side as there are cores, then whatever is left
 repro: install
+	dvc repro extract
+	@python -c "import yaml; print(*yaml.safe_load(open('params.yaml'))['runs'], sep='\n')" \
+	  | xargs -P $(JOBS) -I RUN sh -c 'dvc repro --quiet evaluate@RUN || echo RUN waits for the others'
 	dvc repro
 	@python -m tdn_data.stages.results
 
@@ -47,4 +52,4 @@ lint: install
 	ruff format --check .
 
 clean:
-	rm -rf $(VENV) data runs
+	rm -rf $(VENV) data snapshots runs/*/checkpoint.pt runs/*/scores.parquet

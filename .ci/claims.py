@@ -36,12 +36,12 @@ def main() -> None:
     tdn, tsn = top1("tdn-rgb"), top1("tsn-rgb")
     claim(tdn >= 0.90, f"RGB TDN reaches at least 90 % top-1 ({tdn:.1%})")
     claim(tsn <= 0.60, f"RGB TSN stays at or under 60 % top-1 ({tsn:.1%})")
-    report = (PROJECT / "runs/report.html").read_text()
+    report = (PROJECT / "report/report.html").read_text()
     loaded = re.findall(r"""(?:src|href)=["'](?!data:|#)[^"']*""", report)
     claim("<svg" in report and not loaded, f"the report is self-contained ({loaded[:3]})")
     claim("Data and pipelines are up to date" in run("dvc", "repro"), "a second dvc repro does nothing")
     claim("top1" in run("dvc", "metrics", "show"), "dvc metrics show lists top-1")
-    wrong = differences(PROJECT / "data/shards")
+    wrong = differences(PROJECT / "data/shards/demo")
     claim(not wrong, f"the built-in set's payloads are the bytes that other processors give ({wrong})")
     if FCVID_MINI.is_dir():
         with tempfile.TemporaryDirectory() as folder:

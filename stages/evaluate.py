@@ -1,4 +1,4 @@
-"""DVC stage `evaluate`: checkpoint and shards -> scores and metrics."""
+"""DVC stage `evaluate`: checkpoint and shards -> scores and metrics of one run."""
 
 from __future__ import annotations
 
@@ -6,34 +6,32 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 
 from tdn_data.models.evaluation.evaluate import evaluate
-from tdn_data.models.evaluation.results import metric_words, write_results
+from tdn_data.models.evaluation.results import SCORES, metric_words, write_results
 from tdn_data.models.evaluation.run_record import EVALUATION, describe_run, write_record
 from tdn_data.models.memory import keep_freed_memory
 from tdn_data.pipeline.files import check_output_file
 from tdn_data.stages.cli import console
-from tdn_data.stages.params import load_params, run_folder
+from tdn_data.stages.params import RUNS, checkpoint, load_params
 
 
-def main(model: str, modality: str) -> None:
+def main(name: str) -> None:
     """Run the stage."""
     keep_freed_memory()
     with console.messages(), console.wrong_arguments():
         params = load_params()
-        folder = run_folder(model, modality)
-        reader = params.open_shards(modality)
-        check_output_file(folder / "scores.parquet")
+        run, config, folder = params.run(name), params.test_config(name), RUNS / name
+        reader = params.open_shards(run.modality)
+        check_output_file(folder / SCORES)
         started = datetime.now(UTC)
-        with console.progress(f"{model} {modality}", unit="videos") as update:
-            scores = evaluate(
-                reader, folder / "checkpoint.pt", config=params.evaluate, network=model, on_progress=update
-            )
+        with console.progress(name, unit="videos") as update:
+            scores = evaluate(reader, checkpoint(name), config=config, network=run.network, on_progress=update)
         metrics = write_results(folder, scores, reader.info, list_split=params.dataset.list_split)
-        split = params.evaluate.split_of(reader.info.name)
-        facts = params.run_facts(reader, model, split, asdict(params.evaluate))
+        split = config.split_of(reader.info.name)
+        facts = params.run_facts(name, reader, split, asdict(config))
         write_record(folder / EVALUATION, describe_run(started, **facts))
     words = metric_words(metrics.as_dict(), reader.info.name)
     console.out.print(
-        f"{model} {modality}: {words} on {console.counted(metrics.num_videos, f'{split} video')}", highlight=False
+        f"{name}: {words} on {console.counted(metrics.num_videos, f'{split} video')}", highlight=False, soft_wrap=True
     )
 
 

@@ -10,19 +10,20 @@ from tdn_data.pipeline.datasets.registry import dataset_spec, read_videos
 from tdn_data.pipeline.extraction.probing import probing
 from tdn_data.stages.cli import console
 from tdn_data.stages.cli.findings import index_words, print_findings
-from tdn_data.stages.params import MANIFEST, load_params
+from tdn_data.stages.params import load_params
 
 
 def main() -> None:
     """Run the stage."""
     with console.messages():
-        section = load_params().dataset
+        params = load_params()
+        section, out = params.dataset, params.manifest
         listing = read_videos(section.name, Path(section.root))
         with console.progress("probing") as update, probing() as probe:
-            record = write_index(listing, MANIFEST, probe=probe, on_progress=update)
+            record = write_index(listing, out, probe=probe, on_progress=update)
         findings = audit_listing(listing, dataset_spec(section.name))
     print_findings(findings, listing.root)
-    console.out.print(f"{MANIFEST}: {console.shown(index_words(record, findings))}", soft_wrap=True)
+    console.out.print(f"{out}: {console.shown(index_words(record, findings))}", soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Generic, Literal, TypeVar
+from typing import Annotated, Literal
 
 import yaml
-from pydantic import Field
+from pydantic import Field, StringConstraints, model_validator
 
 from tdn_data.models import MODELS
 from tdn_data.models.evaluation.evaluate import EvaluateConfig
-from tdn_data.models.training.config import FLOW_LEARNERS, TrainConfig
+from tdn_data.models.training.config import TrainConfig
 from tdn_data.pipeline.datasets.defaults import flow_parameters, frame_parameters
 from tdn_data.pipeline.datasets.registry import dataset_spec
 from tdn_data.pipeline.errors import InputError
@@ -31,26 +30,27 @@ from tdn_data.pipeline.shards.reader import ShardReader
 from tdn_data.stages.cli import console
 
 PARAMS = Path("params.yaml")
-MANIFEST = Path("data/manifest.parquet")
-SHARDS = {"rgb": Path("data/shards/rgb"), "flow": Path("data/shards/flow")}
-RUNS = Path("runs")
-REPORT = RUNS / "report.html"
-FUSED = "fused"  # in place of a modality, where scores of both are added
+SHARDS = Path("data/shards")  # a folder for each data set: its manifest, its shards, and what they hold in a line
+RUNS, FUSIONS = Path("runs"), Path("fusions")
+REPORT = Path("report/report.html")
+SNAPSHOTS = Path("snapshots")  # of trainings that are not done yet; no output of DVC's
 MAX_PARAMS_BYTES = 1 << 24
-OWN = ("tsn", "tdn")  # networks that the pipeline always trains, on frames and on flow
-OTHERS = tuple(name for name in MODELS if name not in (*OWN, *FLOW_LEARNERS))  # on frames, where they are asked for
-Name = TypeVar("Name", bound=str)
+CODE = "models"  # what a run follows that starts from nothing
+MODALITIES = ("rgb", "flow")
+
+RunName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]+$", max_length=100)]  # DVC breaks on dots
 
 
 class DatasetSection(Strict):
     """Which data set the pipeline runs on: a name of `tdn-data datasets` and the folder where it lies.
 
-    `list_split` is the train/test split, from 1, that is trained and tested on where the data set has several; the
-    shards serve them all.
+    `lists` is the file or folder of its own lists: where it changes, the videos are indexed again. `list_split` is the
+    train/test split, from 1, that is trained and tested on where the data set has several; the shards serve them all.
     """
 
     name: str
     root: str = Field(min_length=1, pattern=r"^[^\x00-\x1f]+$")
+    lists: str = Field(min_length=1, pattern=r"^[^\x00-\x1f]+$")
     list_split: int | None = Field(None, ge=1, le=1000)
 
 
@@ -67,88 +67,157 @@ class ExtractSection(ShardParameters):
     workers: int | None = Field(None, ge=1, le=MAX_THREADS)
 
 
-class FuseSection(Strict):
-    """How RGB and flow scores are weighted; Ng & Davis, section 3.3."""
+class Shards(Strict):
+    """How each modality is stored: its parameters, `{}` for those of the set's paper; what is left out is not made.
 
-    rgb: float = Field(1.0, ge=0, le=1e6)
-    flow: float = Field(1.5, ge=0, le=1e6)
+    A text in their place is a folder that `tdn-data extract` made, which is read as it is.
+    """
+
+    rgb: FrameParameters | str | None = None
+    flow: FlowParameters | str | None = None
+
+    @model_validator(mode="after")
+    def _something(self) -> Shards:
+        given = self.model_fields_set
+        if not given or any(getattr(self, name) is None for name in given):
+            raise ValueError("name rgb, flow or both, each with its parameters; leave out what is not to be made")
+        return self
 
 
-class NetworksSection(Strict, Generic[Name]):
-    """Which networks the pipeline trains beside its own, and by network what their training changes in `train`."""
+class Defaults(Strict):
+    """What all runs have in common: how they are trained and tested."""
 
-    networks: tuple[Name, ...] = ()
-    recipes: dict[Name, dict[str, object]] = {}
+    train: dict[str, object] = {}
+    test: dict[str, object] = {}
 
 
-class TrainSection(Strict):
-    """How one network is trained."""
+class Run(Strict):
+    """One training and its test.
 
+    `train` and `test` are what this run changes in the defaults. `reads` names the shards that training reads, twice
+    the same where it reads one kind, and `after` the checkpoint that it starts from, or `models` for none: DVC, which
+    cannot see into `init`, makes its dependencies of these two.
+    """
+
+    network: Literal[tuple(MODELS)]
+    modality: Literal[MODALITIES]
+    reads: tuple[Literal[MODALITIES], Literal[MODALITIES]]
+    after: tuple[str]
+    train: dict[str, object] = {}
+    test: dict[str, object] = {}
+
+
+class Fusion(Strict):
+    """Scores of several runs added with weights; Ng & Davis, section 3.3: RGB and flow 1 to 1.5 after l1."""
+
+    runs: dict[RunName, Annotated[float, Field(ge=0, le=1e6)]] = Field(min_length=2)
+    normalize: Literal["l1", "none"] = "l1"
+
+
+class Params(Strict):
+    """The whole of params.yaml."""
+
+    dataset: DatasetSection
+    demos: dict[RunName, DemoParameters] = {}
+    extract: ExtractSection = ExtractSection()
+    shards: Shards
+    defaults: Defaults = Defaults()
+    runs: dict[RunName, Run]
+    fusions: dict[RunName, Fusion] = {}
+
+    def run(self, name: str) -> Run:
+        """Return one run; raise InputError that lists the known ones for another name."""
+        check_word("run", name, self.runs)
+        return self.runs[name]
+
+    def train_config(self, name: str) -> TrainConfig:
+        """Return the parameters of a run's training: the defaults with what it changes, runs in `init` as their files.
+
+        Raises InputError that names the key and the value for what does not fit.
+        """
+        run = self.run(name)
+        config = _merged(_Train, self.defaults.train, run.train, f"runs.{name}")
+        with console.wrong_arguments():
+            config.check_model(run.network)
+        return config
+
+    def test_config(self, name: str) -> EvaluateConfig:
+        """Return the protocol of a run's test: the defaults with what it changes."""
+        return _merged(_Test, self.defaults.test, self.run(name).test, f"runs.{name}")
+
+    def init_files(self, name: str) -> tuple[str, ...]:
+        """Return the files that a run starts from: `init` with the names of runs as their checkpoints."""
+        return tuple(str(checkpoint(one)) if one in self.runs else one for one in self.train_config(name).init)
+
+    def extract_parameters(self, modality: str) -> ExtractParameters | None:
+        """Return the parameters of one modality's extraction, None where finished shards are read as they are."""
+        section = self._section(modality)
+        if isinstance(section, str):
+            return None
+        spec = dataset_spec(self.dataset.name)
+        if not section.model_fields_set:
+            section = frame_parameters(spec) if modality == "rgb" else flow_parameters(spec)
+        shared = self.extract.model_dump(include=set(ShardParameters.model_fields))
+        return ExtractParameters(**{"frames" if modality == "rgb" else "flow": section}, **shared)
+
+    @property
+    def store(self) -> Path:
+        """The folder of what is made of this data set's videos."""
+        return SHARDS / self.dataset.name
+
+    @property
+    def manifest(self) -> Path:
+        """The file that lists the videos."""
+        return self.store / "manifest.parquet"
+
+    def shard_folder(self, modality: str) -> Path:
+        """Return where the shards of a modality lie."""
+        section = self._section(modality)
+        return Path(section) if isinstance(section, str) else self.store / modality
+
+    def shard_summary(self, modality: str) -> Path:
+        """Return the small file that changes where the shards of a modality do: DVC's output in their place."""
+        return self.store / f"{modality}.json"
+
+    def open_shards(self, modality: str) -> ShardReader:
+        """Open the shards of one modality, with the train/test split that is trained and tested on."""
+        folder = self.shard_folder(modality)
+        return ShardReader(folder, modality=modality, list_split=self.dataset.list_split)
+
+    def run_facts(self, name: str, reader: ShardReader, split: str, parameters: Mapping[str, object]) -> dict:
+        """Return what the record of a run on `reader` says of it and its data."""
+        info, run = reader.info, self.run(name)
+        data = {"dataset": info.name, "class_names": tuple(info.class_names), "multi_label": info.multi_label}
+        data |= {"split": split, "list_split": self.dataset.list_split}
+        return {"name": name, "network": run.network, "modality": run.modality, "parameters": parameters} | data
+
+    def stored(self) -> tuple[str, ...]:
+        """Return the modalities that there are shards of."""
+        return tuple(modality for modality in MODALITIES if getattr(self.shards, modality) is not None)
+
+    def _section(self, modality: str) -> FrameParameters | FlowParameters | str:
+        check_word("modality", modality, self.stored())
+        return getattr(self.shards, modality)
+
+
+class _Train(Strict):
     train: TrainConfig
 
 
-class Params(TrainSection):
-    """The whole of params.yaml. Where `frames` or `flow` is null, they are stored as the data set's paper has it."""
-
-    dataset: DatasetSection
-    demo: DemoParameters
-    extract: ExtractSection
-    frames: FrameParameters | None = None
-    flow: FlowParameters | None = None
-    others: NetworksSection[Literal[OTHERS]] = NetworksSection()
-    with_flow: NetworksSection[Literal[FLOW_LEARNERS]] = NetworksSection()
-    evaluate: EvaluateConfig
-    fuse: FuseSection = FuseSection()
-
-    @property
-    def recipes(self) -> dict[str, dict[str, object]]:
-        """What each network's training changes in `train`, where it changes something."""
-        return self.others.recipes | self.with_flow.recipes
-
-    def train_config(self, model: str) -> TrainConfig:
-        """Return the parameters of one network's training: `train`, with what its recipe changes.
-
-        Raises InputError for a network that is none, pydantic's ValidationError for a recipe that does not fit.
-        """
-        check_word("network", model, MODELS)
-        return TrainSection(train=asdict(self.train) | self.recipes.get(model, {})).train
-
-    def extract_parameters(self, modality: str) -> ExtractParameters:
-        """Return the parameters of one modality's extraction."""
-        check_word("modality", modality, SHARDS)
-        spec = dataset_spec(self.dataset.name)
-        return ExtractParameters(
-            frames=self.frames or frame_parameters(spec) if modality == "rgb" else None,
-            flow=self.flow or flow_parameters(spec) if modality == "flow" else None,
-            **self.extract.model_dump(include=set(ShardParameters.model_fields)),
-        )
-
-    def run_facts(
-        self,
-        reader: ShardReader,
-        network: str,
-        split: str,
-        parameters: dict[str, object],
-        *,
-        modality: str | None = None,
-    ) -> dict[str, object]:
-        """Return what the record of a run on `reader` says of its data; `modality` where it is not the reader's."""
-        info = reader.info
-        facts = {"dataset": info.name, "class_names": tuple(info.class_names), "multi_label": info.multi_label}
-        run = {"network": network, "modality": modality or reader.modality, "parameters": parameters}
-        return facts | run | {"split": split, "list_split": self.dataset.list_split}
-
-    def open_shards(self, modality: str) -> ShardReader:
-        """Open the pipeline's own shards of one modality, with the train/test split that is trained and tested on."""
-        check_word("modality", modality, SHARDS)
-        return ShardReader(SHARDS[modality], modality=modality, list_split=self.dataset.list_split)
+class _Test(Strict):
+    test: EvaluateConfig
 
 
-def run_folder(model: str, modality: str) -> Path:
-    """Return where a run's results lie; raise InputError for a network or modality that is none."""
-    check_word("network", model, MODELS)
-    check_word("modality", modality, (*SHARDS, FUSED))
-    return RUNS / f"{model}-{modality}"
+def _merged(kind: type[Strict], defaults: Mapping[str, object], changes: Mapping[str, object], source: str):
+    """Return a configuration made of the defaults and a run's changes; InputError names the key of what is wrong."""
+    (key,) = kind.model_fields
+    with console.checked(f"{PARAMS}, {source}"):
+        return getattr(kind.model_validate({key: {**defaults, **changes}}), key)
+
+
+def checkpoint(run: str) -> Path:
+    """Return where a run's checkpoint lies."""
+    return RUNS / run / "checkpoint.pt"
 
 
 def check_word(name: str, word: str, known: Iterable[str]) -> None:
@@ -176,8 +245,53 @@ def load_params(path: Path = PARAMS) -> Params:
     content = _read_yaml(path)
     with console.checked(str(path)):
         params = Params.model_validate(content)
-    for section in ("others", "with_flow"):
-        for model in getattr(params, section).recipes:
-            with console.checked(f"{path}, {section}.recipes.{model}"):
-                params.train_config(model)
+    _merged(_Train, params.defaults.train, {}, "defaults")
+    _merged(_Test, params.defaults.test, {}, "defaults")
+    for name, run in params.runs.items():
+        _check_run(params, name, run)
+    for name, fusion in params.fusions.items():
+        _check_fusion(params, name, fusion)
     return params
+
+
+def _check_run(params: Params, name: str, run: Run) -> None:
+    """Raise InputError that names the key where a run's parts do not fit each other or those of other runs."""
+    config = params.train_config(name)
+    params.test_config(name)
+    read = {run.modality, "flow"} if config.needs_flow else {run.modality}
+    if set(run.reads) != read:
+        raise _wrong(name, "reads", f"{list(run.reads)}, and its training reads {' and '.join(sorted(read))}")
+    for modality in read - set(params.stored()):
+        raise _wrong(name, "reads", f"{list(run.reads)}, and shards.{modality} is null: nothing stores it")
+    from_runs = [one for one in config.init if one in params.runs]
+    for one in config.init:
+        if one not in params.runs and "/" not in one and "." not in one and one != "imagenet":
+            raise _wrong(name, "train.init", f"{one!r}, which is no run ({', '.join(params.runs)}) and no file")
+    expected = str(checkpoint(from_runs[0])) if from_runs else CODE
+    if len(from_runs) > 1 or run.after != (expected,):
+        raise _wrong(name, "after", f"{list(run.after)}; for train.init {list(config.init)} it must be [{expected}]")
+    _check_no_circle(params, name)
+
+
+def _check_no_circle(params: Params, name: str) -> None:
+    """Raise InputError where a run starts from itself, be it by way of others."""
+    seen, here = [], name
+    while here is not None:
+        if here in seen:
+            raise _wrong(name, "train.init", f"a circle: {' <- '.join([*seen, here])}")
+        seen.append(here)
+        here = next((one for one in params.train_config(here).init if one in params.runs), None)
+
+
+def _check_fusion(params: Params, name: str, fusion: Fusion) -> None:
+    for run in fusion.runs:
+        if run not in params.runs:
+            raise InputError(
+                f"{PARAMS}, fusions.{name}.runs: {run!r} is no run; these are: {', '.join(params.runs)}.", key=name
+            )
+    if not sum(fusion.runs.values()):
+        raise InputError(f"{PARAMS}, fusions.{name}.runs: all weights are 0.", key=name)
+
+
+def _wrong(run: str, key: str, words: str) -> InputError:
+    return InputError(f"{PARAMS}, runs.{run}.{key} is {words}.", key=run)

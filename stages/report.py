@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from tdn_data.models.report.runs import report_runs
 from tdn_data.stages.cli import console
-from tdn_data.stages.params import REPORT, RUNS, load_params
+from tdn_data.stages.params import FUSIONS, REPORT, RUNS, load_params
 
 
 def main() -> None:
     """Run the stage."""
     with console.messages():
         params = load_params()
-        frames, flow = params.open_shards("rgb"), params.open_shards("flow")
-        split = params.evaluate.split_of(frames.info.name)
-        report_runs(REPORT, RUNS, frames=frames, flow=flow, split=split)
+        folders = {name: RUNS / name for name in params.runs} | {name: FUSIONS / name for name in params.fusions}
+        report_runs(REPORT, folders, shards=[params.open_shards(modality) for modality in params.stored()])
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from torch import nn
 
 from tdn_data.models.clips.augment import CROPS
 from tdn_data.models.clips.dataset import split_videos, video_views
+from tdn_data.models.evaluation.metrics import fuse
 from tdn_data.models.networks import build_model
 from tdn_data.models.networks.base import ClipShape, VideoNetwork
 from tdn_data.models.networks.folding import fold_norms
@@ -144,7 +145,7 @@ def check_complete(reader: ShardReader, split: str, *, max_missing_share: float)
         names = ", ".join(missing[:MAX_NAMES_SHOWN]) + (" ..." if len(missing) > MAX_NAMES_SHOWN else "")
         raise InputError(
             f"{len(missing)} of {num_listed} {split} videos have no frames to score: {names}; ledger.parquet "
-            "says why. Extract them, or raise evaluate.max_missing_share to leave them out of the metrics."
+            "says why. Extract them, or raise max_missing_share of its test to leave them out of the metrics."
         )
     if missing:
         logger.warning("%d of %d %s videos have no frames and are left out", len(missing), num_listed, split)
@@ -207,13 +208,20 @@ def read_scores(path: Path) -> VideoScores:
     )
 
 
+def fuse_scores(streams: Sequence[VideoScores], *, weights: Sequence[float], normalize: str = "l1") -> VideoScores:
+    """Return the scores of several runs added as `metrics.fuse` does, joined by the videos' identifiers."""
+    first, *others = streams
+    ordered = [first, *(in_order_of(first.video_ids, other) for other in others)]
+    return replace(first, scores=fuse([one.scores for one in ordered], weights=weights, normalize=normalize))
+
+
 def in_order_of(video_ids: Sequence[str], result: VideoScores) -> VideoScores:
     """Return the scores of the same videos in another order; raise InputError that names a video only one side has."""
     place = {video_id: number for number, video_id in enumerate(result.video_ids)}
     if difference := set(video_ids).symmetric_difference(place):
         raise InputError(
-            f"{len(difference)} videos are scored in only one of the two streams, e.g. {sorted(difference)[0]!r}; "
-            "extract and evaluate both on the same videos."
+            f"{len(difference)} videos are scored in only one of two runs, e.g. {sorted(difference)[0]!r}; "
+            "evaluate both on the same videos."
         )
     order = [place[video_id] for video_id in video_ids]
     return VideoScores(tuple(video_ids), tuple(result.labels[number] for number in order), result.scores[order])

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.metrics import average_precision_score, confusion_matrix, top_k_accuracy_score
 
-FUSION_WEIGHTS = (1.0, 1.5)  # RGB : flow
-
 
 @dataclass(frozen=True)
 class Metrics:
@@ -91,15 +89,17 @@ def mean_metrics(runs: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {name: float(np.mean([run[name] for run in runs])) for name in names}
 
 
-def fuse(rgb: np.ndarray, flow: np.ndarray, *, weights: tuple[float, float] = FUSION_WEIGHTS) -> np.ndarray:
-    """Return the weighted mean of two streams' scores (N, C) before softmax, each row l1-normalised first.
+def fuse(streams: Sequence[np.ndarray], *, weights: Sequence[float], normalize: str = "l1") -> np.ndarray:
+    """Return the weighted mean of several streams' scores (N, C) before softmax.
 
-    Ng & Davis, section 3.3: RGB : flow as 1 : 1.5. A row of zeros stays zero.
+    Ng & Davis, section 3.3: RGB : flow as 1 : 1.5, each row `l1`-normalised first; `none` adds them as they are. A row
+    of zeros stays zero.
     """
-    if rgb.shape != flow.shape:
-        raise ValueError(f"scores are {rgb.shape} and {flow.shape}; two streams of the same videos must agree")
-    parts = [weight * _l1_normalized(scores) for scores, weight in zip((rgb, flow), weights, strict=True)]
-    return sum(parts) / sum(weights)
+    if len({scores.shape for scores in streams}) > 1:
+        shapes = " and ".join(str(scores.shape) for scores in streams)
+        raise ValueError(f"scores are {shapes}; streams of the same videos must agree")
+    parts = [_l1_normalized(scores) if normalize == "l1" else scores for scores in streams]
+    return sum(weight * part for weight, part in zip(weights, parts, strict=True)) / sum(weights)
 
 
 def _l1_normalized(scores: np.ndarray) -> np.ndarray:

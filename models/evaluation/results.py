@@ -13,7 +13,6 @@ import numpy as np
 from tdn_data.models.evaluation.evaluate import VideoScores, write_scores
 from tdn_data.models.evaluation.metrics import Metrics, compute_metrics, mean_metrics
 from tdn_data.models.evaluation.run_record import EVALUATION, read_record
-from tdn_data.models.networks import MODELS
 from tdn_data.pipeline.datasets.base import METRIC_NAMES
 from tdn_data.pipeline.datasets.registry import dataset_spec
 from tdn_data.pipeline.errors import InputError
@@ -21,7 +20,6 @@ from tdn_data.pipeline.files import read_json, write_text
 from tdn_data.pipeline.shards.reader import DatasetInfo
 
 SCORES, METRICS = "scores.parquet", "metrics.json"
-MODALITIES = ("rgb", "flow", "fused")
 
 Runs = Mapping[str, Mapping[str, float]]  # run, e.g. tdn-rgb -> what its metrics.json says
 
@@ -58,9 +56,9 @@ def _write_csv(path: Path, header: tuple[str, ...], rows: Iterable[tuple]) -> No
 
 def read_metrics(folder: Path) -> Runs:
     """Return the content of every run's metrics.json in a folder, e.g. of `tdn-rgb`; InputError where there is none."""
-    found = {path.parent.name: _numbers(path) for path in sorted(folder.glob(f"*-*/{METRICS}"))}
+    found = {path.parent.name: _numbers(path) for path in sorted(folder.glob(f"*/{METRICS}"))}
     if not found:
-        raise InputError(f"{folder} holds no evaluated network (<network>-<modality>/{METRICS}).", path=folder)
+        raise InputError(f"{folder} holds no evaluated run (<run>/{METRICS}).", path=folder)
     return found
 
 
@@ -119,24 +117,18 @@ def metric_words(metrics: Mapping[str, float], dataset: str) -> str:
     return ", ".join(f"{words} {_percent(metrics[name])}" for name, words in columns.items())
 
 
-def network_order(name: str) -> int:
-    """Return the place of a network in results: as in `MODELS`, the oldest first; unknown ones come last."""
-    return list(MODELS).index(name) if name in MODELS else len(MODELS)
-
-
 def table_heads(folders: Mapping[str, Runs], dataset: str) -> list[str]:
-    """Return the heads of the columns of numbers in `table_rows`, e.g. `rgb top-1`."""
-    return [f"{modality} {words}" for modality in MODALITIES for words in _columns(folders, dataset).values()]
+    """Return the heads of the columns of numbers in `table_rows`, e.g. `top-1`."""
+    return list(_columns(folders, dataset).values())
 
 
 def table_rows(folders: Mapping[str, Runs], dataset: str) -> Iterator[tuple[str, str, list[str]]]:
-    """Yield (network, folder, numbers in percent, one for each modality and metric), as `network_order` has it."""
+    """Yield (run, folder, numbers in percent, one for each metric), runs in the order of the folders."""
     columns = _columns(folders, dataset)
-    models = {name.rpartition("-")[0] for runs in folders.values() for name in runs}
-    for model in sorted(models, key=lambda model: (network_order(model), model)):
+    for run in dict.fromkeys(name for runs in folders.values() for name in runs):
         for folder, runs in folders.items():
-            found = [runs.get(f"{model}-{modality}", {}) for modality in MODALITIES]
-            yield model.upper(), folder, [_percent(run.get(name)) for run in found for name in columns]
+            if run in runs:
+                yield run, folder, [_percent(runs[run].get(name)) for name in columns]
 
 
 def _columns(folders: Mapping[str, Runs], dataset: str) -> dict[str, str]:

@@ -18,13 +18,16 @@ from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.files import read_json, write_json
 
 TRAINING, EVALUATION = "training.json", "evaluation.json"
+FUSION = "fusion"
+SAME_TEST = ("dataset", "class_names", "multi_label", "split", "list_split")  # of runs whose scores are put together
 LIBRARIES = ("torch", "numpy", "scikit-learn", "opencv-contrib-python-headless", "pyarrow")
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """One training or one test; `modality` is `rgb`, `flow` or `fused`, `seconds` how long it took."""
+    """One training, test or fusion; `seconds` is how long it took. A fusion's network and modality are `fusion`."""
 
+    name: str  # of the run in params.yaml, and of its folder
     network: str
     modality: str
     dataset: str
@@ -37,11 +40,6 @@ class RunRecord:
     seconds: float
     hardware: str
     libraries: Mapping[str, str]
-
-    @property
-    def name(self) -> str:
-        """The run's folder, e.g. tdn-rgb."""
-        return f"{self.network}-{self.modality}"
 
     def words(self) -> str:
         """Return the record as one line for a page."""
@@ -61,6 +59,12 @@ def describe_run(started: datetime, **facts: object) -> RunRecord:
         libraries=installed_versions(),
         **facts,
     )
+
+
+def describe_fusion(started: datetime, name: str, one: RunRecord, parameters: Mapping[str, object]) -> RunRecord:
+    """Return the record of a fusion that began at `started`, of runs with the same test as the run `one`."""
+    same = {key: getattr(one, key) for key in SAME_TEST}
+    return describe_run(started, name=name, network=FUSION, modality=FUSION, parameters=parameters, **same)
 
 
 def hardware() -> str:
@@ -107,9 +111,9 @@ def read_record(path: Path) -> RunRecord:
     return RunRecord(**content | {"class_names": tuple(content["class_names"])})
 
 
-def check_same_test(first: RunRecord, second: RunRecord) -> None:
-    """Raise InputError that names what differs where the scores of two runs cannot be put together."""
-    for name in ("dataset", "class_names", "multi_label", "split", "list_split"):
+def check_same_test(first: RunRecord, second: RunRecord) -> RunRecord:
+    """Return `first`; raise InputError that names what differs where the scores of two runs cannot be put together."""
+    for name in SAME_TEST:
         one, other = getattr(first, name), getattr(second, name)
         if one != other:
             raise InputError(
@@ -117,6 +121,7 @@ def check_same_test(first: RunRecord, second: RunRecord) -> None:
                 "evaluate both again.",
                 key=name,
             )
+    return first
 
 
 def _short(value: object) -> str:

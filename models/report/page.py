@@ -23,7 +23,7 @@ COLORS = (  # one for each network, distinct for colour-blind readers, too, as f
     "#1f6feb", "#d1480f", "#2da44e", "#8250df", "#bf8700", "#57606a", "#d63384",
     "#0a9396", "#7f4f24", "#000000", "#94d82d", "#f4a261", "#a2d2ff",
 )  # fmt: skip
-LINES = {"rgb": "-", "flow": "--", "fused": ":"}  # how a curve is drawn, by modality
+LINES = {"rgb": "-", "flow": "--", "fusion": ":"}  # how a curve is drawn, by modality
 CURVES = {  # what DVCLive logged -> what it is called on the page
     "loss": "loss on the training clips",
     "class_loss": "loss of the classes on the training clips",
@@ -42,25 +42,22 @@ PAPER_TABLE = (
 
 @dataclass(frozen=True)
 class RunResult:
-    """One network on one modality (`rgb`, `flow` or `fused`), evaluated.
+    """One run, or a fusion of several (network and modality are then `fusion`), evaluated on `split`.
 
     `metrics`: top1 and top5 or hit1 and hit5, and mAP, in [0, 1]. `per_class_ap`: (C,), NaN where a class has no
     positives. `confusion`: counts (C, C), rows actual, None for multi-label data. `curves`: name -> a value per epoch.
     """
 
-    model: str
+    name: str
+    network: str
     modality: str
     metrics: Mapping[str, float]
     per_class_ap: np.ndarray
+    split: str = "test"
     confusion: np.ndarray | None = None
     curves: Mapping[str, Sequence[float]] | None = None
     made: Mapping[str, str] = field(default_factory=dict)  # `trained`, `tested` -> when, where and how, in words
     parameters: Mapping[str, object] = field(default_factory=dict)  # of the test, or the weights of a fusion
-
-    @property
-    def title(self) -> str:
-        """Name for headings, e.g. `TDN, RGB`."""
-        return f"{self.model.upper()}, {self.modality.upper() if self.modality == 'rgb' else self.modality}"
 
 
 @dataclass(frozen=True)
@@ -95,20 +92,20 @@ def write_report(
     page = template.render(
         dataset=dataset,
         class_names=class_names,
-        table=_results_table(runs),
+        runs=runs,
         metric_names=metric_names,
         split=split,
         headline=_headline(runs),
         curves=[(CURVES.get(name, name), _curve_plot(runs, name)) for name in _curve_names(runs)],
         confusions=[
-            (run.title, _confusion_plot(run.confusion, class_names)) for run in runs if run.confusion is not None
+            (run.name, _confusion_plot(run.confusion, class_names)) for run in runs if run.confusion is not None
         ],
-        ap_runs=[run.title for run in runs],
+        ap_runs=[run.name for run in runs],
         ap_rows=_ap_rows(runs, class_names),
         samples=[(sample.caption, _png(sample.image)) for sample in samples],
         paper_table=PAPER_TABLE if dataset == "hmdb51" else (),
-        fusion=_fusion_words(runs),
-        made=[(run.title, run.made) for run in runs if run.made],
+        fusions=_fusion_words(runs),
+        made=[(run.name, run.made) for run in runs if run.made],
         left_out=left_out,
         facts=facts,
     )
@@ -116,18 +113,10 @@ def write_report(
     write_text(out, page)
 
 
-def _results_table(runs: Sequence[RunResult]) -> list[dict[str, object]]:
-    """Return one row per model with its metrics per modality, in order of appearance."""
-    models = dict.fromkeys(run.model for run in runs)
-    return [
-        {"model": model.upper(), **{run.modality: run.metrics for run in runs if run.model == model}}
-        for model in models
-    ]
-
-
 def _headline(runs: Sequence[RunResult]) -> str | None:
     """Return the sentence that compares TDN with TSN on RGB, None where one of them is absent."""
-    top1 = {run.model: run.metrics["top1"] for run in runs if run.modality == "rgb" and "top1" in run.metrics}
+    rgb = [run for run in reversed(runs) if run.modality == "rgb" and "top1" in run.metrics]
+    top1 = {run.network: run.metrics["top1"] for run in rgb}  # of several runs of a network the first
     if not {"tsn", "tdn"} <= set(top1):
         return None
     tdn, tsn = (f"{top1[name]:.1%}" for name in ("tdn", "tsn"))
@@ -140,14 +129,14 @@ def _headline(runs: Sequence[RunResult]) -> str | None:
     )
 
 
-def _fusion_words(runs: Sequence[RunResult]) -> str | None:
-    """Return how the fused scores came about, by their own records; None where there are none."""
-    ways = dict.fromkeys(
-        f"{run.parameters['rgb']:g} : {run.parameters['flow']:g}"
-        for run in runs
-        if run.modality == "fused" and {"rgb", "flow"} <= set(run.parameters)
-    )
-    return " or ".join(ways) or None
+def _fusion_words(runs: Sequence[RunResult]) -> list[str]:
+    """Return how each fusion came about, by its own record, e.g. `tdn: tdn-rgb 1, tdn-flow 1.5, l1-normalised`."""
+    words = []
+    for run in (run for run in runs if "runs" in run.parameters):
+        parts = ", ".join(f"{name} {weight:g}" for name, weight in run.parameters["runs"].items())
+        way = "l1-normalised" if run.parameters.get("normalize") == "l1" else "as they are"
+        words.append(f"{run.name}: {parts}, {way}")
+    return words
 
 
 def _curve_names(runs: Sequence[RunResult]) -> list[str]:
@@ -167,10 +156,10 @@ def _curve_plot(runs: Sequence[RunResult], name: str) -> str:
     """Return an SVG of one quantity over the epochs, a line per run."""
     figure = Figure(figsize=(6.4, 3.4), layout="constrained")
     axes = figure.subplots()
-    colors = dict(zip(dict.fromkeys(run.model for run in runs), COLORS * 2, strict=False))
+    colors = dict(zip(dict.fromkeys(run.network for run in runs), COLORS * 2, strict=False))
     for run in (run for run in runs if run.curves and name in run.curves):
-        style = {"color": colors[run.model], "linestyle": LINES[run.modality], "linewidth": 1.8}
-        axes.plot(range(1, len(run.curves[name]) + 1), run.curves[name], label=run.title, **style)
+        style = {"color": colors[run.network], "linestyle": LINES[run.modality], "linewidth": 1.8}
+        axes.plot(range(1, len(run.curves[name]) + 1), run.curves[name], label=run.name, **style)
     axes.set_xlabel("epoch")
     axes.set_ylabel(name.replace("_", " "))
     axes.grid(alpha=0.25)

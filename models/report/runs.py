@@ -1,14 +1,15 @@
-"""The evaluated runs in a folder as the report shows them, checked against the shards that they claim to be of."""
+"""The evaluated runs as the report shows them, checked against the shards that they claim to be of."""
 
 from __future__ import annotations
 
 import csv
 import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tdn_data.models.evaluation.evaluate import VideoScores, read_scores
 from tdn_data.models.evaluation.metrics import compute_metrics
-from tdn_data.models.evaluation.results import MODALITIES, SCORES, network_order, result_columns
+from tdn_data.models.evaluation.results import SCORES, result_columns
 from tdn_data.models.evaluation.run_record import EVALUATION, TRAINING, RunRecord, read_record
 from tdn_data.models.report.page import RunResult, sample_videos, write_report
 from tdn_data.pipeline.errors import InputError
@@ -18,66 +19,72 @@ from tdn_data.pipeline.shards.schema import library_versions
 logger = logging.getLogger(__name__)
 
 
-def report_runs(out: Path, runs: Path, *, frames: ShardReader, flow: ShardReader, split: str) -> None:
-    """Write the page about all runs in the folder `runs`, which were tested on `split` of the shards' videos.
+def report_runs(out: Path, folders: Mapping[str, Path], *, shards: Sequence[ShardReader]) -> None:
+    """Write the page about runs, name -> folder, that were tested on the shards' videos (one reader a modality).
 
     A run that is left out (see `read_results`) is named in the log and on the page.
     """
-    found, left_out = read_results(runs, frames)
+    found, left_out = read_results(folders, shards[0])
     for sentence in left_out:
         logger.warning(sentence)
+    info, split = shards[0].info, next((run.split for run in found), "test")
+    frames = next((reader for reader in shards if reader.modality == "rgb"), None)
+    flow = next((reader for reader in shards if reader.modality == "flow"), None)
     write_report(
         out,
-        dataset=frames.info.name,
-        class_names=frames.info.class_names,
+        dataset=info.name,
+        class_names=info.class_names,
         runs=found,
-        metric_names=result_columns(frames.info.name, [run.metrics for run in found]),
+        metric_names=result_columns(info.name, [run.metrics for run in found]),
         split=split,
-        samples=sample_videos(frames, flow, split=split),
-        facts=_facts(frames, flow),
+        samples=sample_videos(frames, flow, split=split) if frames is not None else [],
+        facts=_facts(shards),
         left_out=left_out,
     )
 
 
-def _facts(frames: ShardReader, flow: ShardReader) -> dict[str, str]:
+def _facts(shards: Sequence[ShardReader]) -> dict[str, str]:
     """Return what the shards say of themselves and what draws the page, as lines for it."""
-    made_of = {"frames": _words(frames.info.parameters), "flow": _words(flow.info.parameters)}
-    return {"data set": frames.info.name} | made_of | {"page": _words(library_versions())}
+    titles = {"rgb": "frames", "flow": "flow"}
+    made_of = {titles[reader.modality]: _words(reader.info.parameters) for reader in shards}
+    return {"data set": shards[0].info.name} | made_of | {"page": _words(library_versions())}
 
 
 def _words(section: dict[str, object]) -> str:
     return ", ".join(f"{key} {value}" for key, value in section.items() if value is not None)
 
 
-def read_results(runs: Path, reader: ShardReader) -> tuple[list[RunResult], list[str]]:
-    """Return the evaluated runs on a data set's shards, by network and then RGB, flow, fused, and what was left out.
+def read_results(folders: Mapping[str, Path], reader: ShardReader) -> tuple[list[RunResult], list[str]]:
+    """Return the evaluated runs, name -> folder, on a data set's shards, in that order, and what was left out.
 
     Metrics are computed again from the scores. A folder whose record is missing, or is of another run, other classes
-    or other videos than the shards', is left out with a sentence that says so.
+    or other videos than the shards', is left out with a sentence that says so; one without scores is not tested yet.
     """
     found, left_out = [], []
-    for folder in sorted(path.parent for path in runs.glob(f"*/{SCORES}")):
+    for name, folder in folders.items():
         try:
-            found.append(_read_run(folder, reader))
+            if (folder / SCORES).exists():
+                found.append(_read_run(name, folder, reader))
         except InputError as error:
-            left_out.append(f"{folder.name} is left out: {error.message}")
-    found.sort(key=lambda run: (network_order(run.model), run.model, MODALITIES.index(run.modality)))
+            left_out.append(f"{name} is left out: {error.message}")
     return found, left_out
 
 
-def _read_run(folder: Path, reader: ShardReader) -> RunResult:
+def _read_run(name: str, folder: Path, reader: ShardReader) -> RunResult:
     """Return one run; raise InputError where it is not one of its name on these shards."""
     record = read_record(folder / EVALUATION)
-    _check_record(record, folder, reader)
+    _check_record(record, name, folder, reader)
     scores = read_scores(folder / SCORES)
     _check_scores(scores, folder, reader)
     metrics = compute_metrics(scores.scores, scores.labels, multi_label=reader.info.multi_label)
     trained = {"trained": read_record(folder / TRAINING).words()} if (folder / TRAINING).exists() else {}
     return RunResult(
+        name,
         record.network,
         record.modality,
         metrics.as_dict(),
         metrics.per_class_ap,
+        record.split,
         metrics.confusion,
         _curves(folder),
         trained | {"tested": record.words()},
@@ -85,15 +92,15 @@ def _read_run(folder: Path, reader: ShardReader) -> RunResult:
     )
 
 
-def _check_record(record: RunRecord, folder: Path, reader: ShardReader) -> None:
-    """Raise InputError unless the record is of the run that the folder is named after, tested on these shards."""
+def _check_record(record: RunRecord, name: str, folder: Path, reader: ShardReader) -> None:
+    """Raise InputError unless the record is of the run of that name, tested on these shards."""
     info = reader.info
-    if record.name != folder.name or record.modality not in MODALITIES:
+    if record.name != name:
         raise InputError(f"its record is of the run {record.name}.", path=folder)
     expected = {"dataset": info.name, "class_names": tuple(info.class_names), "multi_label": info.multi_label}
-    for name, value in expected.items():
-        if getattr(record, name) != value:
-            raise InputError(f"it was tested on shards with another {name.replace('_', ' ')}.", path=folder)
+    for key, value in expected.items():
+        if getattr(record, key) != value:
+            raise InputError(f"it was tested on shards with another {key.replace('_', ' ')}.", path=folder)
 
 
 def _check_scores(scores: VideoScores, folder: Path, reader: ShardReader) -> None:

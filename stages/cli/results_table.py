@@ -11,19 +11,20 @@ from rich.table import Column, Table
 from tdn_data.models.evaluation.results import (
     Runs,
     read_folders,
+    read_metrics,
     result_lines,
     table_heads,
     table_rows,
     tested_dataset,
 )
 from tdn_data.stages.cli import console
-from tdn_data.stages.params import REPORT, RUNS, load_params
+from tdn_data.stages.params import FUSIONS, REPORT, RUNS, load_params
 
 
 def print_results(folders: Sequence[Path] = (), *, as_json: bool = False) -> None:
     """Print the metrics of all runs in `folders` (default: the pipeline's own); of several folders also the mean."""
     dataset = tested_dataset(folders or (RUNS,)) or load_params().dataset.name
-    found = read_folders(folders or (RUNS,))
+    found = read_folders(folders) if folders else {str(RUNS): _own_results()}
     if as_json:
         console.print_json(found)
         return
@@ -38,11 +39,19 @@ def print_results(folders: Sequence[Path] = (), *, as_json: bool = False) -> Non
         console.out.print(f"report: {REPORT}", highlight=False)
 
 
+def _own_results() -> Runs:
+    """Return what the runs and fusions of params.yaml reached, in its order; runs that are not tested are left out."""
+    params = load_params()
+    found = read_metrics(RUNS) | (read_metrics(FUSIONS) if params.fusions and FUSIONS.is_dir() else {})
+    own = {name: found[name] for name in (*params.runs, *params.fusions) if name in found}
+    return own or found
+
+
 def _table(found: Mapping[str, Runs], dataset: str) -> Table:
-    """Return one row for each network and folder, one column for each modality and metric."""
+    """Return one row for each run and folder, one column for each metric."""
     several = len(found) > 1
     numbers = [Column(head, justify="right", min_width=5) for head in table_heads(found, dataset)]
-    table = Table(Column("network", no_wrap=True), *(["runs"] if several else []), *numbers)
-    for network, folder, cells in table_rows(found, dataset):
-        table.add_row(console.shown(network), *([console.shown(folder)] if several else []), *cells)
+    table = Table(Column("run", no_wrap=True), *(["folder"] if several else []), *numbers)
+    for run, folder, cells in table_rows(found, dataset):
+        table.add_row(console.shown(run), *([console.shown(folder)] if several else []), *cells)
     return table

@@ -52,14 +52,14 @@ def first_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the project under git with a tiny demo, after its first `dvc repro`; not to be changed."""
     folder = tmp_path_factory.mktemp("first") / "project"
     folder.mkdir()
-    for name in (*CODE, ".dvc", "dvc.yaml", ".dvcignore", ".gitignore", "params.yaml"):
+    for name in (*CODE, "fusions", ".dvc", "dvc.yaml", ".dvcignore", ".gitignore", "params.yaml"):
         source = PROJECT / name
         ignore = shutil.ignore_patterns("__pycache__", "tmp", "cache")
         shutil.copytree(source, folder / name, ignore=ignore) if source.is_dir() else shutil.copy(source, folder / name)
     params = yaml.safe_load((folder / "params.yaml").read_text())
-    params["demo"] |= {"train_per_class": 2, "test_per_class": 1}
-    params["train"] |= {"epochs": 1, "batch_size": 8}
-    params["evaluate"] |= {"num_clips": 1}
+    params["demos"]["demo"] |= {"train_per_class": 2, "test_per_class": 1}
+    params["defaults"]["train"] |= {"epochs": 1, "batch_size": 8}
+    params["defaults"]["test"] |= {"num_clips": 1}
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
     run_in(folder, "git", "init", "-q")
     run_in(folder, "git", "add", ".")

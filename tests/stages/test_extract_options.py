@@ -1,6 +1,5 @@
 """Each option of `extract` arrives where it works: none is parsed and then forgotten."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,8 +9,7 @@ from click.testing import CliRunner
 from tdn_data.pipeline.datasets.manifest import Manifest
 from tdn_data.pipeline.extraction.cache import Policy
 from tdn_data.pipeline.parameters import Limits
-from tdn_data.pipeline.shards.ledger import dataset_json
-from tdn_data.stages import shards
+from tdn_data.stages import extract as stage
 from tdn_data.stages.cli import main
 from tdn_data.stages.params import load_params
 
@@ -102,20 +100,11 @@ def test_the_stage_hands_over_what_its_section_says(monkeypatch, tmp_path):
         raise Arrived
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(shards, "load_params", lambda: load_params(tmp_path / "params.yaml"))
-    monkeypatch.setattr(shards, "read_manifest", lambda *words, **more: Manifest("demo", "r", ("a",), False, ()))
-    monkeypatch.setattr(shards, "extract_manifest", stop)
+    monkeypatch.setattr(stage, "load_params", lambda: load_params(tmp_path / "params.yaml"))
+    monkeypatch.setattr(stage, "read_manifest", lambda *words, **more: Manifest("demo", "r", ("a",), False, ()))
+    monkeypatch.setattr(stage, "extract_manifest", stop)
     with pytest.raises(Arrived):
-        shards.main("rgb")
+        stage.main("rgb")
     assert handed["policy"] == Policy(replace=True, retry_failed=True, allow_loss=True)
     assert handed["num_workers"] == 3
     assert handed["parameters"].limits == Limits(seconds_per_video=5, memory_bytes=1 << 29, max_pixels=999)
-
-
-def test_a_stage_lets_shards_of_another_data_set_give_way(tmp_path):
-    listed = Manifest("folder", "r", ("a",), False, ())
-    assert shards.other_dataset(str(tmp_path), listed) is None
-    about = {"name": "demo", "class_names": ["a"], "multi_label": False, "parameters": {"rgb": {"codec": "png"}}}
-    (tmp_path / "dataset.json").write_bytes(dataset_json(about, {}))
-    assert shards.other_dataset(str(tmp_path), listed) == "demo"
-    assert shards.other_dataset(str(tmp_path), replace(listed, dataset="demo")) is None

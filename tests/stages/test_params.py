@@ -1,24 +1,32 @@
 import os
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import yaml
 
 from tdn_data.models import MODELS
 from tdn_data.pipeline.errors import InputError
-from tdn_data.stages.params import OWN, PARAMS, load_params
+from tdn_data.stages.params import PARAMS, load_params
 
 CONTENT = yaml.safe_load(PARAMS.read_text()) if PARAMS.exists() else {}
+RECIPES = sorted((Path(__file__).resolve().parents[2] / "recipes").glob("*.yaml"))
+
+
+def with_changes(content, key, changes):
+    """The content with `changes` in the section `key`, e.g. runs.tdn-rgb."""
+    first, _, rest = key.partition(".")
+    inner = with_changes(content[first], rest, changes) if rest else {**content[first], **changes}
+    return {**content, first: inner}
 
 
 @pytest.fixture
 def changed(tmp_path):
     """Write the project's params.yaml with one section changed, and return its path."""
 
-    def write(section, **changes):
-        content = {**CONTENT, section: {**CONTENT[section], **changes}}
+    def write(key, **changes):
         path = tmp_path / "params.yaml"
-        path.write_text(yaml.safe_dump(content))
+        path.write_text(yaml.safe_dump(with_changes(CONTENT, key, changes)))
         return path
 
     return write
@@ -32,35 +40,53 @@ def test_the_projects_own_parameters_are_valid():
 @pytest.mark.parametrize(
     ("section", "changes", "message"),
     [
-        ("train", {"epoch": 3}, r"train\.epoch: unknown key"),
-        ("train", {"epochs": "many"}, r"train\.epochs: input should be a valid integer.*'many'"),
-        ("train", {"epochs": -1}, "epochs is -1; it must be from 1 to 1,000,000"),
-        ("frames", {"height": 8}, r"frames\.height: input should be greater than or equal to 16 \(is 8\)"),
-        ("frames", {"height": None}, "height and width go together"),
-        ("frames", {"short_side": 256}, "short_side excludes height and width; set it or them to null"),
-        ("frames", {"short_side": 8}, r"frames\.short_side: input should be greater than or equal to 16 \(is 8\)"),
-        ("frames", {"fps": 3, "every_seconds": 3}, "every_seconds and fps exclude each other"),
-        ("flow", {"method": "horn-schunck"}, r"flow\.method: input should be 'tvl1'.*'horn-schunck'"),
-        ("evaluate", {"num_crops": 5}, "num_crops is 5; it must be 1, 3 or 10"),
-        ("with_flow", {"networks": ["tsn"]}, r"with_flow\.networks\.0: input should be 'actionflownet'.*'tsn'"),
-        ("with_flow", {"recipes": {"stacked": {"epoch": 3}}}, r"with_flow\.recipes\.stacked: train\.epoch: unknown"),
-        ("others", {"networks": ["tsn"]}, r"others\.networks\.0: input should be 'tdn_wang'.*'tsn'"),
-        ("others", {"recipes": {"tdn_wang": {"epochs": 0}}}, r"others\.recipes\.tdn_wang: train: epochs is 0; it must"),
-        ("with_flow", {"recipes": {"stacked": {"flow_share": 2}}}, r"stacked: train: flow_share is 2.0; it must be"),
-        ("frames", {"fps": float("inf"), "every_seconds": None}, r"frames\.fps: input should be a finite number"),
-        ("frames", {"every_seconds": 1e9}, r"frames\.every_seconds: input should be less than or equal to 1000000"),
-        ("train", {"learning_rate": float("nan")}, "learning_rate"),
-        ("train", {"seed": 10**19}, r"seed is 10{19}; it must be from 0 to"),
-        ("evaluate", {"max_missing_share": float("nan")}, "max_missing_share"),
+        ("defaults.train", {"epoch": 3}, "defaults: train.epoch: unknown key"),
+        ("defaults.train", {"epochs": "many"}, r"defaults: train.epochs: input should be a valid integer.*'many'"),
+        ("defaults.train", {"epochs": -1}, "epochs is -1; it must be from 1 to 1,000,000"),
+        ("defaults.train", {"learning_rate": float("nan")}, "learning_rate"),
+        ("defaults.train", {"seed": 10**19}, r"seed is 10{19}; it must be from 0 to"),
+        ("defaults.test", {"num_crops": 5}, "num_crops is 5; it must be 1, 3 or 10"),
+        ("defaults.test", {"max_missing_share": float("nan")}, "max_missing_share"),
+        ("shards.rgb", {"height": 8}, r"shards\.rgb.*height: input should be greater than or equal to 16 \(is 8\)"),
+        ("shards.rgb", {"height": None}, "height and width go together"),
+        ("shards.rgb", {"short_side": 256}, "short_side excludes height and width; set it or them to null"),
+        ("shards.rgb", {"fps": 3, "every_seconds": 3}, "every_seconds and fps exclude each other"),
+        ("shards.rgb", {"fps": float("inf"), "every_seconds": None}, "fps: input should be a finite number"),
+        ("shards.flow", {"method": "horn-schunck"}, r"method: input should be 'tvl1'.*'horn-schunck'"),
+        ("shards", {"flow": None}, "leave out what is not to be made"),
+        ("shards", {"depth": {}}, r"shards\.depth: unknown key"),
         ("extract", {"fail_above": float("nan")}, r"extract\.fail_above: input should be a finite number"),
         ("extract", {"limits": {"seconds_per_video": float("inf")}}, r"limits\.seconds_per_video: .* finite number"),
         ("extract", {"limits": {"memory_bytes": 10**20}}, r"limits\.memory_bytes: input should be less than"),
         ("extract", {"workers": 10**6}, r"extract\.workers: input should be less than or equal to 1024"),
-        ("demo", {"seed": 10**19}, r"demo\.seed: input should be less than"),
-        ("fuse", {"flow": float("inf")}, r"fuse\.flow: input should be a finite number"),
+        ("extract", {"format": "zip"}, r"extract\.format: input should be 'parquet' or 'lmdb'"),
+        ("demos.demo", {"seed": 10**19}, r"demos\.demo\.seed: input should be less than"),
         ("dataset", {"root": ""}, r"dataset\.root: string should have at least 1 character"),
         ("dataset", {"root": "a\0b"}, r"dataset\.root: string should match pattern"),
-        ("extract", {"format": "zip"}, r"extract\.format: input should be 'parquet' or 'lmdb'"),
+        ("runs", {"a.b": CONTENT["runs"]["tdn-rgb"]}, r"runs\.a\.b.*string should match pattern"),
+        ("runs.tdn-rgb", {"network": "tsm"}, r"runs\.tdn-rgb\.network: input should be 'tsn'"),
+        ("runs.tdn-rgb", {"train": {"epochs": 0}}, r"runs.tdn-rgb: train.*epochs is 0; it must be"),
+        ("runs.tdn-rgb", {"train": {"epoch": 2}}, "runs.tdn-rgb: train.epoch: unknown key"),
+        ("runs.tdn-rgb", {"test": {"num_crops": 2}}, "runs.tdn-rgb: test.*num_crops is 2"),
+        ("runs.tdn-rgb", {"train": {"flow_share": 0.5}}, "tdn does not learn flow"),
+        ("runs.tdn-rgb", {"reads": ["flow", "flow"]}, r"runs\.tdn-rgb\.reads is .*, and its training reads rgb"),
+        ("runs.tdn-rgb", {"reads": ["rgb"]}, r"runs\.tdn-rgb\.reads"),
+        ("runs.tdn-rgb", {"train": {"init": ["tsn-rbg"]}}, r"train\.init is 'tsn-rbg', which is no run \(tdn-flow"),
+        ("runs.tdn-rgb", {"train": {"init": ["tsn-rgb"]}}, r"after is \['models'\]; .* must be \[runs/tsn-rgb/check"),
+        ("runs.tdn-rgb", {"after": ["runs/tsn-rgb/checkpoint.pt"]}, r"for train\.init \[\] it must be \[models\]"),
+        (
+            "runs.tdn-rgb",
+            {"after": ["runs/tdn-rgb/checkpoint.pt"], "train": {"init": ["tdn-rgb"]}},
+            "a circle: tdn-rgb <- tdn-rgb",
+        ),
+        (
+            "fusions.tdn-fused",
+            {"runs": {"tdn-rgb": 1.0, "tdn-depth": 1.0}},
+            "'tdn-depth' is no run; these are",
+        ),
+        ("fusions.tdn-fused", {"runs": {"tdn-rgb": 1.0}}, r"fusions\.tdn-fused\.runs: .*at least 2"),
+        ("fusions.tdn-fused", {"runs": {"tdn-rgb": 0.0, "tdn-flow": 0.0}}, "all weights are 0"),
+        ("fusions.tdn-fused", {"runs": {"tdn-rgb": 1.0, "tdn-flow": float("inf")}}, "should be a finite number"),
     ],
 )
 def test_a_wrong_parameter_is_named_with_its_value(changed, section, changes, message):
@@ -68,8 +94,8 @@ def test_a_wrong_parameter_is_named_with_its_value(changed, section, changes, me
         load_params(changed(section, **changes))
 
 
-def test_a_section_set_to_null_is_sampled_as_the_data_sets_paper_has_it(tmp_path):
-    content = CONTENT | {"frames": None, "flow": None, "dataset": {"name": "fcvid", "root": "x"}}
+def test_shards_without_parameters_are_sampled_as_the_data_sets_paper_has_it(tmp_path):
+    content = CONTENT | {"shards": {"rgb": {}, "flow": {}}, "dataset": {"name": "fcvid", "root": "x", "lists": "x"}}
     (tmp_path / "own.yaml").write_text(yaml.safe_dump(content))
     params = load_params(tmp_path / "own.yaml")
     assert params.extract_parameters("rgb").frames.every_seconds == 3
@@ -77,21 +103,41 @@ def test_a_section_set_to_null_is_sampled_as_the_data_sets_paper_has_it(tmp_path
     assert load_params().extract_parameters("rgb").frames.size == (64, 64)
 
 
-def test_a_recipe_goes_before_what_is_said_of_all_networks(changed):
-    params = load_params(changed("with_flow", recipes={"actionflownet": {"flow_weight": 0.5, "optimizer": "adam"}}))
-    assert params.train_config("tsn") == params.train_config("stacked") == params.train
-    expected = replace(params.train, flow_weight=0.5, optimizer="adam")
-    assert params.train_config("actionflownet") == expected != params.train
+def test_what_is_not_stored_can_be_read_by_no_run(tmp_path):
+    content = {**CONTENT, "shards": {"rgb": CONTENT["shards"]["rgb"]}}
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(InputError, match="runs.tdn-flow.reads is .*nothing stores it"):
+        load_params(tmp_path / "own.yaml")
 
 
-def test_the_projects_own_recipes_fit_their_networks():
-    params = load_params()
-    assert {*OWN, *params.recipes} == MODELS.keys()
-    for name in params.recipes:
+def test_finished_shards_are_read_as_they_are(changed):
+    params = load_params(changed("shards", rgb="/data/finished"))
+    assert params.extract_parameters("rgb") is None and str(params.shard_folder("rgb")) == "/data/finished"
+
+
+def test_a_run_goes_before_the_defaults(changed):
+    params = load_params(changed("runs.tdn-rgb", train={"epochs": 7, "optimizer": "adam"}, test={"num_clips": 3}))
+    assert params.train_config("tdn-rgb") == replace(params.train_config("tdn-flow"), epochs=7, optimizer="adam")
+    assert params.test_config("tdn-rgb") == replace(params.test_config("tdn-flow"), num_clips=3)
+
+
+def test_a_run_starts_from_the_checkpoint_of_another(changed):
+    start = {"train": {"init": ["tsn-rgb"]}, "after": ["runs/tsn-rgb/checkpoint.pt"]}
+    params = load_params(changed("runs.tdn-rgb", **start))
+    assert params.init_files("tdn-rgb") == ("runs/tsn-rgb/checkpoint.pt",)
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_a_recipe_is_a_whole_file_of_parameters(path):
+    params = load_params(path)
+    for name, run in params.runs.items():
         config = params.train_config(name)
-        config.check_model(name)
-        assert config.needs_flow == (name in params.with_flow.recipes)
-    assert params.others.networks == params.with_flow.networks == ()  # the default pipeline trains none of them
+        assert config.needs_flow == (len(set(run.reads)) > 1)
+
+
+def test_every_network_has_a_run_in_a_recipe():
+    networks = {run.network for path in (PARAMS, *RECIPES) for run in load_params(path).runs.values()}
+    assert networks == MODELS.keys()
 
 
 def test_a_missing_or_broken_file_is_named(tmp_path):

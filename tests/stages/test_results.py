@@ -27,7 +27,9 @@ def project(tmp_path, monkeypatch):
         folder = tmp_path / run
         folder.mkdir(parents=True)
         (folder / "metrics.json").write_text(json.dumps(metrics))
-        (tmp_path / "params.yaml").write_text(yaml.safe_dump(CONTENT | {"dataset": {"name": dataset, "root": "x"}}))
+        (tmp_path / "params.yaml").write_text(
+            yaml.safe_dump(CONTENT | {"dataset": {"name": dataset, "root": "x", "lists": "x"}})
+        )
 
     return write
 
@@ -43,7 +45,7 @@ def test_the_mean_over_three_splits_is_shown_under_them(project):
             project(f"runs-split{number}/tdn-rgb", top1=0.9, mAP=0.9, num_videos=1530, list_split=number)
     folders = [f"runs-split{number}" for number in (1, 2, 3)]
     printed = results(*folders).stdout
-    rows = [[cell.strip() for cell in line.split("│")] for line in printed.splitlines() if "TSN" in line]
+    rows = [[cell.strip() for cell in line.split("│")] for line in printed.splitlines() if "tsn-rgb" in line]
     assert [row[2:4] for row in rows] == [
         ["runs-split1", "50.0"],
         ["runs-split2", "52.0"],
@@ -72,20 +74,20 @@ def test_a_split_that_would_count_twice_is_refused(project):
 def test_the_pipelines_own_runs_are_shown_without_arguments(project):
     project("runs/tdn-rgb", dataset="sports1m", hit1=0.711, hit5=0.893, mAP=0.6, num_videos=10)
     printed = results().stdout
-    assert "rgb Hit@1" in printed and "71.1" in printed and "89.3" in printed and "runs/report.html" in printed
+    assert "Hit@1" in printed and "71.1" in printed and "89.3" in printed and "report/report.html" in printed
     assert "top-1" not in printed and "mean" not in printed
 
 
 def test_a_folder_without_results_is_named(project):
     project("runs/tdn-rgb", top1=0.5)
     answer = results("runs/tdn-rgb")
-    assert answer.exit_code == 2 and "runs/tdn-rgb holds no evaluated network" in answer.stderr
+    assert answer.exit_code == 2 and "runs/tdn-rgb holds no evaluated run" in answer.stderr
 
 
 def test_a_narrow_screen_gets_whole_numbers(project):
-    for modality in ("rgb", "flow", "fused"):
-        project(f"runs/tsn-{modality}", top1=0.257, mAP=0.301, num_videos=10)
-    answer = CliRunner().invoke(main, ["results"], env={"COLUMNS": "40"})
+    for folder in ("runs/tsn-rgb", "runs/tsn-flow", "fusions/tsn-fused"):
+        project(folder, top1=0.257, mAP=0.301, num_videos=10)
+    answer = CliRunner().invoke(main, ["results"], env={"COLUMNS": "20"})
     assert "tsn-rgb: top-1 25.7, mAP 30.1" in answer.stdout and "…" not in answer.stdout
 
 
@@ -102,7 +104,13 @@ def test_a_folder_of_results_can_be_shown_outside_of_any_project(tmp_path, monke
     info = DatasetInfo("demo", ("x", "y"), False, {})
     folder, scores = tmp_path / "runs/tdn-rgb", VideoScores(("a", "b"), ((0,), (1,)), np.eye(2, dtype=np.float32))
     write_results(folder, scores, info)
-    facts = {"network": "tdn", "modality": "rgb", "dataset": info.name, "class_names": info.class_names}
+    facts = {
+        "name": "tdn-rgb",
+        "network": "tdn",
+        "modality": "rgb",
+        "dataset": info.name,
+        "class_names": info.class_names,
+    }
     facts |= {"multi_label": False, "split": "test", "list_split": None, "parameters": {}}
     write_record(folder / EVALUATION, describe_run(datetime.now(UTC), **facts))
     assert "100.0" in results("runs").stdout

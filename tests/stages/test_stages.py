@@ -9,12 +9,12 @@ import pytest
 
 PROJECT = Path(__file__).resolve().parents[2]
 STAGES = {
-    "demo": "",
+    "demo": "NAME",
     "index": "",
-    "shards": "MODALITY",
-    "train": "MODEL MODALITY",
-    "evaluate": "MODEL MODALITY",
-    "fuse": "MODEL",
+    "extract": "MODALITY",
+    "train": "NAME",
+    "evaluate": "NAME",
+    "fuse": "NAME",
     "report": "",
     "results": "",
 }
@@ -52,14 +52,13 @@ def test_a_stage_says_how_it_is_run(stage, name):
 @pytest.mark.parametrize(
     ("name", "words", "message"),
     [
-        ("shards", [], "`python -m tdn_data.stages.shards MODALITY`; 0 words came after its name"),
-        ("shards", ["depth"], "modality is 'depth'; it must be one of rgb, flow"),
-        ("train", ["tsm", "rgb"], "network is 'tsm'; it must be one of tsn, tdn"),
-        ("train", ["tsn", "depth"], "modality is 'depth'; it must be one of rgb, flow"),
-        ("train", ["", "\0"], "network is ''; it must be one of"),
-        ("evaluate", ["tsn", "depth"], "modality is 'depth'; it must be one of rgb, flow"),
-        ("evaluate", ["../tsn", "rgb"], "network is '../tsn'; it must be one of"),
-        ("fuse", ["nan"], "network is 'nan'; it must be one of"),
+        ("extract", [], "`python -m tdn_data.stages.extract MODALITY`; 0 words came after its name"),
+        ("extract", ["depth"], "modality is 'depth'; it must be one of rgb, flow"),
+        ("demo", ["other"], "demo is 'other'; it must be one of demo"),
+        ("train", ["tsm-rgb"], "run is 'tsm-rgb'; it must be one of tsn-rgb, tsn-flow"),
+        ("train", ["\0"], "it must be one of tsn-rgb, tsn-flow"),
+        ("evaluate", ["../tsn"], "run is '../tsn'; it must be one of"),
+        ("fuse", ["nan"], "fusion is 'nan'; it must be one of tsn-fused, tdn-fused"),
     ],
 )
 def test_a_word_that_a_stage_does_not_know_is_refused_with_those_that_it_knows(stage, name, words, message):

@@ -224,7 +224,7 @@ def test_missing_or_damaged_scores_are_named(tmp_path: Path, content: bytes | No
 
 def test_streams_of_other_videos_are_not_fused() -> None:
     one, other = (VideoScores(ids, ((0,), (0,)), np.zeros((2, 2))) for ids in (("a", "b"), ("a", "c")))
-    with pytest.raises(InputError, match="2 videos are scored in only one of the two streams, e.g. 'b'"):
+    with pytest.raises(InputError, match="2 videos are scored in only one of two runs, e.g. 'b'"):
         in_order_of(one.video_ids, other)
 
 

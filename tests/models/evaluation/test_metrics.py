@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tdn_data.models.evaluation.metrics import FUSION_WEIGHTS, compute_metrics, fuse, hit_at_k, mean_metrics
+from tdn_data.models.evaluation.metrics import compute_metrics, fuse, hit_at_k, mean_metrics
 
 
 def test_top_k_and_confusion_count_by_hand() -> None:
@@ -72,24 +72,28 @@ def test_scores_and_labels_must_agree() -> None:
 
 
 def test_fusion_weighs_l1_normalised_scores_one_to_one_and_a_half() -> None:
-    assert FUSION_WEIGHTS == (1.0, 1.5)
-    fused = fuse(np.array([[2.0, -2.0]]), np.array([[0.0, 10.0]]))
+    fused = fuse([np.array([[2.0, -2.0]]), np.array([[0.0, 10.0]])], weights=(1.0, 1.5))
     np.testing.assert_allclose(fused, [[(1 * 0.5 + 1.5 * 0) / 2.5, (1 * -0.5 + 1.5 * 1) / 2.5]])
 
 
 def test_fusion_does_not_depend_on_the_streams_scale() -> None:
     generator = np.random.default_rng(0)
     rgb, flow = generator.normal(size=(2, 5, 4))
-    np.testing.assert_allclose(fuse(rgb, flow), fuse(100 * rgb, 0.01 * flow))
+    np.testing.assert_allclose(fuse([rgb, flow], weights=(1, 1.5)), fuse([100 * rgb, 0.01 * flow], weights=(1, 1.5)))
+
+
+def test_scores_may_be_added_as_they_are() -> None:
+    fused = fuse([np.array([[2.0, -2.0]]), np.array([[0.0, 10.0]])], weights=(1, 3), normalize="none")
+    np.testing.assert_allclose(fused, [[0.5, 7.0]])
 
 
 def test_fusion_of_nothing_is_nothing() -> None:
-    assert not fuse(np.zeros((2, 3)), np.zeros((2, 3))).any()
+    assert not fuse([np.zeros((2, 3))] * 2, weights=(1, 1.5)).any()
 
 
 def test_fusion_refuses_other_shapes() -> None:
     with pytest.raises(ValueError, match=r"\(2, 3\) and \(3, 3\)"):
-        fuse(np.zeros((2, 3)), np.zeros((3, 3)))
+        fuse([np.zeros((2, 3)), np.zeros((3, 3))], weights=(1, 1))
 
 
 def test_equal_scores_rank_in_the_order_of_the_classes() -> None:

@@ -21,7 +21,7 @@ def test_frames_and_flow_of_other_shapes_stand_under_each_other(make_shards) -> 
 
 
 def test_the_data_sets_own_metrics_and_split_head_the_table(tmp_path: Path) -> None:
-    run = RunResult("lstm", "rgb", {"hit1": 0.711, "hit5": 0.893, "mAP": 0.6}, np.array([0.6, np.nan]))
+    run = RunResult("lstm-rgb", "lstm", "rgb", {"hit1": 0.711, "hit5": 0.893, "mAP": 0.6}, np.array([0.6, np.nan]))
     write_report(
         tmp_path / "report.html",
         dataset="sports1m",
@@ -33,7 +33,7 @@ def test_the_data_sets_own_metrics_and_split_head_the_table(tmp_path: Path) -> N
         facts={},
     )
     page = (tmp_path / "report.html").read_text()
-    assert "<th>RGB Hit@1</th><th>RGB Hit@5</th>" in page and "71.1" in page and "89.3" in page
+    assert "<th>Hit@1</th><th>Hit@5</th>" in page and "71.1" in page and "89.3" in page
     assert "top-1" not in page and "split “test”" in page
 
 
@@ -50,7 +50,7 @@ def page_of(tmp_path: Path, *runs: RunResult, dataset: str = "demo", left_out=()
 
 
 def result(model: str, modality: str, top1: float, **more: object) -> RunResult:
-    return RunResult(model, modality, {"top1": top1}, np.array([0.5, 0.5]), **more)
+    return RunResult(f"{model}-{modality}", model, modality, {"top1": top1}, np.array([0.5, 0.5]), **more)
 
 
 def test_the_headline_says_which_network_is_ahead_or_that_none_is(tmp_path: Path) -> None:
@@ -64,10 +64,11 @@ def test_the_headline_says_which_network_is_ahead_or_that_none_is(tmp_path: Path
 
 
 def test_fusion_is_told_as_it_was_done_and_left_out_runs_are_named(tmp_path: Path) -> None:
-    fused = result("tdn", "fused", 0.5, parameters={"rgb": 1.0, "flow": 2.5})
+    way = {"runs": {"tdn-rgb": 1.0, "tdn-flow": 2.5}, "normalize": "l1"}
+    fused = result("tdn", "fusion", 0.5, parameters=way)
     page = page_of(tmp_path, fused, left_out=["backup is left out: its record is of the run tdn-rgb."])
-    assert "fused 1 : 2.5 after" in page and "backup is left out" in page
-    assert "are fused" not in page_of(tmp_path, result("tdn", "rgb", 0.5))
+    assert "tdn-fusion: tdn-rgb 1, tdn-flow 2.5, l1-normalised" in page and "backup is left out" in page
+    assert "Fused scores" not in page_of(tmp_path, result("tdn", "rgb", 0.5))
 
 
 def test_hmdb51s_numbers_stand_beside_hmdb51s_only(tmp_path: Path) -> None:

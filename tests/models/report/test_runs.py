@@ -25,11 +25,23 @@ class Shards:
 SCORES = VideoScores(("a", "b"), ((0,), (1,)), np.eye(2, dtype=np.float32))
 
 
+def folders(root):
+    """Every folder below a root by its name."""
+    return {path.name: path for path in sorted(root.iterdir())}
+
+
 def write_run(folder, *, name=None, scores=SCORES, **changes):
     """Write a tested run into a folder of any name; its record says `name`, by default that of the folder."""
     network, _, modality = (name or folder.name).rpartition("-")
     write_results(folder, scores, Shards.info)
-    facts = {"network": network, "modality": modality, "dataset": "demo", "class_names": ("x", "y"), "split": "test"}
+    facts = {
+        "name": name or folder.name,
+        "network": network,
+        "modality": modality,
+        "dataset": "demo",
+        "class_names": ("x", "y"),
+        "split": "test",
+    }
     facts |= {"multi_label": False, "list_split": None, "parameters": {"rgb": 1.0, "flow": 2.0}} | changes
     write_record(folder / EVALUATION, describe_run(datetime.now(UTC), **facts))
 
@@ -40,7 +52,7 @@ def test_a_curve_starts_at_the_epoch_in_which_it_was_first_logged(tmp_path):
     logged.mkdir(parents=True)
     (logged / "flow_loss.tsv").write_text("step\tflow_loss\n0\t3.0\n1\t2.0\n2\t1.5\n")
     (logged / "accuracy.tsv").write_text("step\taccuracy\n2\t0.5\n")
-    (run,), _ = read_results(tmp_path, Shards)
+    (run,), _ = read_results(folders(tmp_path), Shards)
     assert run.curves["flow_loss"] == [3.0, 2.0, 1.5]
     np.testing.assert_array_equal(run.curves["accuracy"], [np.nan, np.nan, 0.5])
 
@@ -57,8 +69,8 @@ def test_only_runs_of_their_name_on_these_shards_are_shown_and_the_others_named(
     (tmp_path / "half-rgb").mkdir()
     (tmp_path / "half-rgb/scores.parquet").write_bytes(b"PAR1")
     (tmp_path / "half-rgb" / EVALUATION).write_text("{")
-    runs, left_out = read_results(tmp_path, Shards)
-    assert [(run.model, run.modality) for run in runs] == [("tsn", "fused"), ("tdn", "rgb")]
+    runs, left_out = read_results(folders(tmp_path), Shards)
+    assert [run.name for run in runs] == ["tdn-rgb", "tsn-fused"]
     assert {words.partition(" ")[0]: words for words in left_out} == {
         "backup": "backup is left out: its record is of the run tdn-rgb.",
         "lstm-rgb": "lstm-rgb is left out: it was tested on shards with another class names.",
@@ -74,7 +86,7 @@ def test_only_runs_of_their_name_on_these_shards_are_shown_and_the_others_named(
 def test_each_run_says_its_own_date_machine_versions_and_parameters(tmp_path):
     write_run(tmp_path / "tdn-rgb", parameters={"epochs": 24, "size": None})
     write_record(tmp_path / "tdn-rgb" / TRAINING, read_record(tmp_path / "tdn-rgb" / EVALUATION))
-    (run,), _ = read_results(tmp_path, Shards)
+    (run,), _ = read_results(folders(tmp_path), Shards)
     assert run.made.keys() == {"trained", "tested"}
     words = run.made["tested"]
     assert words.startswith(f"{datetime.now(UTC).date()}, 0 s on ") and f"torch {metadata.version('torch')}" in words
