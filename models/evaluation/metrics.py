@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.metrics import average_precision_score, confusion_matrix, top_k_accuracy_score
+from sklearn.metrics import confusion_matrix, top_k_accuracy_score
+
+from tdn_data.models.precision import average_precisions, mean_of_defined
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,7 @@ def compute_metrics(scores: np.ndarray, labels: Sequence[Sequence[int]], *, mult
     truth = np.zeros(scores.shape, bool)
     for row, row_labels in enumerate(labels):
         truth[row, list(row_labels)] = True
-    per_class = np.array([_average_precision(truth[:, c], scores[:, c]) for c in range(num_classes)])
-    defined = ~np.isnan(per_class)
+    per_class = average_precisions(scores, truth)
     single = None if multi_label else np.array([row[0] for row in labels])
     return Metrics(
         num_videos=len(scores),
@@ -51,16 +52,11 @@ def compute_metrics(scores: np.ndarray, labels: Sequence[Sequence[int]], *, mult
         top5=None if single is None else _top_k(single, scores, 5),
         hit1=hit_at_k(scores, truth, 1) if multi_label else None,
         hit5=hit_at_k(scores, truth, 5) if multi_label else None,
-        mean_ap=float(per_class[defined].mean()) if defined.any() else float("nan"),
-        num_undefined=int((~defined).sum()),
+        mean_ap=mean_of_defined(per_class),
+        num_undefined=int(np.isnan(per_class).sum()),
         per_class_ap=per_class,
         confusion=None if single is None else confusion_matrix(single, scores.argmax(1), labels=range(num_classes)),
     )
-
-
-def _average_precision(truth: np.ndarray, scores: np.ndarray) -> float:
-    """Return one class's average precision over all videos, NaN where no video has the class."""
-    return float(average_precision_score(truth, scores)) if truth.any() else float("nan")
 
 
 def _top_k(labels: np.ndarray, scores: np.ndarray, k: int) -> float:

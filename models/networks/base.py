@@ -103,6 +103,10 @@ class VideoNetwork(nn.Module, ABC):
     def set_flow_phase(self, flow_only: bool) -> None:
         """Make learnable what a phase of training trains: the flow alone, or classes too. Here it is always all."""
 
+    def is_added(self, normalization: nn.Module) -> bool:
+        """Tell whether a normalisation inside a backbone is not the backbone's own: none has statistics for it yet."""
+        return False
+
     def backbones(self) -> tuple[Backbone, ...]:
         """Return the backbones that the network stands on, in order."""
         return tuple(module for module in self.modules() if isinstance(module, Backbone))

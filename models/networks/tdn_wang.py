@@ -132,6 +132,10 @@ class TDNWang(VideoNetwork):
                 fitted |= {f"{part}{name}": value for name, value in given.items()}
         return fitted
 
+    def is_added(self, normalization: nn.Module) -> bool:
+        """Tell whether a normalisation belongs to L-TDM, which stands inside the backbone's blocks."""
+        return any(_is_motion(f"{name}.") for name, part in self.named_modules() if part is normalization)
+
     def _add_long_term(
         self, long_term: tuple[str, ...], temporal: tuple[str, ...], options: dict[str, str | int | bool]
     ) -> None:

@@ -21,7 +21,7 @@ class EpochBatches(Sampler):
     def __init__(self, clips: int | Sequence[int], batch_size: int, *, seed: int, first_epoch: int = 0) -> None:
         self._clips = np.arange(clips) if isinstance(clips, int) else np.array(clips)
         self._generator = np.random.default_rng(seed)
-        self._num_batches = max(1, round(len(self._clips) / batch_size))
+        self._num_batches = num_batches(len(self._clips), batch_size)
         self._epoch, self._skipped = first_epoch, 0
         self.keys: list[list[tuple[int, int]]] = []
 
@@ -44,6 +44,11 @@ class EpochBatches(Sampler):
         """Let the next epoch be `epoch`, drawn from the state `order`, without its first `num_steps` batches."""
         self._generator.bit_generator.state = order
         self._epoch, self._skipped = epoch, num_steps
+
+
+def num_batches(num_clips: int, batch_size: int) -> int:
+    """Return how many batches of nearly `batch_size` clips an epoch has."""
+    return max(1, round(num_clips / batch_size))
 
 
 def load_batches(dataset: Dataset, batches: EpochBatches, *, num_workers: int) -> DataLoader:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -13,12 +16,14 @@ from torch import Tensor
 from tdn_data.models.networks.base import Criterion, VideoNetwork
 from tdn_data.models.training.batches import EpochBatches, load_batches
 from tdn_data.models.training.config import TrainConfig
-from tdn_data.models.training.optimiser import build_optimizer
+from tdn_data.models.training.losses import mixed
+from tdn_data.models.training.optimiser import HALVES, Optimiser, moving_average
 from tdn_data.models.training.phases import Phase, set_phase
 from tdn_data.models.training.reports import EpochReport
-from tdn_data.models.training.schedule import learning_rate_at
+from tdn_data.models.training.schedule import Plateau
 from tdn_data.models.training.signals import Stopped, StopRequest
 from tdn_data.models.training.sums import EpochSums, num_hits, parts_of
+from tdn_data.models.training.validation import Validation
 from tdn_data.pipeline.errors import PipelineError
 
 MAX_NAMES_SHOWN = 8
@@ -29,7 +34,7 @@ State = dict[str, object]  # tensors and plain values
 class Training:
     """A network on its way through the phases of its training, from wherever `restore` puts it.
 
-    `save` is given the state every `config.snapshot_seconds`, after a step or an epoch, and when `stop` notes a signal.
+    After `stops` the state is saved every `config.snapshot_seconds`, after a step or an epoch, and when a signal comes.
     Each phase has an optimizer of its own: what Adam keeps of the flow loss's gradients, which are thousands of times
     those of the classification loss, would hold up the next phase for as many steps.
     """
@@ -41,16 +46,23 @@ class Training:
         config: TrainConfig,
         criterion: Criterion,
         *,
-        save: Callable[[State], None] | None = None,
-        stop: StopRequest | None = None,
+        num_classes: int,
+        validation: Validation | None = None,
     ) -> None:
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._model, self._phases = model.to(self._device), phases
-        self._config, self._criterion = config, criterion
-        self._save, self._stop, self._saved_at = save, stop or StopRequest(), time.monotonic()
+        self._config, self._criterion, self._num_classes = config, criterion, num_classes
+        self._validation, self._best, self._plateau = validation, None, Plateau(config.patience)
+        self._average = moving_average(self._model, config.ema) if config.ema else None
+        self._save, self._stop, self._saved_at = None, StopRequest(), time.monotonic()
         self._phase, self._epoch, self._step = 0, 0, 0  # what comes next; the step within its epoch
+        self._iteration, self._learning = 0, None  # steps so far in all; what learns now
         self._sums, self._reports = EpochSums(), []
         self._begin_phase()
+
+    def stops(self, stop: StopRequest, *, save: Callable[[State], None]) -> None:
+        """From now on give `save` the state when it is due, and obey `stop`."""
+        self._stop, self._save = stop, save
 
     def epochs(self) -> Iterator[EpochReport]:
         """Train epoch after epoch, yielding a report after each; those of epochs before a `restore` come first."""
@@ -65,8 +77,11 @@ class Training:
         """Return all that decides how the training goes on; tensors are the living ones."""
         return {
             "model": self._model.state_dict(),
-            "optimizer": self._optimizer.state_dict(),
-            "place": (self._phase, self._epoch, self._step),
+            "average": None if self._average is None else self._average.state_dict(),
+            "optimiser": self._optimiser.state(),
+            "plateau": self._plateau.state(),
+            "best": self._best,
+            "place": (self._phase, self._epoch, self._step, self._iteration),
             "order": self._order,
             "random": torch.get_rng_state(),
             "random_cuda": torch.cuda.get_rng_state_all() if self._device.type == "cuda" else [],
@@ -77,12 +92,16 @@ class Training:
     def restore(self, state: Mapping[str, object]) -> None:
         """Go back to a state that was taken."""
         self._model.load_state_dict(state["model"])
-        self._phase, self._epoch, self._step = state["place"]
+        if self._average is not None:
+            self._average.load_state_dict(state["average"])
+        self._plateau.restore(state["plateau"])
+        self._best = state["best"]
+        self._phase, self._epoch, self._step, self._iteration = state["place"]
         self._sums = EpochSums(**state["sums"])
         self._reports = [EpochReport(**report) for report in state["reports"]]
         if self._phase < len(self._phases):
             self._begin_phase()
-            self._optimizer.load_state_dict(state["optimizer"])
+            self._optimiser.restore(state["optimiser"])
             self._order = state["order"]
             self._batches.go_on(self._order, epoch=self._epoch, num_steps=self._step)
         torch.set_rng_state(state["random"])
@@ -92,50 +111,103 @@ class Training:
     @property
     def place(self) -> str:
         """Where the training stands, in words."""
-        return f"epoch {min(self._epoch + 1, self._config.epochs)} of {self._config.epochs}, step {self._step + 1}"
+        return f"epoch {min(self._epoch + 1, self._num_epochs)} of {self._num_epochs}, step {self._step + 1}"
+
+    def weights(self, which: Literal["best", "last"]) -> dict[str, Tensor]:
+        """Return the weights now or, where there is validation, those of its best result; of the moving average if any.
+
+        They are copied where training goes on changing them.
+        """
+        if which == "best" and self._best is not None:
+            return self._best["weights"]
+        return {name: value.contiguous() for name, value in self._tested.state_dict().items()}
+
+    @property
+    def _tested(self) -> VideoNetwork:
+        return self._model if self._average is None else self._average.module
+
+    @property
+    def _num_epochs(self) -> int:
+        return self._phases[-1].epochs.stop
+
+    @property
+    def _moment(self) -> float:
+        """What shares of the training are compared with: steps, or epochs with the share of the one under way."""
+        return self._iteration if self._config.iterations else self._epoch + self._step / len(self._batches)
 
     def _begin_phase(self) -> None:
         """Build what each phase has of its own."""
         phase, config = self._phases[self._phase], self._config
-        self._optimizer = build_optimizer(self._model, config)
-        self._batches = EpochBatches(
-            phase.num_clips, config.batch_size, seed=config.seed, first_epoch=phase.epochs.start
-        )
+        self._optimiser = Optimiser(self._model, config, self._device)
+        self._batches = EpochBatches(phase.clips, config.batch_size, seed=config.seed, first_epoch=phase.epochs.start)
         self._loader = load_batches(phase.dataset, self._batches, num_workers=config.num_workers)
         self._order = self._batches.order
 
     def _train_epoch(self) -> None:
         """Take the steps of an epoch that are left."""
-        phase = self._phases[self._phase]
-        self._set_epoch(phase)
+        phase, self._learning = self._phases[self._phase], None
         if self._step == 0:
             _draw_once()
         for batch in self._loader:
+            self._set_step(phase)
             self._train_step(phase, [part.to(self._device) for part in batch])
-            self._step += 1
+            self._step, self._iteration = self._step + 1, self._iteration + 1
+            if self._iteration == phase.last_step:
+                break
             if self._step < len(self._batches):
                 self._save_where_due()
 
-    def _set_epoch(self, phase: Phase) -> None:
-        config = self._config
-        for group in self._optimizer.param_groups:
-            group["lr"] = learning_rate_at(self._epoch, config)
-        set_phase(
-            self._model,
-            image_fixed=self._epoch < round(config.fixed_share * config.epochs),
-            pretrained=bool(config.init),
-            partial_bn=config.partial_bn,
-            flow_only=phase.kind == "flow",
-        )
+    def _set_step(self, phase: Phase) -> None:
+        """Set the rates of the next step, and what learns in it."""
+        config, moment = self._config, self._moment
+        self._optimiser.set_rates(moment, self._plateau.left)
+        if self._step == 0:
+            self._sums.learning_rate = self._optimiser.learning_rate
+        ended = tuple(part.prefix for part in config.parts if part.end is not None and moment >= part.end)
+        learning = (moment < config.fixed_length, ended)
+        if learning != self._learning:
+            self._learning = learning
+            set_phase(
+                self._model,
+                image_fixed=learning[0],
+                pretrained=bool(config.init),
+                partial_bn=config.partial_bn,
+                flow_only=phase.kind == "flow",
+                fixed=config.fixed,
+                free=config.free,
+                ended=ended,
+            )
 
     def _train_step(self, phase: Phase, batch: list[Tensor]) -> None:
-        losses = phase.losses(self._model, batch, self._criterion)
-        parts = parts_of(losses)
-        self._check_finite(phase, parts["loss"])
-        self._optimizer.zero_grad(set_to_none=True)
-        losses.total.backward()
-        self._optimizer.step()
-        self._sums.add(parts, 0 if losses.scores is None else num_hits(losses.scores, batch[1]))
+        """Take a step for a batch; its micro-batches count by their share of its clips."""
+        targets = batch[1]
+        if self._config.mixup and phase.kind == "classes":
+            batch = list(mixed(*batch, alpha=self._config.mixup, num_classes=self._num_classes))
+        self._optimiser.clear()
+        values, hits = Counter(), 0
+        for part, own in zip(self._split(batch), targets.tensor_split(self._config.micro_batches), strict=True):
+            if not len(part[0]):
+                continue
+            with self._autocast():
+                losses = phase.losses(self._model, part, self._criterion)
+            share = len(part[0]) / len(batch[0])
+            values.update({name: share * value for name, value in parts_of(losses).items()})
+            self._check_finite(phase, values["loss"])
+            self._optimiser.add(share * losses.total)
+            hits += 0 if losses.scores is None else num_hits(losses.scores, own)
+        self._optimiser.step()
+        if self._average is not None:
+            self._average.update_parameters(self._model)
+        self._sums.add(values, num_hits=hits, num_clips=len(batch[0]))
+
+    def _split(self, batch: list[Tensor]) -> list[list[Tensor]]:
+        """Return the micro-batches of a batch."""
+        parts = (one.tensor_split(self._config.micro_batches) for one in batch)
+        return [list(part) for part in zip(*parts, strict=True)]
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        half = HALVES.get(self._config.precision)
+        return nullcontext() if half is None else torch.autocast(self._device.type, dtype=half)
 
     def _check_finite(self, phase: Phase, loss: float) -> None:
         """Raise PipelineError that names the step and its videos where the loss is no number."""
@@ -151,21 +223,36 @@ class Training:
     def _close_epoch(self) -> EpochReport:
         """Report on the epoch and go to the next one's start, in the next phase where this one is over."""
         phase, sums = self._phases[self._phase], self._sums
+        self._epoch += 1
         report = EpochReport(
-            self._epoch + 1,
-            self._config.epochs,
-            accuracy=None if phase.kind == "flow" else sums.num_hits / phase.num_clips,
-            learning_rate=self._optimizer.param_groups[0]["lr"],
+            self._epoch,
+            self._num_epochs,
+            accuracy=None if phase.kind == "flow" else sums.num_hits / sums.num_clips,
+            learning_rate=sums.learning_rate,
             **sums.means(),
+            **self._validate(phase),
         )
         self._reports.append(report)
-        self._sums, self._step, self._epoch = EpochSums(), 0, self._epoch + 1
+        self._sums, self._step = EpochSums(), 0
         self._order = self._batches.order
         if self._epoch == phase.epochs.stop:
             self._phase += 1
             if self._phase < len(self._phases):
                 self._begin_phase()
         return report
+
+    def _validate(self, phase: Phase) -> dict[str, float | None]:
+        """Measure the network where that is due after an epoch, and keep its weights if they are the best."""
+        due = self._epoch % self._config.validate_every == 0 or self._epoch == self._num_epochs
+        if self._validation is None or phase.kind == "flow" or not due:
+            return {}
+        measured = self._validation.measure(self._tested, self._device)
+        self._plateau.note(measured.rank[0])
+        if self._best is None or measured.rank > tuple(self._best["rank"]):
+            weights = {name: value.cpu().clone() for name, value in self.weights("last").items()}
+            self._best = {"rank": measured.rank, "epoch": self._epoch, "weights": weights}
+        names = ("validation_loss", "validation_accuracy", "validation_map")
+        return dict(zip(names, (measured.loss, measured.accuracy, measured.mean_ap), strict=True))
 
     def _save_where_due(self) -> None:
         """Take a snapshot if it is time for one; leave by `Stopped` if a signal has come."""

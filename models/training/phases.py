@@ -7,7 +7,8 @@ alone, phase two classes with the flow, or classes alone ("fine-tune" in table 4
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,6 +19,7 @@ from torch.utils.data import Dataset
 from tdn_data.models.clips.dataset import ClipDataset
 from tdn_data.models.clips.with_flow import FlowClipDataset, FlowPairDataset
 from tdn_data.models.networks.base import ClipShape, Criterion, Losses, VideoNetwork
+from tdn_data.models.training.batches import num_batches
 from tdn_data.models.training.config import TrainConfig
 from tdn_data.pipeline.datasets.base import mirror_labels, repeated_length
 from tdn_data.pipeline.datasets.registry import dataset_spec, read_dataset
@@ -31,17 +33,14 @@ class Phase:
 
     kind: Literal["classes", "flow", "joint"]
     dataset: Dataset
+    clips: tuple[int, ...]  # of the data set, that an epoch goes through
     epochs: range
-
-    @property
-    def num_clips(self) -> int:
-        """How many clips an epoch has."""
-        return len(self.dataset)
+    last_step: int | None = None  # of the whole training, at which the phase ends; None: with its last epoch
 
     def names(self, indices: Iterable[int]) -> list[str]:
         """Return the video ids of clips; image pairs have numbers."""
-        videos = getattr(self.dataset, "videos", None)
-        return [f"pair {index}" if videos is None else videos[index].video_id for index in indices]
+        names = _names(self.dataset)
+        return [names[index] for index in indices]
 
     def losses(self, model: VideoNetwork, batch: list[Tensor], criterion: Criterion) -> Losses:
         """Return the losses for a batch: clips, targets if there are any, flow if there is any."""
@@ -53,13 +52,41 @@ class Phase:
 
 
 def training_phases(
-    reader: ShardReader, flow: ShardReader | None, model: VideoNetwork, config: TrainConfig
+    reader: ShardReader,
+    flow: ShardReader | None,
+    model: VideoNetwork,
+    config: TrainConfig,
+    *,
+    held_out: Iterable[str] = (),
 ) -> list[Phase]:
-    """Return the phases of a training: at most one with flow alone, at most one with classes."""
+    """Return the phases of a training: at most one with flow alone, at most one with classes.
+
+    Videos whose ids are `held_out` are not trained on. Raises InputError where a batch is larger than the set.
+    """
     if config.needs_flow and flow is None:
         raise ValueError("flow is None; flow_share and flow_weight take a reader of the videos' flow")
+    options = _clip_options(reader, model, config)
+    with_flow = None
+    if config.needs_flow:
+        with_flow = FlowClipDataset(reader, flow, num_fields=model.num_fields, **options)
+    parts, rest = [], config.length - config.flow_length
+    if config.flow_length:
+        parts.append(("flow", _pairs(model, config) if config.flow_pairs else with_flow, config.flow_length))
+    if rest and config.flow_weight:
+        parts.append(("joint", with_flow, rest))
+    elif rest:
+        parts.append(("classes", ClipDataset(reader, **options), rest))
+    phases, excluded = [], frozenset(held_out)
+    for kind, dataset, length in parts:
+        clips = tuple(index for index, name in enumerate(_names(dataset)) if name not in excluded)
+        phases.append(_phase(phases[-1] if phases else None, kind, dataset, clips, length, config))
+    return phases
+
+
+def _clip_options(reader: ShardReader, model: VideoNetwork, config: TrainConfig) -> dict[str, object]:
+    """Return how clips are drawn."""
     spec = dataset_spec(reader.info.name)
-    options = {
+    return {
         "split": config.split or spec.train_split,
         "shape": ClipShape.of(model, config.size),
         "augment": config.augment(),
@@ -67,18 +94,30 @@ def training_phases(
         "mirror_labels": mirror_labels(spec, reader.info.class_names),
         "repeat_to": repeated_length(spec, reader.info.parameters),
     }
-    with_flow = None
-    if config.needs_flow:
-        with_flow = FlowClipDataset(reader, flow, num_fields=model.num_fields, **options)
-    pretraining, rest = range(config.num_flow_epochs), range(config.num_flow_epochs, config.epochs)
-    phases = []
-    if pretraining:
-        phases.append(Phase("flow", _pairs(model, config) if config.flow_pairs else with_flow, pretraining))
-    if rest and config.flow_weight:
-        phases.append(Phase("joint", with_flow, rest))
-    elif rest:
-        phases.append(Phase("classes", ClipDataset(reader, **options), rest))
-    return phases
+
+
+def _phase(
+    before: Phase | None, kind: str, dataset: Dataset, clips: tuple[int, ...], length: int, config: TrainConfig
+) -> Phase:
+    """Return a phase that follows another one, of so many epochs or iterations."""
+    if config.batch_size > len(clips):
+        raise InputError(
+            f"batch_size is {config.batch_size}, and there are only {len(clips)} clips to train on; set it to "
+            f"{len(clips)} or less.",
+            key="batch_size",
+        )
+    start = 0 if before is None else before.epochs.stop
+    if not config.iterations:
+        return Phase(kind, dataset, clips, range(start, start + length))
+    num_epochs = math.ceil(length / num_batches(len(clips), config.batch_size))
+    last_step = length + (0 if before is None else before.last_step)
+    return Phase(kind, dataset, clips, range(start, start + num_epochs), last_step)
+
+
+def _names(dataset: Dataset) -> list[str]:
+    """Return the video ids of clips; image pairs have numbers."""
+    videos = getattr(dataset, "videos", None)
+    return [f"pair {index}" for index in range(len(dataset))] if videos is None else [one.video_id for one in videos]
 
 
 def _pairs(model: VideoNetwork, config: TrainConfig) -> FlowPairDataset:
@@ -104,28 +143,61 @@ def set_phase(
     pretrained: bool = True,
     partial_bn: bool = False,
     flow_only: bool = False,
+    fixed: Collection[str] | None = None,
+    free: Collection[str] = (),
+    ended: Collection[str] = (),
 ) -> None:
     """Put `model` into training mode; with `image_fixed` its image subnetwork learns its classifier only.
 
-    A fixed subnetwork that is `pretrained` also keeps its normalisations' statistics. `partial_bn` (TSN; section 4.2)
-    fixes those of every normalisation but each backbone's first. `flow_only` frees a flow network that is fixed in
-    other phases.
+    Or, where they are given, what begins with `fixed` and not with `free` does not learn then. A part that is fixed and
+    `pretrained` also keeps its normalisations' statistics, as does one that has `ended`. `partial_bn` (TSN; section
+    4.2) fixes those of every normalisation but each backbone's first and those that a network adds to its backbone.
+    `flow_only` frees a flow network that is fixed in other phases.
     """
+    if fixed is not None or ended:
+        model.requires_grad_(True)
     model.set_flow_phase(flow_only)
     model.train()
-    image = model.image_subnetwork
-    if image is not None:
-        for name, parameter in image.named_parameters():
-            parameter.requires_grad_(not image_fixed or image.is_classifier(name))
-        if image_fixed and pretrained:
-            _fix_statistics(_normalizations(image))
+    if fixed is None:
+        _fix_image(model, image_fixed, pretrained)
+    elif image_fixed:
+        _fix_named(model, fixed, free, keep_statistics=pretrained)
+    _fix_named(model, ended, (), keep_statistics=True)
     if partial_bn:
         for backbone in model.backbones():
-            _fix_statistics(_normalizations(backbone)[1:])
+            _fix_statistics([part for part in _normalizations(backbone) if not model.is_added(part)][1:])
+
+
+def _fix_image(model: VideoNetwork, fixed: bool, pretrained: bool) -> None:
+    """Let the image subnetwork, if there is one, learn, or its classifier only."""
+    image = model.image_subnetwork
+    if image is None:
+        return
+    for name, parameter in image.named_parameters():
+        parameter.requires_grad_(not fixed or image.is_classifier(name))
+    if fixed and pretrained:
+        _fix_statistics(_normalizations(image))
+
+
+def _fix_named(model: nn.Module, prefixes: Collection[str], free: Collection[str], *, keep_statistics: bool) -> None:
+    """Stop the learning of what begins with `prefixes` and not with `free`."""
+
+    def is_fixed(name: str) -> bool:
+        return name.startswith(tuple(prefixes)) and not name.startswith(tuple(free))
+
+    for name, parameter in model.named_parameters():
+        if is_fixed(name):
+            parameter.requires_grad_(False)
+    if keep_statistics:
+        _fix_statistics([part for name, part in model.named_modules() if _normalizes(part) and is_fixed(f"{name}.")])
 
 
 def _normalizations(module: nn.Module) -> list[nn.Module]:
-    return [part for part in module.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
+    return [part for part in module.modules() if _normalizes(part)]
+
+
+def _normalizes(module: nn.Module) -> bool:
+    return isinstance(module, nn.modules.batchnorm._BatchNorm)
 
 
 def _fix_statistics(normalizations: list[nn.Module]) -> None:

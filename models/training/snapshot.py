@@ -27,7 +27,7 @@ from tdn_data.pipeline.files import check_output_file, is_scratch, shown_path, w
 
 logger = logging.getLogger(__name__)
 
-SNAPSHOT_VERSION = 1  # of the state's form; raised where an older one cannot be gone on with
+SNAPSHOT_VERSION = 2  # of the state's form; raised where an older one cannot be gone on with
 MAGIC = b"tdn-data snapshot\n"
 HEADER_BYTES = len(MAGIC) + hashlib.sha256().digest_size
 

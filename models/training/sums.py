@@ -15,16 +15,19 @@ PARTS = {"loss": "total", "class_loss": "classes", "flow_loss": "flow"}  # in a 
 
 @dataclass
 class EpochSums:
-    """The values of each step so far, by name, and how many clips' best score was right."""
+    """The values of each step so far, by name, how many clips' best score was right, and the first step's rate."""
 
     values: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in PARTS})
     num_hits: int = 0
+    num_clips: int = 0
+    learning_rate: float = 0.0
 
-    def add(self, losses: Mapping[str, float], num_hits: int) -> None:
+    def add(self, losses: Mapping[str, float], *, num_hits: int, num_clips: int) -> None:
         """Add one step."""
         for name, value in losses.items():
             self.values[name].append(value)
         self.num_hits += num_hits
+        self.num_clips += num_clips
 
     def means(self) -> dict[str, float | None]:
         """Return the mean of each part of the loss, None where no step had it."""

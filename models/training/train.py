@@ -16,19 +16,20 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
 
 from tdn_data.models.networks import build_model
 from tdn_data.models.networks.base import VideoNetwork
 from tdn_data.models.threads import torch_threads
 from tdn_data.models.training.config import TrainConfig
 from tdn_data.models.training.loop import Training
+from tdn_data.models.training.losses import criterion_of
+from tdn_data.models.training.optimiser import check_parts, check_precision
 from tdn_data.models.training.phases import training_phases
 from tdn_data.models.training.reports import EpochReport
 from tdn_data.models.training.signals import StopRequest, noted_signals
 from tdn_data.models.training.snapshot import Identity, SnapshotFolder, digest_of, locked_snapshots
-from tdn_data.models.weights.checkpoint import Checkpoint, load_weights, room_for_checkpoint
+from tdn_data.models.training.validation import validation_of
+from tdn_data.models.weights.checkpoint import Checkpoint, load_weights, room_for_checkpoint, save_checkpoint
 from tdn_data.models.weights.trained_on import TrainedOn, data_digest
 from tdn_data.pipeline.files import is_scratch, shown_path
 from tdn_data.pipeline.shards.reader import ShardReader
@@ -53,6 +54,9 @@ def train(
     `flow` reads the same videos' flow; it is needed where `config.needs_flow`. The same shards, configuration, library
     versions and number of threads give the same weights; global random state is left as it was.
 
+    With validation `out` holds the best weights and `checkpoint-last.pt` beside it the last ones (`config.keep`: or the
+    other way round).
+
     `snapshots` is this run's own folder for the state of an unfinished training, kept until the checkpoint is written.
     The same call then goes on from there, on a CPU to the same weights bit for bit; `on_epoch` is told the earlier
     epochs again, first. SIGTERM and SIGINT are obeyed after the step under way and its snapshot.
@@ -64,21 +68,23 @@ def train(
     config.check_model(model_name)
     with _surviving(snapshots, out) as (folder, stop), torch.random.fork_rng(), torch_threads(config.num_threads):
         model, options = _start(reader, model_name, config)
-        phases = training_phases(reader, flow, model, config)
-        criterion = F.binary_cross_entropy_with_logits if reader.info.multi_label else F.cross_entropy
+        training = _training(reader, flow, model, config)
         identity = _identity(reader, flow, model_name, options, config)
-        save = None if folder is None else partial(folder.save, identity=identity)
-        training = Training(model, phases, config, criterion, save=save, stop=stop)
-        if folder is not None and (state := folder.load(identity)) is not None:
-            training.restore(state)
-            logger.info("the training goes on from %s (%s)", training.place, shown_path(folder.path))
+        if folder is not None:
+            training.stops(stop, save=partial(folder.save, identity=identity))
+            if (state := folder.load(identity)) is not None:
+                training.restore(state)
+                logger.info("the training goes on from %s (%s)", training.place, shown_path(folder.path))
         what = (model_name, options, len(reader.info.class_names), config.size)
         data = TrainedOn.of(reader).as_dict()
-        with room_for_checkpoint(Checkpoint(*what, _weights(model), data), out) as write:
+        with room_for_checkpoint(Checkpoint(*what, training.weights("last"), data), out) as write:
             for report in training.epochs():
                 if on_epoch is not None:
                     on_epoch(report)
-            write(Checkpoint(*what, _weights(model), data))
+            write(Checkpoint(*what, training.weights(config.keep), data))
+        if config.validates:
+            other = "last" if config.keep == "best" else "best"
+            save_checkpoint(Checkpoint(*what, training.weights(other), data), beside(out, other))
         if folder is not None and stop.number is None:
             folder.delete()
     return out
@@ -95,6 +101,24 @@ def _surviving(snapshots: Path | None, out: Path) -> Iterator[tuple[SnapshotFold
             if is_scratch(path.name) and path.suffix == out.suffix:  # room that a killed training kept
                 path.unlink(missing_ok=True)
         yield folder, stop
+
+
+def beside(out: Path, which: str) -> Path:
+    """Return where the weights that `out` does not hold, `best` or `last`, are written: checkpoint-last.pt."""
+    return out.with_name(f"{out.stem}-{which}{out.suffix}")
+
+
+def _training(reader: ShardReader, flow: ShardReader | None, model: VideoNetwork, config: TrainConfig) -> Training:
+    """Return the training of a network before its first step, with all that can be wrong with it found out."""
+    check_parts(model, config)
+    check_precision(config.precision, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    multi_label = reader.info.multi_label
+    plain = criterion_of(config, multi_label=multi_label, smoothed=False)
+    validation = validation_of(reader, model, config, plain)
+    held_out = () if validation is None else [video.video_id for video in validation.videos]
+    phases = training_phases(reader, flow, model, config, held_out=held_out)
+    criterion = criterion_of(config, multi_label=multi_label)
+    return Training(model, phases, config, criterion, num_classes=len(reader.info.class_names), validation=validation)
 
 
 def _start(reader: ShardReader, model_name: str, config: TrainConfig) -> tuple[VideoNetwork, dict[str, object]]:
@@ -121,7 +145,3 @@ def _identity(
     return Identity(
         digest_of(model_name, options, parameters, files=files), digest_of([data_digest(one) for one in readers])
     )
-
-
-def _weights(model: nn.Module) -> dict[str, Tensor]:
-    return {name: value.contiguous() for name, value in model.state_dict().items()}

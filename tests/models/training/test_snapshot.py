@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from tdn_data.models.training.config import TrainConfig
+from tdn_data.models.training.config import Part, TrainConfig
 from tdn_data.models.training.snapshot import Identity, SnapshotFolder, _content_of
 from tdn_data.models.training.train import train
 from tdn_data.pipeline.errors import PipelineError
@@ -76,6 +76,23 @@ def test_a_training_goes_on_from_every_step(coloured, tmp_path: Path, name: str,
     assert train(coloured, name, **call, on_epoch=told.append).read_bytes() == expected
     assert told == whole  # the epochs before the crash are told again
     assert not (tmp_path / "snapshots").exists()
+
+
+@pytest.mark.parametrize("step", [2, 5])
+def test_all_that_a_training_may_have_goes_on(coloured, tmp_path: Path, step: int) -> None:
+    config = replace(
+        CONFIG, validation_split="test", schedule="plateau", patience=0, ema=0.7, mixup=0.3, label_smoothing=0.1
+    )
+    config = replace(config, micro_batches=2, clip_norm=1.0, precision="bf16", iterations=5, keep="last")
+    config = replace(config, parts=(Part("difference.", learning_rate=0.01, end=4),))
+    names, whole, told = ("c.pt", "c-best.pt"), [], []
+    train(coloured, "tdn", config=config, out=tmp_path / "1/c.pt", on_epoch=whole.append)
+    call = {"config": config, "out": tmp_path / "2/c.pt", "snapshots": tmp_path / "snapshots"}
+    with crash_at_step(step), pytest.raises(Crash):
+        train(coloured, "tdn", **call)
+    train(coloured, "tdn", **call, on_epoch=told.append)
+    assert told == whole and len(whole) == 3
+    assert all((tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes() for name in names)
 
 
 def test_where_a_training_goes_on_is_said(coloured, crashed: Path, caplog) -> None:
