@@ -10,6 +10,7 @@ Torch7 code of the time, where `strength` is 0.4; the contrast's mean is the cli
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -31,10 +32,19 @@ class View:
 
     def of(self, clip: np.ndarray) -> np.ndarray:
         """Return (S, K, size, size, C) of a clip (S, K, H, W, C)."""
-        window = clip[:, :, self.top : self.top + self.height, self.left : self.left + self.width]
-        if (self.height, self.width) != (self.size, self.size):
-            window = resize_clip(window, self.size, self.size)
-        return mirror(window) if self.mirrored else window
+        return self.of_pictures(clip.reshape(-1, *clip.shape[2:])).reshape(*clip.shape[:2], self.size, self.size, -1)
+
+    def of_pictures(self, pictures: Sequence[np.ndarray]) -> np.ndarray:
+        """Return (N, size, size, C) of N pictures (H, W, C), uint8 or float32; only the window is computed with."""
+        shown = np.empty((len(pictures), self.size, self.size, pictures[0].shape[-1]), pictures[0].dtype)
+        rows, columns = slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
+        for picture, out in zip(pictures, shown, strict=True):
+            resize_picture(picture[rows, columns], out)
+            if self.mirrored:
+                cv2.flip(out, 1, dst=out)
+        if self.mirrored and shown.shape[-1] == 2:
+            _turn_x(shown)
+        return shown
 
     def of_flow(self, flow: np.ndarray) -> np.ndarray:
         """Return the flow of what `of` shows, for the frames' flow float32 (S, K, H, W, 2) in pixels of the frame.
@@ -65,10 +75,17 @@ class Augment:
         if not 0 <= self.color_jitter < 1:
             raise ValueError(f"color_jitter is {self.color_jitter!r}; it must be at least 0 and below 1")
 
-    def __call__(self, clip: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, View]:
-        """Return the augmented clip (S, K, size, size, C), and the view of the frames that it shows."""
-        view = self.draw_view(*clip.shape[2:4], generator)
-        clip = view.of(clip)
+    def __call__(
+        self, pictures: Sequence[np.ndarray], places: np.ndarray, generator: np.random.Generator
+    ) -> tuple[np.ndarray, View]:
+        """Return the augmented clip uint8 (S, K, size, size, C), and the view of the frames that it shows.
+
+        `pictures` are the frames, uint8 (H, W, C), of which `places` (S, K) says where each stands in the clip.
+        """
+        view = self.draw_view(*pictures[0].shape[:2], generator)
+        clip = view.of_pictures(pictures)
+        in_order = np.array_equal(places.flat, np.arange(len(pictures)))
+        clip = clip.reshape(*places.shape, *clip.shape[1:]) if in_order else clip[places]
         if self.color_jitter and clip.shape[-1] == 3:
             clip = jitter_colors(clip, self.color_jitter, generator)
         return clip, view
@@ -90,9 +107,18 @@ def mirror(clip: np.ndarray) -> np.ndarray:
     """Return the clip reflected left to right; flow (C = 2), discretised or not, also changes the sign of its x."""
     clip = clip[..., ::-1, :]
     if clip.shape[-1] == 2:
-        x = clip[..., 0]
-        clip = np.stack([255 - x if clip.dtype == np.uint8 else -x, clip[..., 1]], axis=-1)
+        clip = clip.copy()
+        _turn_x(clip)
     return clip
+
+
+def _turn_x(out: np.ndarray) -> None:
+    """Change the sign of the x of flow (..., 2) in place; levels count from the other end."""
+    x = out[..., 0]
+    if out.dtype == np.uint8:
+        np.subtract(255, x, out=x)
+    else:
+        np.negative(x, out=x)
 
 
 def crops_of(clip: np.ndarray, size: int, num_crops: int) -> list[np.ndarray]:
@@ -151,11 +177,18 @@ def _corner_window(height: int, width: int, generator: np.random.Generator) -> t
 
 def resize_clip(clip: np.ndarray, height: int, width: int) -> np.ndarray:
     """Return the clip (S, K, height, width, C), uint8 or float32, resized bilinearly."""
-    frames = clip.reshape(-1, *clip.shape[2:])
-    resized = [
-        cv2.resize(np.ascontiguousarray(frame), (width, height), interpolation=cv2.INTER_LINEAR) for frame in frames
-    ]
-    return np.stack(resized).reshape(*clip.shape[:2], height, width, clip.shape[-1])
+    resized = np.empty((*clip.shape[:2], height, width, clip.shape[-1]), clip.dtype)
+    for picture, out in zip(clip.reshape(-1, *clip.shape[2:]), resized.reshape(-1, *resized.shape[2:]), strict=True):
+        resize_picture(picture, out)
+    return resized
+
+
+def resize_picture(picture: np.ndarray, out: np.ndarray) -> None:
+    """Write a picture (H, W, C), uint8 or float32, into `out` (height, width, C), resized bilinearly."""
+    if picture.shape == out.shape:
+        np.copyto(out, picture)
+    else:
+        cv2.resize(picture, out.shape[1::-1], dst=out, interpolation=cv2.INTER_LINEAR)
 
 
 def resize_flow(flow: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -172,12 +205,12 @@ def jitter_colors(clip: np.ndarray, strength: float, generator: np.random.Genera
     Each is blended with black, the clip's mean grey or the pixel's own grey, by a factor of 1 +- `strength` at most.
     All three are affine in a pixel's colour, so they are gathered in one matrix and rounded once.
     """
-    grey, mean = np.array([0.299, 0.587, 0.114]), clip.mean(axis=(0, 1, 2, 3))
+    rows = np.ascontiguousarray(clip).reshape(-1, clip.shape[-2], 3)
+    grey, mean = np.array([0.299, 0.587, 0.114]), np.array(cv2.sumElems(rows)[:3]) / (rows.size / 3)
     matrix, offset = np.eye(3), np.zeros(3)
     for kind in generator.permutation(3):
         factor = 1 + generator.uniform(-strength, strength)
         added = (1 - factor) * (grey @ (matrix @ mean + offset)) if kind == 1 else 0.0
         blend = factor * np.eye(3) + ((1 - factor) * np.tile(grey, (3, 1)) if kind == 2 else 0.0)
         matrix, offset = blend @ matrix, blend @ offset + added
-    rows = np.ascontiguousarray(clip).reshape(-1, clip.shape[-2], 3)
     return cv2.transform(rows, np.column_stack([matrix, offset])).reshape(clip.shape)

@@ -18,13 +18,12 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from tdn_data.models.clips.augment import Augment, View, crops_of
+from tdn_data.models.clips.pixels import normalize
+from tdn_data.models.clips.rows import CACHE_BYTES, CachedRows, RowCache
 from tdn_data.models.networks.base import ClipShape
-from tdn_data.models.weights.trained_on import NORMALIZATION
 from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.sampling import snippet_starts
-from tdn_data.pipeline.shards.reader import ShardReader, StoredFrames, StoredVideo
-
-CACHE_BYTES = 1 << 30  # of decoded videos, in each process
+from tdn_data.pipeline.shards.reader import ShardReader, StoredVideo
 
 
 @dataclass(frozen=True)
@@ -45,10 +44,13 @@ class DrawnClip:
 class ClipDataset(Dataset):
     """One split of a finished extraction as training clips: (epoch, index) -> (clip float32 (S, K, C, H, W), target).
 
+    With `normalized=False` a clip comes as levels, uint8 (S, K, H, W, C): `pixels.normalize_batch` makes float32 of a
+    batch of them on the network's device.
+
     The target is the class number, or for multi-label data a float32 vector of 0 and 1. A clip depends on `seed`, the
     epoch and the index alone, not on the order or the process in which clips are asked for. Videos of fewer than
-    `repeat_to` rows are repeated from their start up to there. Decoded videos are kept up to `cache_bytes` in each
-    process.
+    `repeat_to` rows are repeated from their start up to there. Decoded rows are kept, `cache_bytes` in all processes of
+    a loader together.
     """
 
     def __init__(
@@ -61,10 +63,12 @@ class ClipDataset(Dataset):
         seed: int = 0,
         mirror_labels: tuple[int, ...] | None = None,
         repeat_to: int | None = None,
+        normalized: bool = True,
         cache_bytes: int = CACHE_BYTES,
     ) -> None:
         self.videos = split_videos(reader, split)
-        self._info, self._frames = reader.info, CachedRows(reader, cache_bytes)
+        self._cache = RowCache(cache_bytes)
+        self._info, self._frames, self._normalized = reader.info, CachedRows(reader, self._cache), normalized
         self._shape, self._augment, self._seed = shape, augment, seed
         self._mirror_labels, self._repeat_to = mirror_labels, repeat_to
 
@@ -83,48 +87,16 @@ class ClipDataset(Dataset):
         starts = snippet_starts(num_rows - rows_after, self._shape.num_segments, length, generator=generator)
         rows = snippet_rows(starts, length, num_rows) % video.num_rows
         stored = self._frames.read(video.video_id, rows)
-        clip, view = self._augment(stored.data, generator)
+        clip, view = self._augment(stored.pictures, stored.places, generator)
         target = self._target(video, view.mirrored)
-        return DrawnClip(normalize(clip), target, rows, stored.pts_seconds, stored.data.shape[2:4], view)
+        tensor = normalize(clip) if self._normalized else torch.from_numpy(clip)
+        return DrawnClip(tensor, target, rows, stored.pts_seconds, stored.frame_size, view)
 
     def _target(self, video: StoredVideo, mirrored: bool) -> Tensor:
         labels = video.labels
         if mirrored and self._mirror_labels is not None:
             labels = tuple(self._mirror_labels[label] for label in labels)
         return target_of(labels, self._info.multi_label, len(self._info.class_names))
-
-
-class CachedRows:
-    """A reader's decoded rows; whole videos are kept as long as all kept ones have at most `room_bytes`.
-
-    A video that does not fit into what is left of it is never decoded as a whole: only the rows asked for are.
-    """
-
-    def __init__(self, reader: ShardReader, room_bytes: int) -> None:
-        self._reader, self._room_bytes = reader, room_bytes
-        self._kept: dict[str, StoredFrames] = {}
-
-    def read(self, video_id: str, rows: np.ndarray) -> StoredFrames:
-        """Return the video's rows (S, K): data uint8 (S, K, H, W, C), pts_seconds (S, K)."""
-        stored = self._kept.get(video_id)
-        if stored is None and self._room_bytes > 0 and self._fits(video_id):
-            stored = self._kept[video_id] = self._reader.read(video_id)
-            self._room_bytes -= stored.data.nbytes
-        if stored is None:
-            return read_rows(self._reader, video_id, rows)
-        return StoredFrames(stored.data[rows], stored.pts_seconds[rows], stored.bound)
-
-    def _fits(self, video_id: str) -> bool:
-        """Return whether a whole video, decoded, has room; all its rows are of one size."""
-        one_row = self._reader.read(video_id, [0]).data.nbytes
-        return one_row * self._reader.num_rows(video_id) <= self._room_bytes
-
-
-def read_rows(reader: ShardReader, video_id: str, rows: np.ndarray) -> StoredFrames:
-    """Return a video's rows (S, K), each decoded once: data uint8 (S, K, H, W, C), pts_seconds (S, K)."""
-    unique, places = np.unique(rows, return_inverse=True)
-    stored, places = reader.read(video_id, unique.tolist()), places.reshape(rows.shape)
-    return StoredFrames(stored.data[places], stored.pts_seconds[places], stored.bound)
 
 
 def split_videos(reader: ShardReader, split: str) -> tuple[StoredVideo, ...]:
@@ -144,13 +116,6 @@ def split_videos(reader: ShardReader, split: str) -> tuple[StoredVideo, ...]:
 def snippet_rows(starts: np.ndarray, snippet_length: int, num_rows: int) -> np.ndarray:
     """Return the rows (S, K) of snippets that start at `starts` (S,); past the end the last row is repeated."""
     return np.minimum(starts[:, None] + np.arange(snippet_length), num_rows - 1)
-
-
-def normalize(clip: np.ndarray) -> Tensor:
-    """Return uint8 (S, K, H, W, C) as float32 (S, K, C, H, W): RGB by ImageNet's mean and deviation, flow around 0."""
-    mean, std = NORMALIZATION["rgb" if clip.shape[-1] == 3 else "flow"]
-    scaled = torch.from_numpy(np.ascontiguousarray(clip)).permute(0, 1, 4, 2, 3).float() / 255
-    return (scaled - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[:, None, None]
 
 
 def target_of(labels: tuple[int, ...], multi_label: bool, num_classes: int) -> Tensor:
@@ -187,14 +152,9 @@ def video_views(
 
 
 def _clips_of(reader: ShardReader, video_id: str, rows: list[np.ndarray]) -> Iterator[np.ndarray]:
-    """Yield each clip's pictures (S, K, H, W, C), decoding rows that clips share once where all have room at once."""
-    one_row = reader.read(video_id, [int(rows[0].flat[0])]).data.nbytes
-    if one_row * len(np.unique(rows)) > CACHE_BYTES:
-        yield from (read_rows(reader, video_id, one).data for one in rows)
-        return
-    unique, places = np.unique(rows, return_inverse=True)
-    data = reader.read(video_id, unique.tolist()).data
-    yield from (data[one] for one in places.reshape(len(rows), *rows[0].shape))
+    """Yield each clip's pictures (S, K, H, W, C), decoding rows that clips share once where they have room."""
+    frames = CachedRows(reader, RowCache(CACHE_BYTES if len(rows) > 1 else 0))
+    yield from (frames.read(video_id, one).data for one in rows)
 
 
 def _test_starts(video_id: str, length: int, shape: ClipShape, num_clips: int, seed: int) -> list[np.ndarray]:

@@ -23,7 +23,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from tdn_data.models.clips.augment import Augment, resize_flow
-from tdn_data.models.clips.dataset import CACHE_BYTES, CachedRows, ClipDataset, normalize
+from tdn_data.models.clips.dataset import ClipDataset
+from tdn_data.models.clips.pixels import normalize
+from tdn_data.models.clips.rows import CachedRows
 from tdn_data.pipeline.datasets.flow_pairs import FlowPairs
 from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.flow.accuracy import known_pixels
@@ -52,13 +54,12 @@ class FlowClipDataset(ClipDataset):
         flow: ShardReader,
         *,
         num_fields: int,
-        cache_bytes: int = CACHE_BYTES,
         **options: object,
     ) -> None:
         check_same_rate(frames, flow)
-        super().__init__(frames, cache_bytes=cache_bytes, **options)
+        super().__init__(frames, **options)
         self.videos = videos_with_flow(self.videos, flow)
-        self._flow, self._num_fields = CachedRows(flow, cache_bytes), num_fields
+        self._flow, self._num_fields = CachedRows(flow, self._cache), num_fields
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
         video, count = self.videos[key[1]], self._num_fields
@@ -91,7 +92,8 @@ class FlowPairDataset(Dataset):
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor]:
         epoch, index = key
         first, second, flow = self._source.load(self._source.pairs[index])
-        clip, view = self._augment(np.stack([first, second])[None], np.random.default_rng((self._seed, epoch, index)))
+        generator = np.random.default_rng((self._seed, epoch, index))
+        clip, view = self._augment([first, second], np.array([[0, 1]]), generator)
         flow = np.where(known_pixels(flow)[..., None], flow, np.float32(np.nan))
         return normalize(clip), _channels_first(view.of_flow(flow[None, None]))
 

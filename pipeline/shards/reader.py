@@ -33,6 +33,7 @@ from tdn_data.pipeline.shards.ledger import (
 from tdn_data.pipeline.shards.schema import SCHEMAS, Labelling, LedgerRow, VideoRows
 from tdn_data.pipeline.shards.storage import Storage
 
+NUM_CHANNELS = {"rgb": 3, "flow": 2}
 OPEN_SHARDS = 256  # files kept open per process; the one unused for longest is closed first, opening takes 4 to 8 ms
 
 
@@ -61,6 +62,15 @@ class StoredFrames:
     """Decoded rows: `data` uint8 (N, H, W, 3) RGB, or (N, H, W, 2) discretised flow and its `bound`; pts in seconds."""
 
     data: np.ndarray
+    pts_seconds: np.ndarray
+    bound: float | None = None
+
+
+@dataclass(frozen=True)
+class StoredPictures:
+    """Decoded rows as `StoredFrames` has them, but each by itself: `pictures` are arrays uint8 (H, W, C)."""
+
+    pictures: list[np.ndarray]
     pts_seconds: np.ndarray
     bound: float | None = None
 
@@ -140,6 +150,13 @@ class ShardReader:
         """
         return decode_rows(self.read_encoded(video_id, rows), str(self.info.parameters["codec"]))
 
+    def read_pictures(self, video_id: str, rows: Sequence[int] | None = None) -> StoredPictures:
+        """Return what `read` does, each picture by itself; those of the codec `raw` cannot be written to."""
+        stored = self.read_encoded(video_id, rows)
+        return StoredPictures(
+            decode_pictures(stored, str(self.info.parameters["codec"])), stored.pts_seconds, stored.bound
+        )
+
     def read_encoded(self, video_id: str, rows: Sequence[int] | None = None) -> VideoRows:
         """Return the rows as stored, images undecoded."""
         row = self._row(video_id)
@@ -207,13 +224,19 @@ def _known_modality(modality: object) -> str:
 
 def decode_rows(rows: VideoRows, codec: str) -> StoredFrames:
     """Decode a video's stored images: frames to (N, H, W, 3), flow planes to (N, H, W, 2), uint8."""
+    pictures = decode_pictures(rows, codec)
+    data = (
+        np.stack(pictures)
+        if pictures
+        else np.zeros((0, rows.height, rows.width, NUM_CHANNELS[rows.modality]), np.uint8)
+    )
+    return StoredFrames(data, rows.pts_seconds, rows.bound)
+
+
+def decode_pictures(rows: VideoRows, codec: str) -> list[np.ndarray]:
+    """Decode a video's stored images: each frame to (H, W, 3), each pair of flow planes to (H, W, 2), uint8."""
     size = {"codec": codec, "height": rows.height, "width": rows.width}
     if rows.modality == "rgb":
-        images = [decode_image(data, channels=3, **size) for data in rows.payloads["image"]]
-        shape = (0, rows.height, rows.width, 3)
-    else:
-        planes = zip(rows.payloads["flow_x"], rows.payloads["flow_y"], strict=True)
-        images = [np.stack([decode_image(plane, channels=1, **size) for plane in pair], axis=-1) for pair in planes]
-        shape = (0, rows.height, rows.width, 2)
-    data = np.stack(images) if images else np.zeros(shape, np.uint8)
-    return StoredFrames(data, rows.pts_seconds, rows.bound)
+        return [decode_image(data, channels=3, **size) for data in rows.payloads["image"]]
+    planes = zip(rows.payloads["flow_x"], rows.payloads["flow_y"], strict=True)
+    return [np.stack([decode_image(plane, channels=1, **size) for plane in pair], axis=-1) for pair in planes]

@@ -31,6 +31,12 @@ def _clip(height: int = 6, width: int = 8, channels: int = 3) -> np.ndarray:
     return clip
 
 
+def augmented(augment: Augment, clip: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, View]:
+    """Return a clip (S, K, H, W, C) augmented, and the view of it."""
+    pictures = list(clip.reshape(-1, *clip.shape[2:]))
+    return augment(pictures, np.arange(len(pictures)).reshape(clip.shape[:2]), generator)
+
+
 def test_ten_crops_are_corners_centre_and_their_reflections() -> None:
     crops = ten_crops(_clip(), 4)
     assert [tuple(crop[0, 0, 0, 0, :2]) for crop in crops[:5]] == [(0, 0), (0, 4), (2, 0), (2, 4), (1, 2)]
@@ -77,14 +83,30 @@ def test_every_frame_of_a_clip_gets_the_same_crop(crop: str) -> None:
     clip = np.repeat(np.random.default_rng(0).integers(0, 256, (1, 1, 20, 24, 3), dtype=np.uint8), 6, axis=1)
     augment, generator = Augment(16, crop, True), np.random.default_rng(1)
     for _ in range(20):
-        out, _ = augment(clip, generator)
+        out, _ = augmented(augment, clip, generator)
         assert out.shape == (1, 6, 16, 16, 3)
         assert (out == out[:, :1]).all()
 
 
+def test_a_clip_shows_its_frames_in_the_order_of_their_places() -> None:
+    pictures = [np.full((6, 8, 3), number, np.uint8) for number in range(3)]
+    for places in ([[0, 1], [1, 2]], [[2, 0], [1, 1]], [[0], [1], [2]]):
+        clip, _ = Augment(4, "corner", True)(pictures, np.array(places), np.random.default_rng(0))
+        assert clip[..., 0, 0, 0].tolist() == places
+
+
+def test_pictures_that_cannot_be_written_to_are_not() -> None:
+    pictures = [np.frombuffer(bytes(range(48)), np.uint8).reshape(4, 4, 3)]
+    for size in (2, 3, 4):
+        for mirrored in (False, True):
+            shown = View(0, 0, 4, 4, size, mirrored).of_pictures(pictures)
+            assert shown.shape == (1, size, size, 3) and shown.flags.c_contiguous
+    assert pictures[0].tobytes() == bytes(range(48))
+
+
 def test_random_crop_reaches_every_place() -> None:
     augment, generator = Augment(4, "random"), np.random.default_rng(0)
-    places = {tuple(augment(_clip(), generator)[0][0, 0, 0, 0, :2].tolist()) for _ in range(400)}
+    places = {tuple(augmented(augment, _clip(), generator)[0][0, 0, 0, 0, :2].tolist()) for _ in range(400)}
     assert places == {(row, column) for row in range(3) for column in range(5)}
 
 
@@ -92,13 +114,13 @@ def test_corner_crop_takes_the_papers_scales() -> None:
     clip = np.zeros((1, 1, 100, 120, 3), np.uint8)
     clip[..., 0] = np.arange(100)[:, None] * 2  # rows are 2 levels apart: the range seen is the height cropped
     augment, generator = Augment(50, "corner"), np.random.default_rng(0)
-    heights = {round((np.ptp(augment(clip, generator)[0][..., 0])) / 2 / 25) for _ in range(200)}
+    heights = {round((np.ptp(augmented(augment, clip, generator)[0][..., 0])) / 2 / 25) for _ in range(200)}
     assert heights == {round(100 * scale / 25) for scale in SCALES}
 
 
 def test_mirror_happens_half_of_the_time_and_is_reported() -> None:
     augment, generator = Augment(4, "center", mirror=True), np.random.default_rng(0)
-    seen = [augment(_clip(), generator) for _ in range(200)]
+    seen = [augmented(augment, _clip(), generator) for _ in range(200)]
     for out, view in seen:
         columns = out[0, 0, 0, :, 1].astype(int)
         assert (columns[0] > columns[-1]) == view.mirrored
@@ -107,7 +129,7 @@ def test_mirror_happens_half_of_the_time_and_is_reported() -> None:
 
 def test_without_mirror_nothing_is_reflected() -> None:
     augment, generator = Augment(4, "random"), np.random.default_rng(0)
-    assert not any(augment(_clip(), generator)[1].mirrored for _ in range(50))
+    assert not any(augmented(augment, _clip(), generator)[1].mirrored for _ in range(50))
 
 
 def test_resizing_keeps_a_constant_and_the_frames_apart() -> None:
@@ -154,9 +176,9 @@ def test_colour_jitter_is_one_change_for_all_frames_and_keeps_grey_grey() -> Non
 @pytest.mark.parametrize("channels", [2, 3])
 def test_colours_change_only_where_they_are_asked_to_and_never_flow(channels: int) -> None:
     clip = np.random.default_rng(0).integers(0, 256, (1, 2, 8, 8, channels), dtype=np.uint8)
-    plain, _ = Augment(8, "center")(clip, np.random.default_rng(0))
+    plain, _ = augmented(Augment(8, "center"), clip, np.random.default_rng(0))
     np.testing.assert_array_equal(plain, clip)
-    jittered, _ = Augment(8, "center", color_jitter=0.4)(clip, np.random.default_rng(0))
+    jittered, _ = augmented(Augment(8, "center", color_jitter=0.4), clip, np.random.default_rng(0))
     assert (jittered == clip).all() == (channels == 2)
 
 
@@ -187,7 +209,7 @@ def test_unknown_crop_is_named() -> None:
 @pytest.mark.parametrize("crop", ["random", "center"])
 def test_clip_smaller_than_the_crop_is_refused(crop: str) -> None:
     with pytest.raises(ValueError, match="6 x 8 pixels; a crop of 7 does not fit"):
-        Augment(7, crop)(_clip(), np.random.default_rng(0))
+        augmented(Augment(7, crop), _clip(), np.random.default_rng(0))
 
 
 def test_the_sides_of_a_window_differ_by_one_scale_at_most_either_way() -> None:

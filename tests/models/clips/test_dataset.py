@@ -13,15 +13,15 @@ from torch.utils.data import DataLoader
 from tdn_data.models.backbones.base import IMAGENET_MEAN, IMAGENET_STD
 from tdn_data.models.clips.augment import Augment
 from tdn_data.models.clips.dataset import (
-    CachedRows,
     ClipDataset,
     ClipShape,
-    normalize,
     snippet_rows,
     split_videos,
     target_of,
     video_views,
 )
+from tdn_data.models.clips.pixels import normalize_batch
+from tdn_data.models.training.train import EpochBatches
 from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.shards.reader import ShardReader
 
@@ -37,6 +37,19 @@ def numbered(make_shards, *, num_frames: int = 12, channels: int = 3, labels=(0,
 
 def dataset_of(reader: ShardReader, *, shape: ClipShape = SHAPE, **options) -> ClipDataset:
     return ClipDataset(reader, split="train", shape=shape, augment=Augment(shape.size, "center"), **options)
+
+
+def counting(monkeypatch) -> list[int]:
+    """Return a list that grows by the number of rows that are decoded at each call of a reader."""
+    counts, read = [], ShardReader.read_pictures
+
+    def counted(self, video_id, rows=None):
+        stored = read(self, video_id, rows)
+        counts.append(len(stored.pictures))
+        return stored
+
+    monkeypatch.setattr(ShardReader, "read_pictures", counted)
+    return counts
 
 
 def frame_numbers(clip: torch.Tensor) -> list[list[int]]:
@@ -149,12 +162,6 @@ def test_videos_of_several_sizes_give_clips_of_one_size(make_shards) -> None:
         assert video_views(reader, video, ClipShape(3, 1, 16), num_clips=1, num_crops=10).shape[0] == 10
 
 
-def test_normalisation_is_imagenets_for_rgb_and_centred_for_flow() -> None:
-    white = normalize(np.full((1, 1, 2, 2, 3), 255, np.uint8))[0, 0, :, 0, 0]
-    torch.testing.assert_close(white, (1 - torch.tensor(IMAGENET_MEAN)) / torch.tensor(IMAGENET_STD))
-    assert normalize(np.full((1, 1, 2, 2, 2), 128, np.uint8)).abs().max() < 0.01
-
-
 def test_one_test_clip_is_the_middle_of_each_segment(make_shards) -> None:
     reader = numbered(make_shards)
     views = video_views(reader, reader.videos[0], SHAPE, num_clips=1, num_crops=1)
@@ -187,37 +194,52 @@ def test_wrong_arguments_are_named(coloured: ShardReader) -> None:
         video_views(coloured, coloured.videos[0], SHAPE, num_clips=1, num_crops=4)
 
 
-def counting(reader: ShardReader, monkeypatch) -> list[int]:
-    """Return a list that grows by the number of rows which `reader` decodes at each call."""
-    counts, read = [], ShardReader.read
-
-    def counted(self, video_id, rows=None):
-        stored = read(self, video_id, rows)
-        counts.append(len(stored.data))
-        return stored
-
-    monkeypatch.setattr(ShardReader, "read", counted)
-    return counts
-
-
-@pytest.mark.parametrize(("num_clips", "most"), [(1, 1 + 2), (5, 1 + 10)])
+@pytest.mark.parametrize(("num_clips", "most"), [(1, 2), (5, 10)])
 def test_a_test_view_decodes_the_rows_of_its_clips_alone(make_shards, monkeypatch, num_clips, most) -> None:
     reader = numbered(make_shards, num_frames=200)
-    counts, shape = counting(reader, monkeypatch), replace(SHAPE, num_segments=2, snippet_length=1)
+    counts, shape = counting(monkeypatch), replace(SHAPE, num_segments=2, snippet_length=1)
     expected = video_views(reader, reader.videos[0], shape, num_clips=num_clips, num_crops=1)
     assert sum(counts) <= most
-    monkeypatch.setattr("tdn_data.models.clips.dataset.CACHE_BYTES", 0)  # as where not all rows have room at once
+    monkeypatch.setattr("tdn_data.models.clips.dataset.CACHE_BYTES", 0)  # as where rows have no room
     assert torch.equal(video_views(reader, reader.videos[0], shape, num_clips=num_clips, num_crops=1), expected)
 
 
-def test_the_cache_keeps_no_more_than_it_may(make_shards, monkeypatch) -> None:
-    reader = numbered(make_shards, num_frames=100)
-    video, rows = reader.videos[0].video_id, np.array([[3], [99]])
-    one_row = reader.read(video, [0]).data.nbytes
-    counts = counting(reader, monkeypatch)
-    small, large = CachedRows(reader, 100 * one_row - 1), CachedRows(reader, 100 * one_row)
-    first = small.read(video, rows)
-    assert max(counts) == 2  # never the whole video
-    assert (large.read(video, rows).data == first.data).all() and max(counts) == 100
-    counts.clear()
-    assert (large.read(video, rows).data == first.data).all() and counts == []  # kept
+def test_a_training_clip_decodes_its_own_rows_and_keeps_them(make_shards, monkeypatch) -> None:
+    reader, counts = numbered(make_shards, num_frames=200), counting(monkeypatch)
+    dataset = dataset_of(reader)
+    first = dataset[0, 0][0]
+    assert counts == [3]
+    assert torch.equal(dataset[0, 0][0], first) and counts == [3]
+    assert not torch.equal(dataset[1, 0][0], first) and sum(counts) <= 6
+
+
+def test_levels_are_the_same_clips_before_normalisation(coloured: ShardReader) -> None:
+    augment = Augment(16, "corner", mirror=True, color_jitter=0.3)
+    shape = ClipShape(2, 2, 16)
+    normalized, levels = (
+        ClipDataset(coloured, split="train", shape=shape, augment=augment, normalized=choice)
+        for choice in (True, False)
+    )
+    batches = [[(0, 1), (0, 5)], [(1, 2), (1, 0)]]
+    for (clips, targets), (stored, same) in zip(
+        DataLoader(normalized, batch_sampler=batches), DataLoader(levels, batch_sampler=batches), strict=True
+    ):
+        assert stored.dtype == torch.uint8 and stored.shape == (2, 2, 2, 16, 16, 3)
+        assert torch.equal(normalize_batch(stored), clips) and torch.equal(targets, same)
+
+
+@pytest.mark.parametrize("normalized", [True, False])
+def test_neither_order_nor_augmentation_depends_on_the_number_of_loader_processes(coloured, normalized) -> None:
+    augment = Augment(16, "corner", mirror=True, color_jitter=0.3)
+    options = {"split": "train", "shape": ClipShape(2, 2, 16), "augment": augment, "normalized": normalized}
+    epochs = []
+    for num_workers in (0, 1, 2):
+        batches = EpochBatches(8, 3, seed=1)
+        loader = DataLoader(
+            ClipDataset(coloured, **options), batch_sampler=batches, num_workers=num_workers, persistent_workers=False
+        )
+        epochs.append([batch for _ in range(2) for batch in loader])
+    for other in epochs[1:]:
+        assert len(other) == len(epochs[0]) == 6
+        for (clips, targets), (same_clips, same_targets) in zip(epochs[0], other, strict=True):
+            assert torch.equal(clips, same_clips) and torch.equal(targets, same_targets)
