@@ -83,29 +83,3 @@ def frames_at(
         raise ValueError("pts_seconds is empty; at least one frame is needed")
     after = np.searchsorted(pts_seconds, np.asarray(times, dtype=np.float64) + tolerance_seconds, side="right")
     return np.maximum(after - 1, 0).astype(np.int64)
-
-
-def snippet_starts(
-    num_frames: int, num_segments: int, snippet_length: int, *, generator: np.random.Generator | None = None
-) -> np.ndarray:
-    """First frame of one snippet in each of `num_segments` nearly equal segments, int64 (num_segments,).
-
-    12 frames, 3 segments, snippets of 2:
-
-        segments   |0 1 2 3|4 5 6 7|8 9 10 11|
-        centred       1 2     5 6     9 10        starts 1, 5, 9
-        random     any of 0-2, 4-6, 8-10, each equally likely
-
-    With `generator` a start is drawn uniformly from those that keep the snippet inside its segment (training);
-    without, the snippet sits in the segment's middle (testing). Segment k is [k n // S, (k + 1) n // S).
-    Where a segment is shorter than the snippet, the snippet starts at the segment's start, moved back as far as it
-    takes to end inside the video; where the video itself is shorter, at 0, and reading past the end is the caller's
-    matter (repeat the last frame). Segmental sampling: Ng & Davis, section 3.4, after Wang et al., TSN, 2016.
-    """
-    for name, value in (("num_frames", num_frames), ("num_segments", num_segments), ("snippet_length", snippet_length)):
-        if value < 1:
-            raise ValueError(f"{name} is {value!r}; it must be at least 1")
-    edges = np.arange(num_segments + 1, dtype=np.int64) * num_frames // num_segments
-    room = np.maximum(np.diff(edges) - snippet_length, 0)  # how far a start can move inside its segment
-    offset = room // 2 if generator is None else generator.integers(0, room + 1)
-    return np.clip(edges[:-1] + offset, 0, max(num_frames - snippet_length, 0))

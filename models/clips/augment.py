@@ -17,6 +17,9 @@ import cv2
 import numpy as np
 
 SCALES = (1.0, 0.875, 0.75, 0.66)  # of the shorter side, scale jittering
+TRAINING_CROPS = ("corner", "scaled", "random", "center")
+SHORTER_SIDES = (256, 320)  # pixels, for crops of SCALED_SIZE
+SCALED_SIZE = 224
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,8 @@ class View:
 class Augment:
     """What training does to a clip: a crop and, with `mirror`, a horizontal reflection half of the time.
 
-    `crop` is `corner` (four corners and centre, sides jittered over SCALES, resized to `size`), `random` (anywhere, no
+    `crop` is `corner` (four corners and centre, sides jittered over SCALES, resized to `size`; TSN), `scaled` (anywhere
+    in frames whose shorter side has any length in SHORTER_SIDES; Wang et al., section 4.1), `random` (anywhere, no
     resizing) or `center`. `size` is the side of the square that comes out, in pixels. `color_jitter` is the largest
     change of brightness, contrast and saturation of RGB frames, as a share; 0 leaves them as they are.
     """
@@ -70,8 +74,8 @@ class Augment:
     color_jitter: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.crop not in ("corner", "random", "center"):
-            raise ValueError(f"crop is {self.crop!r}; known crops: corner, random, center")
+        if self.crop not in TRAINING_CROPS:
+            raise ValueError(f"crop is {self.crop!r}; known crops: {', '.join(TRAINING_CROPS)}")
         if not 0 <= self.color_jitter < 1:
             raise ValueError(f"color_jitter is {self.color_jitter!r}; it must be at least 0 and below 1")
 
@@ -94,6 +98,8 @@ class Augment:
         """Draw a crop of frames of `height` x `width` pixels; raise ValueError where it does not fit into them."""
         if self.crop == "corner":
             window = _corner_window(height, width, generator)
+        elif self.crop == "scaled":
+            window = _scaled_window(height, width, self.size, generator)
         else:
             bottom, right = _room(height, width, self.size)
             top, left = bottom // 2, right // 2
@@ -173,6 +179,19 @@ def _corner_window(height: int, width: int, generator: np.random.Generator) -> t
     crop_height, crop_width = int(sides[first]), int(sides[second])
     corners = _corners(height - crop_height, width - crop_width)
     return *corners[generator.integers(len(corners))], crop_height, crop_width
+
+
+def _scaled_window(height: int, width: int, size: int, generator: np.random.Generator) -> tuple[int, int, int, int]:
+    """Draw a window (top, left, height, width) of which `size` pixels square are left when frames are resized.
+
+    Wang et al., section 4.1: "each video is resized to have shorter side in [256, 320] and a crop of 224 x 224 was
+    randomly cropped"; for another `size` in proportion. Only the crop is resized, so its side is rounded to whole
+    pixels of the frame. A frame with a shorter side of 256: 256 gives a window of 224, 320 one of 179.
+    """
+    least, most = (round(side * size / SCALED_SIZE) for side in SHORTER_SIDES)
+    side = round(size * min(height, width) / generator.integers(least, most + 1))
+    top, left = generator.integers(0, height - side + 1), generator.integers(0, width - side + 1)
+    return int(top), int(left), side, side
 
 
 def resize_clip(clip: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -1,8 +1,8 @@
-"""Clips for networks, drawn from shards: S segments, K consecutive frames in each (Ng & Davis, section 3.4).
+"""Clips for networks, drawn from shards: S segments, K consecutive frames in each, cut as `cut` says.
 
-Training draws one snippet at random from each segment, by a generator seeded by epoch and video. Testing draws
-`num_clips` clips a video from a generator seeded by the video's own name, each in the centre crop or in ten
-(section 4.2: 25 clips, 10 crops). So neither depends on the order, the machine or the number of workers.
+Training draws one clip at random, by a generator seeded by epoch and video. Testing draws `num_clips` clips a video
+from a generator seeded by the video's own name, each in the centre crop or in ten (Ng & Davis, section 4.2: 25 clips,
+10 crops). So neither depends on the order, the machine or the number of workers.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from tdn_data.models.clips.augment import Augment, View, crops_of
+from tdn_data.models.clips.cut import Cut
 from tdn_data.models.clips.pixels import normalize
 from tdn_data.models.clips.rows import CACHE_BYTES, CachedRows, RowCache
 from tdn_data.models.networks.base import ClipShape
 from tdn_data.pipeline.errors import InputError
-from tdn_data.pipeline.sampling import snippet_starts
 from tdn_data.pipeline.shards.reader import ShardReader, StoredVideo
+
+SEGMENTS = Cut("segments")
 
 
 @dataclass(frozen=True)
@@ -63,14 +65,16 @@ class ClipDataset(Dataset):
         seed: int = 0,
         mirror_labels: tuple[int, ...] | None = None,
         repeat_to: int | None = None,
+        cut: Cut = SEGMENTS,
         normalized: bool = True,
         cache_bytes: int = CACHE_BYTES,
     ) -> None:
         self.videos = split_videos(reader, split)
         self._cache = RowCache(cache_bytes)
-        self._info, self._frames, self._normalized = reader.info, CachedRows(reader, self._cache), normalized
+        self._reader, self._info = reader, reader.info
+        self._frames, self._normalized = CachedRows(reader, self._cache), normalized
         self._shape, self._augment, self._seed = shape, augment, seed
-        self._mirror_labels, self._repeat_to = mirror_labels, repeat_to
+        self._mirror_labels, self._repeat_to, self._cut = mirror_labels, repeat_to, cut
 
     def __len__(self) -> int:
         return len(self.videos)
@@ -83,9 +87,8 @@ class ClipDataset(Dataset):
         """Draw a clip whose snippets have, where the video is long enough, `rows_after` rows of it behind them."""
         epoch, index = key
         video, generator = self.videos[index], np.random.default_rng((self._seed, epoch, index))
-        length, num_rows = self._shape.snippet_length, max(video.num_rows, self._repeat_to or 0)
-        starts = snippet_starts(num_rows - rows_after, self._shape.num_segments, length, generator=generator)
-        rows = snippet_rows(starts, length, num_rows) % video.num_rows
+        options = {"repeat_to": self._repeat_to, "after": rows_after, "generator": generator}
+        rows = self._cut.rows(self._reader, video, self._shape, **options)
         stored = self._frames.read(video.video_id, rows)
         clip, view = self._augment(stored.pictures, stored.places, generator)
         target = self._target(video, view.mirrored)
@@ -113,11 +116,6 @@ def split_videos(reader: ShardReader, split: str) -> tuple[StoredVideo, ...]:
     return videos
 
 
-def snippet_rows(starts: np.ndarray, snippet_length: int, num_rows: int) -> np.ndarray:
-    """Return the rows (S, K) of snippets that start at `starts` (S,); past the end the last row is repeated."""
-    return np.minimum(starts[:, None] + np.arange(snippet_length), num_rows - 1)
-
-
 def target_of(labels: tuple[int, ...], multi_label: bool, num_classes: int) -> Tensor:
     """Return the class number (), or for multi-label data a vector of 0 and 1 (num_classes,)."""
     if not multi_label:
@@ -136,16 +134,16 @@ def video_views(
     num_crops: int,
     repeat_to: int | None = None,
     seed: int = 0,
+    cut: Cut = SEGMENTS,
 ) -> Tensor:
     """Return a test video's views as one batch (num_clips * num_crops, S, K, C, H, W).
 
-    One clip is taken from the segments' middles; several are drawn at random, by a generator that depends on `seed`
+    One clip is taken from the middle, as `cut` says; several are drawn at random, by a generator that depends on `seed`
     and the video's name. `num_crops` is 1 (centre), 3 (along the longer side) or 10 (four corners, centre, and their
     reflections). A video of fewer than `repeat_to` rows is repeated from its start up to there.
     """
-    length, views = max(video.num_rows, repeat_to or 0), []
-    starts = _test_starts(video.video_id, length, shape, num_clips, seed)
-    rows = [snippet_rows(one, shape.snippet_length, length) % video.num_rows for one in starts]  # of each clip, (S, K)
+    generators, views = _generators(video.video_id, num_clips, seed), []
+    rows = [cut.rows(reader, video, shape, repeat_to=repeat_to, generator=generator) for generator in generators]
     for clip in _clips_of(reader, video.video_id, rows):
         views.extend(normalize(crop) for crop in crops_of(clip, shape.size, num_crops))
     return torch.stack(views)
@@ -157,10 +155,9 @@ def _clips_of(reader: ShardReader, video_id: str, rows: list[np.ndarray]) -> Ite
     yield from (frames.read(video_id, one).data for one in rows)
 
 
-def _test_starts(video_id: str, length: int, shape: ClipShape, num_clips: int, seed: int) -> list[np.ndarray]:
-    cut = (length, shape.num_segments, shape.snippet_length)
+def _generators(video_id: str, num_clips: int, seed: int) -> list[np.random.Generator | None]:
+    """Return what draws each clip of a test video: nothing for a single one, one generator for several."""
     if num_clips == 1:
-        return [snippet_starts(*cut)]
+        return [None]
     digest = hashlib.blake2b(f"{seed} {video_id}".encode(), digest_size=8).digest()
-    generator = np.random.default_rng(int.from_bytes(digest, "little"))
-    return [snippet_starts(*cut, generator=generator) for _ in range(num_clips)]
+    return [np.random.default_rng(int.from_bytes(digest, "little"))] * num_clips

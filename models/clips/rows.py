@@ -6,7 +6,6 @@ import os
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 from torch.utils.data import get_worker_info
 
@@ -75,12 +74,10 @@ class RowCache:
             self._room -= num_bytes
 
     def _begin(self) -> None:
-        """Begin anew in another process: a loader's has its share of the room and of the cores."""
+        """Begin anew in another process: a loader's has its share of the room."""
         worker = get_worker_info()
         self._process, self._kept = os.getpid(), {}
         self._room = self._num_bytes // (worker.num_workers if worker else 1)
-        if worker:
-            cv2.setNumThreads(1)
 
 
 class CachedRows:

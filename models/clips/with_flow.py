@@ -23,7 +23,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from tdn_data.models.clips.augment import Augment, resize_flow
-from tdn_data.models.clips.dataset import ClipDataset
+from tdn_data.models.clips.cut import Cut
+from tdn_data.models.clips.dataset import SEGMENTS, ClipDataset
 from tdn_data.models.clips.pixels import normalize
 from tdn_data.models.clips.rows import CachedRows
 from tdn_data.pipeline.datasets.flow_pairs import FlowPairs
@@ -54,10 +55,15 @@ class FlowClipDataset(ClipDataset):
         flow: ShardReader,
         *,
         num_fields: int,
+        cut: Cut = SEGMENTS,
         **options: object,
     ) -> None:
+        if cut.fps is not None:
+            raise ValueError(
+                f"cut has fps {cut.fps:g}; stored flow leads to the next stored frame, so fps must be None"
+            )
         check_same_rate(frames, flow)
-        super().__init__(frames, **options)
+        super().__init__(frames, cut=cut, **options)
         self.videos = videos_with_flow(self.videos, flow)
         self._flow, self._num_fields = CachedRows(flow, self._cache), num_fields
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tdn_data.pipeline.sampling import frames_at, grid_count, grid_times, grid_tolerance, snippet_starts
+from tdn_data.pipeline.sampling import frames_at, grid_count, grid_times, grid_tolerance
 
 
 @pytest.mark.parametrize(
@@ -72,51 +72,3 @@ def test_wrong_steps_are_named(options, message):
 def test_no_frame_at_all_is_an_error():
     with pytest.raises(ValueError, match="pts_seconds is empty"):
         frames_at(np.array([]), [0.0])
-
-
-@pytest.mark.parametrize(
-    ("num_frames", "num_segments", "snippet_length", "starts"),
-    [
-        (12, 3, 2, [1, 5, 9]),
-        (12, 3, 1, [1, 5, 9]),
-        (12, 3, 4, [0, 4, 8]),
-        (10, 3, 1, [1, 4, 7]),  # segments of 3, 3 and 4
-        (10, 1, 5, [2]),
-        (8, 8, 5, [0, 1, 2, 3, 3, 3, 3, 3]),  # shorter than the snippet: moved back to end inside the video
-        (3, 5, 1, [0, 0, 1, 1, 2]),  # more segments than frames
-        (2, 3, 5, [0, 0, 0]),  # shorter than one snippet
-        (1, 1, 1, [0]),
-    ],
-)
-def test_centred_snippets_sit_in_the_middle_of_their_segments(num_frames, num_segments, snippet_length, starts):
-    got = snippet_starts(num_frames, num_segments, snippet_length)
-    assert got.tolist() == starts
-    assert got.dtype == np.int64
-
-
-@given(st.integers(1, 500), st.integers(1, 20), st.integers(1, 12), st.integers(0, 2**32))
-def test_random_snippets_stay_in_the_video_and_in_their_segments(num_frames, num_segments, snippet_length, seed):
-    starts = snippet_starts(num_frames, num_segments, snippet_length, generator=np.random.default_rng(seed))
-    assert len(starts) == num_segments
-    assert (np.diff(starts) >= 0).all()
-    assert (starts >= 0).all()
-    assert (starts <= max(num_frames - snippet_length, 0)).all()
-    edges = np.arange(num_segments + 1) * num_frames // num_segments
-    roomy = np.diff(edges) >= snippet_length
-    assert (starts >= edges[:-1])[roomy].all()
-    assert (starts + snippet_length <= edges[1:])[roomy].all()
-
-
-def test_random_snippets_reach_every_place_and_follow_the_generator():
-    generator = np.random.default_rng(0)
-    seen = {int(start) for _ in range(200) for start in snippet_starts(12, 3, 2, generator=generator)}
-    assert seen == {0, 1, 2, 4, 5, 6, 8, 9, 10}
-    twice = [snippet_starts(100, 4, 3, generator=np.random.default_rng(7)).tolist() for _ in range(2)]
-    assert twice[0] == twice[1]
-
-
-@pytest.mark.parametrize("name", ["num_frames", "num_segments", "snippet_length"])
-def test_counts_below_one_are_named(name):
-    arguments = {"num_frames": 5, "num_segments": 2, "snippet_length": 1, name: 0}
-    with pytest.raises(ValueError, match=f"{name} is 0"):
-        snippet_starts(**arguments)

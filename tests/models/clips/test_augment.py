@@ -7,6 +7,7 @@ import pytest
 
 from tdn_data.models.clips.augment import (
     SCALES,
+    TRAINING_CROPS,
     Augment,
     View,
     center_crop,
@@ -78,7 +79,7 @@ def test_a_test_clip_smaller_than_its_crops_is_refused(num_crops: int, size: int
         crops_of(_clip(), size, num_crops)
 
 
-@pytest.mark.parametrize("crop", ["corner", "random", "center"])
+@pytest.mark.parametrize("crop", TRAINING_CROPS)
 def test_every_frame_of_a_clip_gets_the_same_crop(crop: str) -> None:
     clip = np.repeat(np.random.default_rng(0).integers(0, 256, (1, 1, 20, 24, 3), dtype=np.uint8), 6, axis=1)
     augment, generator = Augment(16, crop, True), np.random.default_rng(1)
@@ -202,7 +203,7 @@ def test_impossible_jitter_is_named() -> None:
 
 
 def test_unknown_crop_is_named() -> None:
-    with pytest.raises(ValueError, match="crop is 'round'; known crops: corner, random, center"):
+    with pytest.raises(ValueError, match="crop is 'round'; known crops: corner, scaled, random, center"):
         Augment(8, "round")
 
 
@@ -230,3 +231,43 @@ def test_brightness_goes_up_as_often_as_down() -> None:
 
 def test_a_centre_crop_lies_in_the_middle_of_both_sides() -> None:
     assert Augment(4, "center").draw_view(10, 8, np.random.default_rng(0)) == View(3, 2, 4, 4, 4)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "size", "sides"),
+    [
+        (256, 340, 224, (179, 224)),  # shorter side to 320 and to 256
+        (340, 256, 224, (179, 224)),
+        (320, 426, 224, (224, 280)),
+        (240, 320, 224, (168, 210)),
+        (64, 64, 56, (45, 56)),  # in proportion: 64 to 80
+    ],
+)
+def test_a_scaled_crop_is_one_of_frames_with_a_shorter_side_from_256_to_320(
+    height: int, width: int, size: int, sides: tuple[int, int]
+) -> None:
+    augment, generator = Augment(size, "scaled"), np.random.default_rng(0)
+    views = [augment.draw_view(height, width, generator) for _ in range(4000)]
+    assert all(view.height == view.width and view.size == size for view in views)
+    assert (min(view.height for view in views), max(view.height for view in views)) == sides
+    assert all(0 <= view.top <= height - view.height and 0 <= view.left <= width - view.width for view in views)
+    lengths = np.array([size * min(height, width) / view.height for view in views])
+    assert abs(lengths.mean() - size * 288 / 224) < 0.01 * lengths.mean()  # each length as often
+
+
+def test_a_scaled_crop_reaches_every_place() -> None:
+    augment, generator = Augment(16, "scaled"), np.random.default_rng(0)
+    views = [augment.draw_view(20, 24, generator) for _ in range(6000)]
+    smallest = {(view.top, view.left) for view in views if view.height == 14}
+    assert smallest == {(top, left) for top in range(7) for left in range(11)}
+
+
+def test_a_scaled_crop_shows_what_resizing_first_would_show() -> None:
+    ramp = np.zeros((256, 340, 3), np.uint8)
+    ramp[..., 0], ramp[..., 1] = np.linspace(0, 255, 256).round()[:, None], np.linspace(0, 255, 340).round()
+    view = Augment(224, "scaled").draw_view(256, 340, np.random.default_rng(3))
+    scale = 224 / view.height
+    whole = resize_clip(ramp[None, None], round(256 * scale), round(340 * scale))[0, 0]
+    top, left = round(view.top * scale), round(view.left * scale)
+    seen, expected = view.of_pictures([ramp])[0].astype(int), whole[top : top + 224, left : left + 224].astype(int)
+    assert abs(seen - expected).max() <= 2
