@@ -38,24 +38,27 @@ def is_cut_off(
     stream: VideoStream,
     *,
     num_packets: int,
+    begin_seconds: float,
     span_seconds: float,
     frame_seconds: float,
 ) -> bool:
     """Whether a file, read to its end, holds less than its structure or its header announces.
 
-    `num_packets` of the stream are not empty and cover `span_seconds`; a picture stays for `frame_seconds`.
+    `num_packets` of the stream are not empty and cover `span_seconds` from `begin_seconds` on; a picture stays for
+    `frame_seconds`.
     """
     if _lists_packets(container) and not is_fragmented(path):
         return num_packets < sum(1 for entry in stream.index_entries if entry.size)
     if not announces_duration(container):
         return False
     announced = _stream_seconds(stream)
-    of_stream = announced is not None
-    announced = announced if of_stream else (container.duration or 0) / av.time_base
+    of_stream = announced is not None and "asf" not in format_names(container)  # that of the file, for each stream
+    announced = (container.duration or 0) / av.time_base if announced is None else announced
     slack = frame_seconds / 2 if is_shorter_than_its_structure(path) else max(0.5, 0.02 * announced)
     if _lists_packets(container):
         slack = min(slack, 1.5 * frame_seconds)  # fragments carry exact durations
-    end_seconds = span_seconds + _start_seconds(container, stream)
+    begins_empty = "avi" in format_names(container)  # a late stream begins with empty packets, which count
+    end_seconds = span_seconds + (begin_seconds if begins_empty else _start_seconds(container, stream))
     if end_seconds < announced - slack and not of_stream:  # the container's duration may be that of the sound
         end_seconds = _last_moment(path)
     return end_seconds < announced - slack

@@ -79,11 +79,13 @@ def _first_after(facts: Sequence[PacketFacts], keys: Sequence[int | None], numbe
     """The first packet of a group, begin .. end - 1, that may need what is missing on screen after packet `number`."""
     group = [(keys[at], facts[at]) for at in range(begin, end)]
     known = [key for key, _ in group if key is not None]
-    if known == sorted(known):
+    if known == sorted(known) or keys[number] is None:
         return number + 1
     if not any(fact.bidirectional for _, fact in group):
         return begin + 1  # which of them are predicted from both sides is not told
     anchors = [at for at, (key, fact) in enumerate(group) if not fact.bidirectional and key is not None]
-    before = max((at for at in anchors if group[at][0] <= keys[number]), default=0)
+    before = max((at for at in anchors if group[at][0] <= keys[number]), default=None)
+    if before is None:  # those whose places are known are all shown later
+        return begin + 1
     later = [at for at in range(before + 1, len(group)) if group[at][0] is None or group[at][0] > group[before][0]]
     return begin + later[0] if later else end

@@ -154,10 +154,11 @@ def decode_all(container: InputContainer, stream: VideoStream, rows: PacketRows)
     """Every picture that comes out of a stream's packets, damaged ones too; None where others may be missing.
 
     A picture's `pts` is the number of its packet in `rows`. After damage the decoder is reset and goes on at the next
-    packet that needs nothing from before.
+    packet that needs nothing from before; it may have gone past that when a damaged picture comes out.
     """
     context, flags = stream.codec_context, flags_incomplete_packets(container)
-    resumes, waiting = rows.resumes.tolist(), rows.begins_in_the_middle
+    resumes, waiting, resumed = rows.resumes.tolist(), rows.begins_in_the_middle, 0
+    leads = rows.leading.tolist()
     try:
         told = zip(rows.facts, rows.breaks.tolist(), resumes, strict=True)
         packets = enumerate(zip(read_packets(container, stream), told, strict=False))
@@ -167,6 +168,9 @@ def decode_all(container: InputContainer, stream: VideoStream, rows: PacketRows)
                 yield from _drain(context)
                 context.flush_buffers()
             packet.pts = number
+            if after_loss and leads[number] and not waiting:  # nothing else is predicted from it
+                yield None
+                continue
             if after_loss and not waiting:
                 yield from _drain(context)
                 context.flush_buffers()
@@ -174,7 +178,8 @@ def decode_all(container: InputContainer, stream: VideoStream, rows: PacketRows)
                 waiting = True
             if waiting and (broken or not resume):
                 continue
-            frames, waiting = _decode_or_reset(context, packet, incomplete=broken)
+            resumed = number if resume else resumed
+            frames, waiting = _decode_or_reset(context, packet, resumed, incomplete=broken)
             yield from frames
             if waiting:
                 yield None
@@ -234,17 +239,18 @@ def _sound(frames: list[av.VideoFrame]) -> list[av.VideoFrame]:
 
 
 def _decode_or_reset(
-    context: av.VideoCodecContext, packet: av.Packet, *, incomplete: bool
+    context: av.VideoCodecContext, packet: av.Packet, resumed: int, *, incomplete: bool
 ) -> tuple[list[av.VideoFrame | None], bool]:
     """Pictures that came out, and whether there was damage; then those held back come too and the decoder is reset.
 
-    None stands in the place of one that failed.
+    None stands in the place of one that failed. What is damaged before packet `resumed`, where the decoder began anew,
+    is no reason to reset it.
     """
     frames: list[av.VideoFrame] = []
     if not incomplete:
         try:
             frames = context.decode(packet)
-            if not any(frame.is_corrupt for frame in frames):
+            if not any(frame.is_corrupt and (frame.pts is None or frame.pts >= resumed) for frame in frames):
                 return frames, False
         except MemoryError:
             raise

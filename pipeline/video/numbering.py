@@ -150,7 +150,7 @@ class HevcNumbers:
         if starts:  # after a loss, and at the beginning, what looks back past it is not decoded
             self._skips = kind < 21 or not self._held or self._lost
         self._lost = lost or (self._lost and not starts)
-        self._held = {order + delta for delta, _ in needed} & self._held | {order}
+        self._held = {order + delta for delta, _ in needed} & self._held | (set() if lost else {order})
         return lost
 
 

@@ -108,5 +108,6 @@ def _first_frame(container: InputContainer, stream: VideoStream, path: str | os.
         raise
     except av.FFmpegError:
         failed = True
-    cut_off = is_cut_off(path, container, stream, num_packets=0, span_seconds=0.0, frame_seconds=0.04)
+    nothing = {"num_packets": 0, "begin_seconds": 0.0, "span_seconds": 0.0, "frame_seconds": 0.04}
+    cut_off = is_cut_off(path, container, stream, **nothing)
     raise nothing_decodes(path, failed=failed, cut_off=cut_off)

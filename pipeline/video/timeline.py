@@ -102,6 +102,15 @@ class PacketRows:
         return known and len(resumes) > 0 and not resumes[0] and not self.facts[0].broken
 
     @property
+    def leading(self) -> np.ndarray:
+        """Which pictures come after a start and are shown before it, bool (P,); no later one is predicted from them."""
+        leads, start = np.zeros(len(self.pts), dtype=bool), None
+        for number, (pts, fact) in enumerate(zip(self.pts, self.facts, strict=True)):
+            start = pts if fact.start else start
+            leads[number] = None not in (start, pts) and pts < start
+        return leads
+
+    @property
     def shown(self) -> np.ndarray:
         """Which packets give a picture on screen, bool (P,)."""
         return np.array([fact.shown for fact in self.facts], dtype=bool) & ~np.array(self.discard, dtype=bool)
@@ -156,6 +165,7 @@ def read_rows(path: str | os.PathLike, container: InputContainer, stream: VideoS
     pts, duration, keyframe, discard, facts, corrupt, new_setup = zip(*rows, strict=True) if rows else ((),) * 7
     extent = {"num_packets": len(rows), "span_seconds": _span_seconds(pts, duration, stream)}
     seconds = np.sort([ticks for ticks in pts if ticks is not None]) * float(stream.time_base)
+    extent["begin_seconds"] = max(float(seconds[0]), 0.0) if len(seconds) else 0.0
     extent |= {"frame_seconds": _usual_frame_seconds(seconds, stream)}
     unlisted = lost_by_index(path, container, stream, dts)
     damaged = any(corrupt) and flags_incomplete_packets(container)
