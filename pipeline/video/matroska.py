@@ -15,6 +15,16 @@ VIDEO, PIXEL_WIDTH, PIXEL_HEIGHT = b"\xe0", b"\xb0", b"\xba"
 _TRACKS, _TRACK_ENTRY, _TRACK_TYPE = b"\x16\x54\xae\x6b", b"\xae", b"\x83"
 _DOCUMENT_TYPES = (b"\x42\x82\x88matroska", b"\x42\x82\x84webm")
 _VIDEO_TRACK = 1
+_CLUSTER, _BLOCK_GROUP, _BLOCK, _SIMPLE_BLOCK = b"\x1f\x43\xb6\x75", b"\xa0", b"\xa1", b"\xa3"
+_SILENT_TRACKS, _VOID, _CHECK_SUM = b"\x58\x54", b"\xec", b"\xbf"
+_TIMES = (b"\xe7", b"\xa7", b"\xab")  # a cluster's time, its place and the size of the one before
+_IN_CLUSTER = {*_TIMES, _BLOCK_GROUP, _SIMPLE_BLOCK, _SILENT_TRACKS, b"\xaf", _VOID, _CHECK_SUM}  # af: encrypted block
+_BESIDE_CLUSTERS = {
+    *(_CLUSTER, _TRACKS, EBML),
+    *(b"\x1c\x53\xbb\x6b", b"\x12\x54\xc3\x67", b"\x11\x4d\x9b\x74"),  # Cues, Tags, SeekHead
+    *(b"\x15\x49\xa9\x66", b"\x10\x43\xa7\x70", b"\x19\x41\xa4\x69"),  # Info, Chapters, Attachments
+}
+_HEAD_BYTES = 12  # of an element: more than an identifier and a size
 _HEADER_BYTES = 64  # more than an EBML header has up to its document type
 _MAX_ELEMENTS = 100_000  # looked at in one file
 _MAX_TRACKS_BYTES = 16 << 20
@@ -51,6 +61,56 @@ def has_empty_block(path: str | os.PathLike, packet: tuple[int, int], end: int) 
         file.seek(begin + num_bytes)
         between = file.read(min(max(end - begin - num_bytes, 0), _MAX_BETWEEN_BYTES))
     return b"\xa3\x84" + track in between
+
+
+def torn_blocks(path: str | os.PathLike) -> list[int]:
+    """Where blocks name their track behind which no element begins: some of the file is missing there, or overwritten.
+
+    A cluster (RFC 9559, 5.1.3) holds nothing but the elements of its kind, and ends where its last one ends; after a
+    tear the next cluster is looked for. What follows on a last cluster whose end is left open is not asked for.
+    """
+    torn: list[int] = []
+    with Path(path).open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        position = data.find(_CLUSTER)
+        while position >= 0:
+            position, block = _follow_cluster(data, position)
+            torn += [] if block is None else [block]
+            position = data.find(_CLUSTER, position)
+    return torn
+
+
+def _follow_cluster(data: mmap.mmap, begin: int) -> tuple[int, int | None]:
+    """Where the cluster at byte `begin` ends or tears, and the last block before the tear; None for no tear."""
+    length, position = ebml_size(data[begin : begin + _HEAD_BYTES], len(_CLUSTER))
+    position, block = begin + position, None
+    end = len(data) if length is None else position + length
+    while position < end:
+        head = data[position : position + _HEAD_BYTES]
+        if length is None and head[:4] in _BESIDE_CLUSTERS:
+            return position, None
+        width = 2 if head[:2] == _SILENT_TRACKS else 1
+        inner, skipped = ebml_size(head, width)
+        if head[:width] not in _IN_CLUSTER or inner is None or position + skipped + inner > end:
+            is_end = position + _HEAD_BYTES > len(data) or (length is None and data.find(_CLUSTER, position) < 0)
+            return position, None if is_end else block
+        if head[:1] == _SIMPLE_BLOCK:
+            block = position + skipped
+        elif head[:1] == _BLOCK_GROUP:
+            block = _block_of_group(data, position + skipped, position + skipped + inner)
+        position += skipped + inner
+    return position, None
+
+
+def _block_of_group(data: mmap.mmap, begin: int, end: int) -> int | None:
+    """Where the block of a group names its track."""
+    while begin < end:
+        head = data[begin : begin + _HEAD_BYTES]
+        identifier, width = _identifier(head)
+        inner, skipped = ebml_size(head, width)
+        if identifier == _BLOCK or inner is None:
+            return begin + skipped
+        begin += skipped + inner
+    return None
 
 
 def number(content: bytes | None) -> int:

@@ -26,7 +26,7 @@ from tdn_data.pipeline.video.container import flags_incomplete_packets, format_n
 from tdn_data.pipeline.video.continuity import breaks as find_breaks
 from tdn_data.pipeline.video.continuity import lost_by_numbers, usual_step
 from tdn_data.pipeline.video.decode_plan import PacketTable
-from tdn_data.pipeline.video.matroska import has_empty_block
+from tdn_data.pipeline.video.matroska import has_empty_block, torn_blocks
 from tdn_data.pipeline.video.packet_facts import BROKEN, PREDICTED, PacketFacts
 from tdn_data.pipeline.video.settings import find_foreign
 from tdn_data.pipeline.video.stamps import are_believable, can_reorder, is_nearly_rising, lost_after
@@ -163,13 +163,22 @@ def read_rows(path: str | os.PathLike, container: InputContainer, stream: VideoS
     except av.FFmpegError:
         failed = True
     pts, duration, keyframe, discard, facts, corrupt, new_setup = zip(*rows, strict=True) if rows else ((),) * 7
+    torn = set(torn_blocks(path)) if "matroska" in format_names(container) else set()
+    facts = tuple(_spoiled(fact) if place in torn else fact for fact, (place, _) in zip(facts, places, strict=True))
     extent = {"num_packets": len(rows), "span_seconds": _span_seconds(pts, duration, stream)}
     seconds = np.sort([ticks for ticks in pts if ticks is not None]) * float(stream.time_base)
     extent["begin_seconds"] = max(float(seconds[0]), 0.0) if len(seconds) else 0.0
     extent |= {"frame_seconds": _usual_frame_seconds(seconds, stream)}
     unlisted = lost_by_index(path, container, stream, dts)
     damaged = any(corrupt) and flags_incomplete_packets(container)
-    seen = _Seen(path, pts, tuple(places), discard, facts, spoiled=failed or damaged or any(f.broken for f in facts))
+    seen = _Seen(
+        path,
+        pts,
+        tuple(places),
+        discard,
+        facts,
+        spoiled=failed or damaged or bool(torn) or any(f.broken for f in facts),
+    )
     lost, breaks = _missing(container, seen, unlisted)
     return PacketRows(
         lost=lost,
@@ -201,6 +210,11 @@ class _Seen(NamedTuple):
     spoiled: bool  # something of the file is damaged
 
 
+def _spoiled(fact: PacketFacts) -> PacketFacts:
+    """The same picture, of which only the place can be believed."""
+    return fact._replace(broken=True, start=False, restart=False, new_setup=False)
+
+
 def _proves_loss(seen: _Seen) -> bool:
     """Whether a hole in a steady rate is a loss: the pictures carry numbers, or other packets are spoiled.
 
@@ -227,7 +241,7 @@ def _missing(container: InputContainer, seen: _Seen, by_index: dict[int, int]) -
 def _without_spoiled(lost: dict[int, int], pts: Sequence[int | None], facts: Sequence[PacketFacts]) -> dict[int, int]:
     """`lost` without the pictures whose packets are there and spoiled."""
     lost = dict(lost)
-    for packet in (at for at, fact in enumerate(facts) if fact.broken and pts[at] is not None):
+    for packet in (at for at, fact in enumerate(facts) if fact.broken and not fact.shown and pts[at] is not None):
         before = [at for at in lost if pts[at] is not None and pts[at] < pts[packet]]
         nearest = max(before, key=lambda at: pts[at], default=None)
         if nearest is not None:

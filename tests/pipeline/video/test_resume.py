@@ -73,7 +73,8 @@ def write_with_sound(path, *, seconds):
         container.mux(video.encode(None))
         samples = av.AudioFrame.from_ndarray(np.zeros((1, 16000 * seconds), np.int16), format="s16", layout="mono")
         samples.sample_rate, samples.pts = 16000, 0
-        for piece in av.AudioResampler(sound.format, sound.layout, 16000, frame_size=sound.frame_size).resample(samples):
+        resampler = av.AudioResampler(sound.format, sound.layout, 16000, frame_size=sound.frame_size)
+        for piece in resampler.resample(samples):
             container.mux(sound.encode(piece))
         container.mux(sound.encode(None))
 
