@@ -114,7 +114,7 @@ def _told_timeline(
     told = {"known_lost": lost, "breaks_off": gap_before or bool(lost.any()), "outputs": places}
     if tick == stream.time_base:
         due = _next_due([pts for pts, _ in stamps], rows, ticks)
-        by_rate = lost_by_stamps(ticks, container, rows)  # a steady rate tells it better
+        by_rate = lost_by_stamps(ticks, [pts for pts, _ in stamps], container, rows)  # a steady rate tells it better
         told["known_lost"] = np.maximum(lost, by_rate)
         told["lost_seconds"] = np.where((absent > 0) | (by_rate > 0), np.nan, due) * float(tick)
     return make_timeline(ticks, container, stream, rows, tick=tick, **told)

@@ -29,7 +29,7 @@ from tdn_data.pipeline.video.decode_plan import PacketTable
 from tdn_data.pipeline.video.matroska import has_empty_block, torn_blocks
 from tdn_data.pipeline.video.packet_facts import BROKEN, PREDICTED, PacketFacts
 from tdn_data.pipeline.video.settings import find_foreign
-from tdn_data.pipeline.video.stamps import are_believable, can_reorder, is_nearly_rising, lost_after
+from tdn_data.pipeline.video.stamps import are_believable, can_reorder, is_nearly_rising, lost_after, unseen_after
 from tdn_data.pipeline.video.structure import lacks_time_scale
 from tdn_data.pipeline.video.unannounced import lacks_its_end
 
@@ -163,6 +163,9 @@ def read_rows(path: str | os.PathLike, container: InputContainer, stream: VideoS
     except av.FFmpegError:
         failed = True
     pts, duration, keyframe, discard, facts, corrupt, new_setup = zip(*rows, strict=True) if rows else ((),) * 7
+    ends_inside = bool(places) and _ends_inside_picture(path, container, places[-1])
+    if ends_inside:
+        facts = (*facts[:-1], _spoiled(facts[-1]))
     torn = set(torn_blocks(path)) if "matroska" in format_names(container) else set()
     facts = tuple(_spoiled(fact) if place in torn else fact for fact, (place, _) in zip(facts, places, strict=True))
     extent = {"num_packets": len(rows), "span_seconds": _span_seconds(pts, duration, stream)}
@@ -171,14 +174,9 @@ def read_rows(path: str | os.PathLike, container: InputContainer, stream: VideoS
     extent |= {"frame_seconds": _usual_frame_seconds(seconds, stream)}
     unlisted = lost_by_index(path, container, stream, dts)
     damaged = any(corrupt) and flags_incomplete_packets(container)
-    seen = _Seen(
-        path,
-        pts,
-        tuple(places),
-        discard,
-        facts,
-        spoiled=failed or damaged or bool(torn) or any(f.broken for f in facts),
-    )
+    ends_inside = ends_inside or (damaged and corrupt[-1] and not announces_duration(container))
+    spoiled = failed or damaged or bool(torn) or _tell_of_loss(facts)
+    seen = _Seen(path, pts, tuple(places), discard, facts, spoiled)
     lost, breaks = _missing(container, seen, unlisted)
     return PacketRows(
         lost=lost,
@@ -192,7 +190,7 @@ def read_rows(path: str | os.PathLike, container: InputContainer, stream: VideoS
         packets=tuple(packets) if num_bytes <= MAX_KEPT_BYTES else None,
         damaged=damaged,
         cut_off=failed or is_cut_off(path, container, stream, **extent),
-        lacks_end=lacks_its_end(path),
+        lacks_end=ends_inside or lacks_its_end(path),
         changes_setup=any(new_setup[1:]),
         readable=reader is not None,
         holds_back=codec.canonical_name in _HOLDING_BACK,
@@ -208,6 +206,11 @@ class _Seen(NamedTuple):
     discard: Sequence[bool]
     facts: Sequence[PacketFacts]
     spoiled: bool  # something of the file is damaged
+
+
+def _ends_inside_picture(path: str | os.PathLike, container: InputContainer, last: tuple[int, int]) -> bool:
+    """Whether a DV file (IEC 61834) ends inside its last picture, which FFmpeg fills up from the one before."""
+    return "dv" in format_names(container) and sum(last) > os.stat(path).st_size
 
 
 def _spoiled(fact: PacketFacts) -> PacketFacts:
@@ -371,12 +374,24 @@ def make_timeline(
     )
 
 
-def lost_by_stamps(ticks: np.ndarray, container: InputContainer, rows: PacketRows) -> np.ndarray:
-    """How many pictures are lost after each by their own stamps, int64 (N,); only where a container stores stamps."""
-    spoiled = rows.damaged or any(fact.broken for fact in rows.facts)
-    if format_names(container).isdisjoint(_STAMPING) or _are_numbered(rows.facts) or not spoiled:
+def lost_by_stamps(
+    ticks: np.ndarray, pts: Sequence[int | None], container: InputContainer, rows: PacketRows
+) -> np.ndarray:
+    """How many pictures are lost after each by their own stamps, int64 (N,); only where a container stores stamps.
+
+    `pts` are those of the pictures' packets. Where nothing is spoiled, a hole is a loss if a packet's stamp lies in it.
+    """
+    if format_names(container).isdisjoint(_STAMPING) or _are_numbered(rows.facts):
         return np.zeros(len(ticks), dtype=np.int64)
-    return lost_after(ticks)
+    lost = lost_after(ticks)
+    if rows.damaged or _tell_of_loss(rows.facts):
+        return lost
+    return np.where(unseen_after(pts, rows.shown_pts) > 0, lost, 0)
+
+
+def _tell_of_loss(facts: Sequence[PacketFacts]) -> bool:
+    """Whether a packet is spoiled, or a picture itself says that one is missing which it needs."""
+    return any(fact.broken or (fact.after_loss and fact.names_references) for fact in facts)
 
 
 def _is_believable(stream: VideoStream, rows: PacketRows) -> bool:
