@@ -35,7 +35,7 @@ class FrameParameters(Strict):
     @model_validator(mode="after")
     def _consistent(self) -> FrameParameters:
         if self.every_seconds is not None and self.fps is not None:
-            raise ValueError("every_seconds and fps exclude each other; set one of them to null")
+            raise ValueError("every_seconds and fps exclude each other; give one of them")
         if (self.height is None) != (self.width is None):
             raise ValueError("height and width go together; set both or neither")
         if self.height is not None and self.short_side is not None:

@@ -8,7 +8,7 @@ or 2 (flow). A model returns video scores before softmax, (N, num_classes). What
 from __future__ import annotations
 
 from tdn_data.models.networks.actionflownet import ActionFlowNet, ActionFlowNet2F, Stacked
-from tdn_data.models.networks.base import VideoNetwork
+from tdn_data.models.networks.base import VideoNetwork, check_count
 from tdn_data.models.networks.disentangled import Disentangled
 from tdn_data.models.networks.lstm import LSTM
 from tdn_data.models.networks.pooling import ConvPooling, LatePooling, LocalPooling, SlowPooling, TimeConvolution
@@ -68,4 +68,4 @@ def build_model(name: str, *, num_classes: int, **options: object) -> VideoNetwo
         >>> list(network.forward_streams(clip))
         ['image', 'difference']
     """
-    return network_class(name)(num_classes=num_classes, **options)
+    return network_class(name)(num_classes=check_count("num_classes", num_classes), **options)

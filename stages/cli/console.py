@@ -215,7 +215,7 @@ def checked(source: str) -> Iterator[None]:
 
 def _complaint(fault: dict) -> str:
     """Return one of pydantic's faults as words, e.g. `train.epochs: input should be greater than 0 (is -1)`."""
-    key = ".".join(str(part) for part in fault["loc"]) or "the section"
+    key = ".".join(str(part) for part in fault["loc"])
     if fault["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         return f"{key}: unknown key"
     if fault["type"] in ("missing", "missing_argument"):
@@ -224,7 +224,8 @@ def _complaint(fault: dict) -> str:
     given = (
         "" if isinstance(fault["input"], (dict, list)) or "Value error" in fault["msg"] else f" (is {fault['input']!r})"
     )
-    return f"{key}: {message[:1].lower()}{message[1:]}{given}"
+    words = f"{message[:1].lower()}{message[1:]}{given}"
+    return f"{key}: {words}" if key else words  # no key: several of a section contradict each other
 
 
 @contextlib.contextmanager

@@ -50,7 +50,7 @@ def test_the_projects_own_parameters_are_valid():
         ("shards.rgb", {"height": 8}, r"shards\.rgb.*height: input should be greater than or equal to 16 \(is 8\)"),
         ("shards.rgb", {"height": None}, "height and width go together"),
         ("shards.rgb", {"short_side": 256}, "short_side excludes height and width; set it or them to null"),
-        ("shards.rgb", {"fps": 3, "every_seconds": 3}, "every_seconds and fps exclude each other"),
+        ("shards.rgb", {"fps": 3, "every_seconds": 3}, "every_seconds and fps exclude each other; give"),
         ("shards.rgb", {"fps": float("inf"), "every_seconds": None}, "fps: input should be a finite number"),
         ("shards.flow", {"method": "horn-schunck"}, r"method: input should be 'tvl1'.*'horn-schunck'"),
         ("shards", {"flow": None}, "leave out what is not to be made"),

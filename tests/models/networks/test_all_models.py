@@ -230,3 +230,8 @@ def test_an_unknown_network_is_named_with_the_known_ones():
 def test_an_unknown_option_is_named(name):
     with pytest.raises(TypeError, match="colour"):
         build(name, colour="blue")
+
+
+def test_a_network_without_classes_is_refused():
+    with pytest.raises(ValueError, match="num_classes is 0; it must be at least 1"):
+        build_model("tsn", num_classes=0)

@@ -1,7 +1,7 @@
 """Same input, same bytes, on every processor: SHA-256 of what a few clips become, compared wherever the tests run.
 
 `payloads.json` was made with AVX-512 and is what AVX2 gives too: the second test computes it as such a machine does.
-A change that is meant to change bytes makes the file anew: python tests/pipeline/test_payloads.py
+A change that is meant to change bytes recreates the file: python tests/pipeline/extraction/test_payloads.py
 """
 
 from __future__ import annotations
