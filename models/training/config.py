@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-from tdn_data.models.clips.augment import Augment
+from tdn_data.models.clips.augment import TRAINING_CROPS, Augment
 from tdn_data.models.networks import MODELS, network_class
 from tdn_data.pipeline.limits import (
     MAX_BATCH,
@@ -69,7 +69,7 @@ class TrainConfig:
     taps: tuple[str, ...] | None = None  # TDN: the places of its differences; None: the paper's
     combination: Literal["sum", "conv1x1", "gated"] = "sum"  # TDN: how differences join the activations
     size: int = 224  # side of a clip's frames, pixels
-    crop: Literal["corner", "random", "center"] = "corner"  # which window of a frame is cut out
+    crop: Literal[TRAINING_CROPS] = "corner"  # which window of a frame is cut out
     mirror: bool = True  # half of the clips are reflected, left to right
     color_jitter: float = 0.0  # share by which brightness, contrast and saturation of RGB frames vary
     epochs: int = 30  # how often every video is seen
