@@ -21,6 +21,9 @@ LOGGED = {  # what is logged of an epoch -> what the line for a reader calls it
     "class_loss": "class loss",
     "flow_loss": "flow loss",
     "accuracy": "accuracy on the training clips",
+    "validation_loss": "validation loss",
+    "validation_accuracy": "validation accuracy",
+    "validation_map": "validation mAP",
     "learning_rate": "learning rate",
 }
 

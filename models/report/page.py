@@ -29,6 +29,9 @@ CURVES = {  # what DVCLive logged -> what it is called on the page
     "class_loss": "loss of the classes on the training clips",
     "flow_loss": "loss of the flow on the training clips",
     "accuracy": "accuracy on the training clips (not a test)",
+    "validation_loss": "loss on the validation videos",
+    "validation_accuracy": "accuracy on the validation videos",
+    "validation_map": "mean average precision on the validation videos",
     "learning_rate": "learning rate",
 }
 GAP = 3  # white pixels between the pictures of a strip
