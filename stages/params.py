@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Discriminator, Field, StringConstraints, Tag, model_validator
 
 from tdn_data.models import MODELS
 from tdn_data.models.evaluation.evaluate import EvaluateConfig
@@ -39,6 +39,12 @@ CODE = "models"  # what a run follows that starts from nothing
 MODALITIES = ("rgb", "flow")
 
 RunName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]+$", max_length=100)]  # DVC breaks on dots
+
+
+def _or_folder(kind: type[FrameParameters]) -> object:
+    """Return the type of a section of parameters or, in its place, a text; what is wrong is said of the one given."""
+    kinds = Annotated[kind, Tag("<parameters>")] | Annotated[str, Tag("<folder>")]
+    return Annotated[kinds, Discriminator(lambda value: "<folder>" if isinstance(value, str) else "<parameters>")]
 
 
 class DatasetSection(Strict):
@@ -73,8 +79,8 @@ class Shards(Strict):
     A text in their place is a folder that `tdn-data extract` made, which is read as it is.
     """
 
-    rgb: FrameParameters | str | None = None
-    flow: FlowParameters | str | None = None
+    rgb: _or_folder(FrameParameters) | None = None
+    flow: _or_folder(FlowParameters) | None = None
 
     @model_validator(mode="after")
     def _something(self) -> Shards:

@@ -110,7 +110,7 @@ def split_videos(reader: ShardReader, split: str) -> tuple[StoredVideo, ...]:
         stored = ", ".join(f"{counts[name]} in {name!r}" for name in sorted(counts)) or "none at all"
         raise InputError(
             f"no video of the split {split!r} has frames in the {reader.info.name} shards (stored: {stored}); name one "
-            "of these as train.split or evaluate.split, or extract that split too.",
+            "of these as `split` of the training or of the test, or extract that split too.",
             key=split,
         )
     return videos

@@ -130,7 +130,7 @@ def _check_checkpoint(saved: Checkpoint, reader: ShardReader, network: str | Non
     except (TypeError, KeyError, ValueError) as error:
         raise InputError(
             f"{path} does not say what it was trained on: an older version made it, or it is damaged; train the "
-            "network again, starting from it by train.init if you like.",
+            "network again, starting from it by `init` if you like.",
             path=path,
         ) from error
     check_same_kind(trained, reader, path=path)

@@ -215,7 +215,7 @@ def checked(source: str) -> Iterator[None]:
 
 def _complaint(fault: dict) -> str:
     """Return one of pydantic's faults as words, e.g. `train.epochs: input should be greater than 0 (is -1)`."""
-    key = ".".join(str(part) for part in fault["loc"])
+    key = ".".join(str(part) for part in fault["loc"] if not str(part).startswith("<"))  # a tag is no key
     if fault["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         return f"{key}: unknown key"
     if fault["type"] in ("missing", "missing_argument"):

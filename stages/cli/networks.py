@@ -28,7 +28,7 @@ def models(
     """List the networks: paper, input, parameters, multiply-adds per video. NAMES chooses some of them.
 
     Published ImageNet weights of the backbones are downloaded on first use: load_weights(network, "imagenet") in
-    Python, train.init: [imagenet] in params.yaml.
+    Python, `init: [imagenet]` of a run in params.yaml.
 
     \b
     Examples:

@@ -47,7 +47,7 @@ def test_the_projects_own_parameters_are_valid():
         ("defaults.train", {"seed": 10**19}, r"seed is 10{19}; it must be from 0 to"),
         ("defaults.test", {"num_crops": 5}, "num_crops is 5; it must be 1, 3 or 10"),
         ("defaults.test", {"max_missing_share": float("nan")}, "max_missing_share"),
-        ("shards.rgb", {"height": 8}, r"shards\.rgb.*height: input should be greater than or equal to 16 \(is 8\)"),
+        ("shards.rgb", {"height": 8}, r"shards\.rgb\.height: input should be greater than or equal to 16 \(is 8\)"),
         ("shards.rgb", {"height": None}, "height and width go together"),
         ("shards.rgb", {"short_side": 256}, "short_side excludes height and width; set it or them to null"),
         ("shards.rgb", {"fps": 3, "every_seconds": 3}, "every_seconds and fps exclude each other; give"),

@@ -68,9 +68,7 @@ def test_the_training_split_can_be_named_and_must_have_videos(coloured: ShardRea
     named = train(coloured, "tsn", config=replace(CONFIG, split="train"), out=tmp_path / "named.pt").read_bytes()
     other = train(coloured, "tsn", config=replace(CONFIG, split="test"), out=tmp_path / "other.pt").read_bytes()
     assert own == named != other
-    with pytest.raises(
-        InputError, match="no video of the split 'trainval' has frames .*name one of these as train.split"
-    ):
+    with pytest.raises(InputError, match="no video of the split 'trainval' has frames .*name one of these as `split`"):
         train(coloured, "tsn", config=replace(CONFIG, split="trainval"), out=tmp_path / "none.pt")
 
 
