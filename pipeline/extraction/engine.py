@@ -100,10 +100,20 @@ def run_extraction(
 ) -> Summary:
     """Extract `manifest` into `out` and return what became of every video; running it again continues.
 
-    Without `ray_address` a Ray of its own is started with `num_workers` (default: all cores). What lies in `out` is
-    treated as a `Policy` of the four words says. A finished folder stays usable until all that changes it is there.
-    Raises InputError for what can be known before work begins, PipelineError where less of a video would be stored than
-    before, and nothing is changed then.
+    A finished folder stays usable until all that changes it is there.
+
+    Args:
+        manifest: the videos, as `index_dataset` gives them.
+        parameters: how they are stored.
+        out: a folder, or its address.
+        num_workers: processes of a Ray of its own; None for one on each core.
+        ray_address: a Ray cluster to use in its place, HOST:PORT.
+        replace, keep_versions, retry_failed, allow_loss: what is done with what lies in `out`, see `Policy`.
+        on_progress: called with a `Progress` as videos get done.
+
+    Raises:
+        InputError: what can be known before work begins is wrong.
+        PipelineError: less of a video would be stored than before; nothing is changed then.
     """
     policy = Policy(replace, keep_versions, retry_failed, allow_loss)
     root, storage = Path(manifest.root).absolute(), Storage(out)

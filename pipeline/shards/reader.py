@@ -78,10 +78,16 @@ class StoredPictures:
 class ShardReader:
     """A finished extraction, one modality. Picklable; shards are opened lazily in each process.
 
-    Raises InputError where there is no finished extraction of the modality, ShardError where a file is damaged, and
-    TypeError or ValueError for a path, a modality or a list split that can be none.
-    `list_split` is one of the train/test splits of a data set that has several (HMDB51, UCF101: 1 to 3): a video's
-    `split` is then that one's, or `unused` where it has none there. None takes the split the shards were made with.
+    Args:
+        path: the folder of the shards, or its address, e.g. s3://bucket/folder.
+        modality: `rgb` or `flow`.
+        list_split: one of the train/test splits of a data set that has several (HMDB51, UCF101: 1 to 3): a video's
+            `split` is then that one's, or `unused` where it has none there. None: the one the shards were made with.
+
+    Raises:
+        InputError: there is no finished extraction of the modality.
+        ShardError: a file is damaged.
+        TypeError, ValueError: a path, modality or list split that can be none.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, modality: str = "rgb", list_split: int | None = None) -> None:
@@ -143,10 +149,19 @@ class ShardReader:
         return self._rows[video_id]
 
     def read(self, video_id: str, rows: Sequence[int] | None = None) -> StoredFrames:
-        """Return the decoded rows of one video, or those at the positions `rows` (0 to its number of rows - 1).
+        """Return the decoded rows of one video.
 
-        Raises InputError for a video or a position that is not there, TypeError for a `video_id` that is no text, and
-        ShardError where the shard is damaged.
+        Args:
+            video_id: one of `self.videos`.
+            rows: positions from 0 to its number of rows - 1, in any order; None for all.
+
+        Returns:
+            uint8 (N, H, W, 3) RGB, or (N, H, W, 2) discretised flow with its bound, and times in seconds.
+
+        Raises:
+            InputError: the video or a position is not there.
+            TypeError: `video_id` is no text.
+            ShardError: the shard is damaged.
         """
         return decode_rows(self.read_encoded(video_id, rows), str(self.info.parameters["codec"]))
 

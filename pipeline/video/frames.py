@@ -99,7 +99,32 @@ def sample_frames(
     size: tuple[int, int] | int | None = None,
     max_pixels: int = DEFAULT_MAX_PIXELS,
 ) -> FrameBatch:
-    """The frames of `iter_frames` in one array. Raises VideoError when not one frame comes out."""
+    """Return frames on screen at the times asked for, identical to those of a full decode; all without any times.
+
+    Args:
+        path: a video file.
+        every_seconds: asks for t = 0, s, 2 s, ... below the duration; or
+        fps: for t = 0, 1/fps, 2/fps, ...; or
+        timestamps: for these, in seconds, not falling. The frame for a time t is the last with pts <= t.
+        size: (height, width), or the shorter side alone with the aspect ratio kept; None for the shown size with
+            square pixels.
+        max_pixels: larger pictures are not decoded.
+
+    Returns:
+        the good frames, uint8 (N, H, W, 3) RGB, with their times; `problem` says why some are missing.
+
+    Raises:
+        VideoError: not one frame comes out.
+        ValueError: an option is out of range, or two kinds of times are asked for.
+
+    >>> import tempfile
+    >>> from tdn_data.pipeline.video import write_video
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_video(f"{folder}/a.mp4", np.zeros((10, 32, 48, 3), np.uint8), fps=5)
+    ...     batch = sample_frames(f"{folder}/a.mp4", every_seconds=1)
+    >>> batch.data.shape, batch.pts_seconds.tolist(), batch.frame_index.tolist()
+    ((2, 32, 48, 3), [0.0, 1.0], [0, 5])
+    """
     source = FrameSource(path, Request(every_seconds, fps, timestamps, size, "rgb24", max_pixels))
     try:
         return _collect(source, source.from_packets())
