@@ -15,8 +15,9 @@ import torch
 from tdn_data.models.memory import keep_freed_memory
 if sys.argv[1] == "keep":
     assert keep_freed_memory()
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(20):
+for number in range(60):
+    if number == 40:  # until then the heap may still look for a place that fits
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     torch.ones(2**24)  # 64 MiB, 16,384 pages
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
@@ -31,7 +32,7 @@ def page_faults(mode: str) -> int:
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator is Linux's")
 def test_memory_that_was_freed_is_not_fetched_again() -> None:
     assert page_faults("give back") > 19 * 16_000
-    assert page_faults("keep") < 5 * 16_500  # two or three blocks, until the heap holds one in a place that fits
+    assert page_faults("keep") < 16_000
 
 
 def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
