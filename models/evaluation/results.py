@@ -62,6 +62,23 @@ def read_metrics(folder: Path) -> Runs:
     return found
 
 
+def read_tested(folders: Mapping[str, Path], dataset: str) -> tuple[Runs, list[str]]:
+    """Return the metrics of those runs, name -> folder, that were tested on a data set, and why others are left out.
+
+    A folder without metrics is one that is not tested yet. Raises InputError for a file that is damaged.
+    """
+    found, left_out = {}, []
+    for name, folder in folders.items():
+        if not (folder / METRICS).exists():
+            continue
+        metrics, record = _numbers(folder / METRICS), read_record(folder / EVALUATION)
+        if record.dataset == dataset:
+            found[name] = metrics
+        else:
+            left_out.append(f"{name} is left out: it was tested on {record.dataset}, not yet on {dataset}")
+    return found, left_out
+
+
 def _numbers(path: Path) -> dict[str, float]:
     content = read_json(path, what="file of metrics")
     if not isinstance(content, dict) or not all(isinstance(value, int | float) for value in content.values()):

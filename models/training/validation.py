@@ -124,7 +124,8 @@ def held_out(videos: Sequence[StoredVideo], share: float) -> tuple[StoredVideo, 
         chosen.update(video.video_id for video in sorted(group, key=_hash)[:count])
     if not chosen:
         raise InputError(
-            f"validation_share is {share}; of {len(videos)} training videos in {len(by_class)} classes that is none.",
+            f"validation_share is {share}; of {len(videos)} training videos in {len(by_class)} classes that is none: "
+            "raise it, or set it to 0 and train without validation.",
             key="validation_share",
         )
     return tuple(video for video in videos if video.video_id in chosen)

@@ -11,20 +11,24 @@ from rich.table import Column, Table
 from tdn_data.models.evaluation.results import (
     Runs,
     read_folders,
-    read_metrics,
+    read_tested,
     result_lines,
     table_heads,
     table_rows,
     tested_dataset,
 )
+from tdn_data.pipeline.errors import InputError
 from tdn_data.stages.cli import console
 from tdn_data.stages.params import FUSIONS, REPORT, RUNS, load_params
 
 
 def print_results(folders: Sequence[Path] = (), *, as_json: bool = False) -> None:
     """Print the metrics of all runs in `folders` (default: the pipeline's own); of several folders also the mean."""
-    dataset = tested_dataset(folders or (RUNS,)) or load_params().dataset.name
-    found = read_folders(folders) if folders else {str(RUNS): _own_results()}
+    if folders:
+        dataset, found = tested_dataset(folders) or load_params().dataset.name, read_folders(folders)
+    else:
+        dataset, own = _own_results()
+        found = {str(RUNS): own}
     if as_json:
         console.print_json(found)
         return
@@ -39,12 +43,16 @@ def print_results(folders: Sequence[Path] = (), *, as_json: bool = False) -> Non
         console.out.print(f"report: {REPORT}", highlight=False)
 
 
-def _own_results() -> Runs:
-    """Return what the runs and fusions of params.yaml reached, in its order; runs that are not tested are left out."""
+def _own_results() -> tuple[str, Runs]:
+    """Return the data set of params.yaml and what its runs and fusions reached on it, in its order."""
     params = load_params()
-    found = read_metrics(RUNS) | (read_metrics(FUSIONS) if params.fusions and FUSIONS.is_dir() else {})
-    own = {name: found[name] for name in (*params.runs, *params.fusions) if name in found}
-    return own or found
+    folders = {name: RUNS / name for name in params.runs} | {name: FUSIONS / name for name in params.fusions}
+    found, left_out = read_tested(folders, params.dataset.name)
+    for sentence in left_out:
+        console.err.print(console.shown(sentence), soft_wrap=True, highlight=False)
+    if not found:
+        raise InputError(f"no run of params.yaml is tested on {params.dataset.name} yet; `dvc repro` does it.")
+    return params.dataset.name, found
 
 
 def _table(found: Mapping[str, Runs], dataset: str) -> Table:

@@ -23,10 +23,13 @@ def project(tmp_path, monkeypatch):
     """A function that writes one run's metrics into an empty project; the working folder is that project."""
     monkeypatch.chdir(tmp_path)
 
-    def write(run, *, dataset="hmdb51", **metrics):
+    def write(run, *, dataset="hmdb51", tested_on=None, **metrics):
         folder = tmp_path / run
         folder.mkdir(parents=True)
         (folder / "metrics.json").write_text(json.dumps(metrics))
+        facts = {"name": folder.name, "network": "tsn", "modality": "rgb", "dataset": tested_on or dataset}
+        facts |= {"class_names": ("x",), "multi_label": False, "split": "test", "list_split": None, "parameters": {}}
+        write_record(folder / EVALUATION, describe_run(datetime.now(UTC), **facts))
         (tmp_path / "params.yaml").write_text(
             yaml.safe_dump(CONTENT | {"dataset": {"name": dataset, "root": "x", "lists": "x"}})
         )
@@ -82,6 +85,16 @@ def test_a_folder_without_results_is_named(project):
     project("runs/tdn-rgb", top1=0.5)
     answer = results("runs/tdn-rgb")
     assert answer.exit_code == 2 and "runs/tdn-rgb holds no evaluated run" in answer.stderr
+
+
+def test_results_on_other_data_are_not_shown_as_those_of_the_data_set_in_params(project):
+    project("runs/tsn-rgb", dataset="folder", tested_on="demo", top1=0.16)
+    answer = results()
+    assert answer.exit_code == 2 and "16.0" not in answer.stdout
+    assert "tsn-rgb is left out: it was tested on demo, not yet on folder" in answer.stderr
+    assert "no run of params.yaml is tested on folder yet; `dvc repro` does it" in answer.stderr
+    project("runs/tdn-rgb", dataset="folder", top1=0.5)
+    assert "50.0" in results().stdout and "16.0" not in results().stdout
 
 
 def test_a_narrow_screen_gets_whole_numbers(project):
