@@ -130,7 +130,7 @@ OF_DVC = [one for one in COMMANDS if one.startswith("dvc ")]
 
 @pytest.mark.parametrize("command", [one for one in OF_DVC if not one.startswith("dvc exp run")])
 def test_commands_of_dvc_run(desk: Path, run, command: str) -> None:
-    run(desk, *shlex.split(command))
+    assert "ERROR" not in run(desk, *shlex.split(command))  # which asserts the exit code, too
 
 
 @pytest.mark.parametrize("command", [one for one in OF_DVC if one.startswith("dvc exp run")])

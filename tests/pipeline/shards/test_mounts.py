@@ -22,7 +22,7 @@ broken
 @pytest.mark.parametrize(
     ("folder", "kind"),
     [
-        ("/home/me", "ext4"),
+        ("/elsewhere", "ext4"),
         ("/srv/data", "nfs4"),
         ("/srv/data/shards", "nfs4"),
         ("/srv/data/local/shards", "xfs"),  # the longest mount point counts, wherever it stands in the list

@@ -6,12 +6,13 @@ import av
 import numpy as np
 import pytest
 
+from tdn_data.pipeline.limits import DEFAULT_MAX_PIXELS
 from tdn_data.pipeline.video import sample_frames
 from tdn_data.pipeline.video.container import open_video
 from tdn_data.pipeline.video.continuity import breaks, lost_by_numbers
 from tdn_data.pipeline.video.numbering import PERIOD
 from tdn_data.pipeline.video.packet_facts import PacketFacts
-from tdn_data.pipeline.video.timeline import read_rows
+from tdn_data.pipeline.video.packet_rows import read_rows
 
 X264 = {"options": {"x264-params": "keyint=20:bframes=2:b-adapt=0:b-pyramid=none:scenecut=0"}}
 X265 = {"codec": "libx265", "options": {"x265-params": "log-level=none:keyint=20:bframes=3:b-adapt=0:open-gop=1"}}
@@ -20,8 +21,8 @@ MPEG2 = {"codec": "mpeg2video", "options": {"g": "12"}, "max_b_frames": 2}
 
 def rows_of(path):
     """What the packets of a file tell."""
-    with open_video(path) as (container, stream):
-        return read_rows(path, container, stream)
+    with open_video(path, max_pixels=DEFAULT_MAX_PIXELS) as (container, stream):
+        return read_rows(path, container, stream, max_pixels=DEFAULT_MAX_PIXELS)
 
 
 def without(path, numbers, *, change_time=None):
