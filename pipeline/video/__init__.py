@@ -1,7 +1,7 @@
 """Probe, decode and write videos. The only part of the project that imports PyAV."""
 
+from tdn_data.pipeline.limits import DEFAULT_MAX_PIXELS
 from tdn_data.pipeline.sampling import grid_times
-from tdn_data.pipeline.video.container import DEFAULT_MAX_PIXELS
 from tdn_data.pipeline.video.frames import (
     Decoding,
     Frame,

@@ -41,6 +41,7 @@ def is_cut_off(
     begin_seconds: float,
     span_seconds: float,
     frame_seconds: float,
+    max_pixels: int,
 ) -> bool:
     """Whether a file, read to its end, holds less than its structure or its header announces.
 
@@ -60,7 +61,7 @@ def is_cut_off(
     begins_empty = "avi" in format_names(container)  # a late stream begins with empty packets, which count
     end_seconds = span_seconds + (begin_seconds if begins_empty else _start_seconds(container, stream))
     if end_seconds < announced - slack and not of_stream:  # the container's duration may be that of the sound
-        end_seconds = _last_moment(path)
+        end_seconds = _last_moment(path, max_pixels=max_pixels)
     return end_seconds < announced - slack
 
 
@@ -92,10 +93,10 @@ def _stream_seconds(stream: VideoStream) -> float | None:
     return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
 
 
-def _last_moment(path: str | os.PathLike) -> float:
+def _last_moment(path: str | os.PathLike, *, max_pixels: int) -> float:
     """End of the last packet of any stream, in seconds."""
     end = 0.0
-    with open_video(path) as (container, _):
+    with open_video(path, max_pixels=max_pixels) as (container, _):
         try:
             for packet in read_packets(container):
                 if packet.pts is not None:

@@ -14,7 +14,6 @@ from av.video.stream import VideoStream
 
 from tdn_data.pipeline.errors import VideoError
 from tdn_data.pipeline.files import check_video_file
-from tdn_data.pipeline.limits import DEFAULT_MAX_PIXELS
 from tdn_data.pipeline.video.avi import index_times, restamp
 from tdn_data.pipeline.video.formats import OPEN_OPTIONS, is_unlisted, undecodable_kind
 from tdn_data.pipeline.video.structure import is_cut_iso, lacks_time_scale
@@ -24,9 +23,7 @@ _PADDING_PIXELS = 1 << 20  # decoders round sizes up to whole blocks
 
 
 @contextmanager
-def open_video(
-    path: str | os.PathLike, *, max_pixels: int = DEFAULT_MAX_PIXELS
-) -> Iterator[tuple[InputContainer, VideoStream]]:
+def open_video(path: str | os.PathLike, *, max_pixels: int) -> Iterator[tuple[InputContainer, VideoStream]]:
     """The opened container and the video stream that players take, decoding in one thread.
 
     Cover pictures of sound files do not count. Raises VideoError: `missing`, `unreadable`, `unsupported` (see

@@ -15,19 +15,14 @@ from av.video.stream import VideoStream
 from tdn_data.pipeline.video.completeness import announces_duration
 from tdn_data.pipeline.video.container import flags_incomplete_packets, nothing_decodes, open_video, read_packets
 from tdn_data.pipeline.video.decode_plan import needed_packets, plan_runs
+from tdn_data.pipeline.video.frame_seconds import FALLBACK_FRAME_SECONDS
+from tdn_data.pipeline.video.missing import lost_by_stamps
+from tdn_data.pipeline.video.packet_rows import PacketRows, read_rows
 from tdn_data.pipeline.video.places import Placed, place_pictures, screen_order
 from tdn_data.pipeline.video.proof import Output, are_proven
 from tdn_data.pipeline.video.stamps import MAX_REORDER, are_single_pictures, is_nearly_rising, unseen_after
 from tdn_data.pipeline.video.structure import lacks_time_scale
-from tdn_data.pipeline.video.timeline import (
-    FALLBACK_FRAME_SECONDS,
-    PacketRows,
-    Timeline,
-    lost_by_stamps,
-    make_timeline,
-    packet_timeline,
-    read_rows,
-)
+from tdn_data.pipeline.video.timeline import Timeline, make_timeline, packet_timeline
 
 FALLBACK_TICK = Fraction(FALLBACK_FRAME_SECONDS).limit_denominator(1000)
 
@@ -39,8 +34,8 @@ class TimelineMismatchError(Exception):
 def read_timeline(path: str | os.PathLike, *, max_pixels: int) -> Timeline:
     """When each frame is on screen: from the packets where they can be believed, else from a full decode."""
     with open_video(path, max_pixels=max_pixels) as (container, stream):
-        rows = read_rows(path, container, stream)
-        timeline = packet_timeline(path, container, stream, rows)
+        rows = read_rows(path, container, stream, max_pixels=max_pixels)
+        timeline = packet_timeline(path, container, stream, rows, max_pixels=max_pixels)
     return timeline or decode_timeline(path, rows, max_pixels=max_pixels)
 
 

@@ -16,15 +16,17 @@ import numpy as np
 from av.container import InputContainer
 
 from tdn_data.pipeline.errors import VideoError
-from tdn_data.pipeline.limits import MAX_FRAMES
+from tdn_data.pipeline.limits import DEFAULT_MAX_PIXELS, MAX_FRAMES
 from tdn_data.pipeline.sampling import FLOAT_NOISE_SECONDS, frames_at, grid_count, grid_times, grid_tolerance
 from tdn_data.pipeline.video.batch import Decoding, Frame, FrameBatch
-from tdn_data.pipeline.video.container import DEFAULT_MAX_PIXELS, check_pixels, open_video, read_packets
+from tdn_data.pipeline.video.container import check_pixels, open_video, read_packets
 from tdn_data.pipeline.video.convert import PIXEL_FORMATS, Converter, PixelFormat
 from tdn_data.pipeline.video.decoder import TimelineMismatchError, decode_all, decode_runs, decode_timeline
 from tdn_data.pipeline.video.geometry import shown_geometry
 from tdn_data.pipeline.video.joined import part_left_out
-from tdn_data.pipeline.video.timeline import PacketRows, Timeline, packet_timeline, pause_words, read_rows
+from tdn_data.pipeline.video.missing import pause_words
+from tdn_data.pipeline.video.packet_rows import PacketRows, read_rows
+from tdn_data.pipeline.video.timeline import Timeline, packet_timeline
 
 _SAMPLED_ROWS = 16  # every so many rows of a picture tell it from others
 
@@ -214,11 +216,11 @@ class FrameSource:
         """The frames, decoding only what they depend on. Raises TimelineMismatchError where that goes wrong."""
         with open_video(self.path, max_pixels=self.request.max_pixels) as (container, stream):
             rows = self._read(container, stream)
-            timeline = packet_timeline(self.path, container, stream, rows)
+            timeline = packet_timeline(self.path, container, stream, rows, max_pixels=self.request.max_pixels)
             if timeline is None:
                 raise TimelineMismatchError("the packets' timestamps are not to be believed")
             selected = self._select(timeline)
-            with _packets_again(self.path, rows.packets) as packets:
+            with self._packets_again() as packets:
                 pictures = decode_runs(stream.codec_context, packets, timeline, _with_first(selected))
                 yield from self._deliver(pictures, selected, stream)
 
@@ -250,6 +252,15 @@ class FrameSource:
         message = f"{self.path}: {num_frames} of {self.num_expected} frames, {what}"
         return VideoError(reason, message, path=self.path)
 
+    @contextmanager
+    def _packets_again(self) -> Iterator[Iterator[av.Packet]]:
+        """The packets as they were kept, or else from the file once more."""
+        if self.rows.packets is not None:
+            yield iter(self.rows.packets)
+            return
+        with open_video(self.path, max_pixels=self.request.max_pixels) as (container, stream):
+            yield read_packets(container, stream)
+
     def _known_rows(self) -> PacketRows:
         if self.rows is None:
             with open_video(self.path, max_pixels=self.request.max_pixels) as (container, stream):
@@ -257,7 +268,7 @@ class FrameSource:
         return self.rows
 
     def _read(self, container: InputContainer, stream: av.VideoStream) -> PacketRows:
-        self.rows = read_rows(self.path, container, stream)
+        self.rows = read_rows(self.path, container, stream, max_pixels=self.request.max_pixels)
         self.note = part_left_out(self.path, container, stream) or pause_words(self.rows, stream)
         return self.rows
 
@@ -358,12 +369,3 @@ def _allocate(shape: tuple[int, ...], *, path: object) -> np.ndarray:
     except MemoryError as error:
         message = f"{path}: {math.prod(shape):,} bytes of frames do not fit into memory; use iter_frames"
         raise VideoError("too_large", message, path=path) from error
-
-
-@contextmanager
-def _packets_again(path: str | os.PathLike, packets: list[av.Packet] | None) -> Iterator[Iterator[av.Packet]]:
-    if packets is not None:
-        yield iter(packets)
-        return
-    with open_video(path) as (container, stream):
-        yield read_packets(container, stream)

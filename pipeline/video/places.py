@@ -16,9 +16,9 @@ import av
 import numpy as np
 
 from tdn_data.pipeline.video.packet_facts import PacketFacts
+from tdn_data.pipeline.video.packet_rows import PacketRows
 from tdn_data.pipeline.video.proof import Output
 from tdn_data.pipeline.video.stamps import TYPED_CODECS, can_reorder, typed_order
-from tdn_data.pipeline.video.timeline import PacketRows
 
 
 class Placed(NamedTuple):

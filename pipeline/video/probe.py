@@ -11,8 +11,9 @@ import av
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
+from tdn_data.pipeline.limits import DEFAULT_MAX_PIXELS
 from tdn_data.pipeline.video.completeness import announced_seconds, is_cut_off
-from tdn_data.pipeline.video.container import DEFAULT_MAX_PIXELS, nothing_decodes, open_video, read_packets
+from tdn_data.pipeline.video.container import nothing_decodes, open_video, read_packets
 from tdn_data.pipeline.video.decoder import read_timeline
 from tdn_data.pipeline.video.geometry import pixel_aspect, shown_geometry
 from tdn_data.pipeline.video.structure import lacks_time_scale
@@ -47,7 +48,7 @@ class VideoInfo:
 def probe(path: str | os.PathLike, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> VideoInfo:
     """Read the header and decode the first picture. Raises VideoError where no picture comes out."""
     with open_video(path, max_pixels=max_pixels) as (container, stream):
-        frame = _first_frame(container, stream, path)
+        frame = _first_frame(container, stream, path, max_pixels=max_pixels)
         geometry = shown_geometry(frame, stream, path)
         height, width = geometry.shown_size
         fps, duration_seconds, num_frames = _extent(path, container, stream, max_pixels=max_pixels)
@@ -90,7 +91,9 @@ def _extent(
     return num_frames / timeline.end_seconds, timeline.end_seconds, num_frames
 
 
-def _first_frame(container: InputContainer, stream: VideoStream, path: str | os.PathLike) -> av.VideoFrame:
+def _first_frame(
+    container: InputContainer, stream: VideoStream, path: str | os.PathLike, *, max_pixels: int
+) -> av.VideoFrame:
     failed = False
     try:
         for packet in chain(read_packets(container, stream), [None]):  # None asks for what the decoder holds back
@@ -109,5 +112,5 @@ def _first_frame(container: InputContainer, stream: VideoStream, path: str | os.
     except av.FFmpegError:
         failed = True
     nothing = {"num_packets": 0, "begin_seconds": 0.0, "span_seconds": 0.0, "frame_seconds": 0.04}
-    cut_off = is_cut_off(path, container, stream, **nothing)
+    cut_off = is_cut_off(path, container, stream, max_pixels=max_pixels, **nothing)
     raise nothing_decodes(path, failed=failed, cut_off=cut_off)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tdn_data.pipeline.video.timeline import PacketRows
+from tdn_data.pipeline.video.packet_rows import PacketRows
 
 
 class Output(NamedTuple):

@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 
-from tdn_data.pipeline.video import iter_frames, probe, sample_frames, timeline
+from tdn_data.pipeline.video import completeness, frames, iter_frames, packet_rows, probe, sample_frames, timeline
 from tdn_data.pipeline.video.decode_plan import needed_packets, plan_runs
 from tdn_data.pipeline.video.decoder import read_timeline
 
@@ -141,11 +141,26 @@ def test_timestamps_are_taken_from_packets_only_where_they_can_be_believed(share
 def test_packets_can_be_read_twice_where_they_do_not_fit_into_memory(
     make_clip, decode_plainly, assert_same_frames, monkeypatch
 ):
-    monkeypatch.setattr(timeline, "MAX_KEPT_BYTES", 1000)
+    monkeypatch.setattr(packet_rows, "MAX_KEPT_BYTES", 1000)
     path = make_clip("a.mp4", options={"g": "12", "bf": "3"})
     plain = decode_plainly(path)
     for times in grids(plain.pts_seconds[-1]).values():
         assert_same_frames(path, plain, times)
+
+
+def test_a_file_that_is_opened_again_has_the_same_limit_of_pixels(make_clip, monkeypatch):
+    seen = []
+    for module in (completeness, frames, timeline):
+
+        def watched(path, *, max_pixels, opened=module.open_video):
+            seen.append(max_pixels)
+            return opened(path, max_pixels=max_pixels)
+
+        monkeypatch.setattr(module, "open_video", watched)
+    monkeypatch.setattr(packet_rows, "MAX_KEPT_BYTES", 1000)  # the packets are read again
+    monkeypatch.setattr(timeline, "_may_begin_hidden", lambda *words: True)  # the first picture is looked for
+    assert len(sample_frames(make_clip("a.mp4", options={"g": "12"}), max_pixels=1 << 27))
+    assert len(seen) == 3 and set(seen) == {1 << 27}
 
 
 @pytest.mark.parametrize("kind", ["h264_closed_groups", "hevc_open_groups", "mpeg2_interlaced", "mpeg4"])

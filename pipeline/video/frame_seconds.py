@@ -1,0 +1,42 @@
+"""How long pictures stay on screen, by what a container stores and what their own times say."""
+
+from __future__ import annotations
+
+import numpy as np
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+from tdn_data.pipeline.video.container import format_names
+from tdn_data.pipeline.video.stamps import is_nearly_rising
+
+_GUESSED = {"flv", "mpegts", "nut"}  # store no durations: what FFmpeg says of them follows from a rate
+FALLBACK_FRAME_SECONDS = 0.04  # for a frame whose duration nothing tells
+
+
+def span_seconds_of(pts: tuple[int | None, ...], duration: tuple[int | None, ...], stream: VideoStream) -> float:
+    """From the first timestamp to the end of the last; where times begin anew, at least as long as all are shown."""
+    ends = [begin + (ticks or 0) for begin, ticks in zip(pts, duration, strict=True) if begin is not None]
+    if not ends:
+        return 0.0
+    begins = np.array([begin for begin in pts if begin is not None], dtype=np.int64)
+    seconds = float((max(ends) - int(begins.min())) * stream.time_base)
+    return seconds if is_nearly_rising(begins) else max(seconds, len(begins) * _mean_frame_seconds(stream))
+
+
+def stored_seconds(container: InputContainer, stream: VideoStream, duration: int | None) -> float:
+    """A packet's duration, 0 where the container stores none."""
+    return 0.0 if format_names(container) & _GUESSED else float((duration or 0) * stream.time_base)
+
+
+def usual_frame_seconds(pts_seconds: np.ndarray, stream: VideoStream) -> float:
+    """How long a picture stays: by the announced rate, unless the pictures' own times plainly contradict it."""
+    mean_seconds = _mean_frame_seconds(stream)
+    if len(pts_seconds) < 2:
+        return mean_seconds
+    seen_seconds = float(np.median(np.diff(pts_seconds)))
+    agree = stream.average_rate and 0.5 < seen_seconds / mean_seconds < 2
+    return mean_seconds if agree else seen_seconds
+
+
+def _mean_frame_seconds(stream: VideoStream) -> float:
+    return float(1 / stream.average_rate) if stream.average_rate else FALLBACK_FRAME_SECONDS

@@ -1,0 +1,169 @@
+"""The packets of one stream and what they say of themselves, read without decoding."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+from tdn_data.pipeline.video.avi import lost_by_index
+from tdn_data.pipeline.video.bitstream import is_blank, packet_reader
+from tdn_data.pipeline.video.completeness import announces_duration, is_cut_off
+from tdn_data.pipeline.video.container import flags_incomplete_packets, format_names, read_packets
+from tdn_data.pipeline.video.frame_seconds import span_seconds_of, usual_frame_seconds
+from tdn_data.pipeline.video.matroska import torn_blocks
+from tdn_data.pipeline.video.missing import SeenPackets, holes_in_rate, missing_pictures, proves_loss, tell_of_loss
+from tdn_data.pipeline.video.packet_facts import BROKEN, PREDICTED, PacketFacts
+from tdn_data.pipeline.video.settings import find_foreign
+from tdn_data.pipeline.video.unannounced import lacks_its_end
+
+MAX_KEPT_BYTES = 64 << 20  # compressed packets kept from the first pass, so that the second need not read them again
+HOLDING_BACK = ("h264", "hevc", "mpeg1video", "mpeg2video")  # whose decoders show nothing before they can
+_PLAIN = ("rawvideo", "huffyuv", "ffvhuff", "v210", "r210", "yuv4", "v408", "v410")  # a flat picture may be one byte
+
+
+@dataclass(frozen=True)
+class PacketRows:
+    """The packets of one stream in file order, one entry per packet in each sequence."""
+
+    pts: tuple[int | None, ...]
+    duration: tuple[int | None, ...]  # ticks
+    keyframe: tuple[bool, ...]
+    discard: tuple[bool, ...]  # decoded but cut away by an edit list
+    facts: tuple[PacketFacts, ...]
+    packets: tuple[av.Packet, ...] | None  # None: more than MAX_KEPT_BYTES
+    damaged: bool  # some packet is incomplete
+    cut_off: bool  # the file ends too early
+    lacks_end: bool  # so it does, and says nowhere how much was to come
+    changes_setup: bool  # decoder configuration replaced half-way
+    readable: bool  # `facts` were read from the packets, and not just assumed
+    holds_back: bool  # after a reset the decoder shows nothing before it can show it right
+    lost: dict[int, int]  # packet -> how many pictures are missing on screen after its own
+    pauses: dict[int, int]  # the same by nothing but a steady rate: left out by the encoder, or lost
+    breaks: np.ndarray  # bool (P,): what the packet may need is missing before it
+
+    @property
+    def resumes(self) -> np.ndarray:
+        """Where decoding may go on after damage, bool (P,): by the packets themselves, else by the container."""
+        told = np.array([fact.start or fact.restart for fact in self.facts], dtype=bool)
+        if self.readable and (told[1:].any() or not self.holds_back):
+            return told
+        return told if all(self.keyframe[1:]) and not self.holds_back else told | np.array(self.keyframe, dtype=bool)
+
+    @property
+    def begins_in_the_middle(self) -> bool:
+        """Whether pictures come first that need others from before the beginning, as in a recording of a broadcast."""
+        resumes = self.resumes
+        known = bool(resumes.any()) or (self.readable and not self.holds_back)
+        return known and len(resumes) > 0 and not resumes[0] and not self.facts[0].broken
+
+    @property
+    def leading(self) -> np.ndarray:
+        """Which pictures come after a start and are shown before it, bool (P,); no later one is predicted from them."""
+        leads, start = np.zeros(len(self.pts), dtype=bool), None
+        for number, (pts, fact) in enumerate(zip(self.pts, self.facts, strict=True)):
+            start = pts if fact.start else start
+            leads[number] = None not in (start, pts) and pts < start
+        return leads
+
+    @property
+    def shown(self) -> np.ndarray:
+        """Which packets give a picture on screen, bool (P,)."""
+        return np.array([fact.shown for fact in self.facts], dtype=bool) & ~np.array(self.discard, dtype=bool)
+
+    @property
+    def shown_pts(self) -> list[int]:
+        """The stamps of those packets, without those that have none."""
+        return [pts for pts, shown in zip(self.pts, self.shown.tolist(), strict=True) if shown and pts is not None]
+
+    @property
+    def due_packets(self) -> np.ndarray:
+        """The packets that give a picture or are spoiled, int64, in the order of decoding."""
+        broken = np.array([fact.broken for fact in self.facts], dtype=bool)
+        return np.flatnonzero(self.shown | (broken & ~np.array(self.discard, dtype=bool)))
+
+    @property
+    def due_pts(self) -> list[int]:
+        """The stamps of `due_packets`, without those that have none."""
+        return [self.pts[packet] for packet in self.due_packets.tolist() if self.pts[packet] is not None]
+
+
+def read_rows(
+    path: str | os.PathLike, container: InputContainer, stream: VideoStream, *, max_pixels: int
+) -> PacketRows:
+    """Read all packets of the stream, to the end of the file or to where it breaks."""
+    context = stream.codec_context
+    codec = context.codec
+    reader = packet_reader(codec.canonical_name, context.extradata, intra_only=codec.intra_only)
+    read = reader or (lambda packet: PREDICTED)
+    compresses = codec.canonical_name not in _PLAIN
+    rows, dts, packets, places, num_bytes, failed = [], [], [], [], 0, False
+    foreign = find_foreign(path, container, stream)
+    try:
+        for packet in read_packets(container, stream):
+            is_foreign = foreign is not None and (packet.pos or 0) >= foreign.begin
+            if is_foreign and not foreign.is_told:
+                break
+            is_broken = is_foreign or (compresses and is_blank(memoryview(packet)))
+            keyframe, facts = packet.is_keyframe, BROKEN if is_broken else read(memoryview(packet))
+            new_setup = keyframe and packet.has_sidedata("new_extradata")
+            discard = packet.is_discard and not is_foreign
+            rows.append((packet.pts, packet.duration, keyframe, discard, facts, packet.is_corrupt, new_setup))
+            dts.append(packet.dts)
+            places.append((packet.pos or 0, packet.size))
+            num_bytes += packet.size
+            if num_bytes <= MAX_KEPT_BYTES:
+                packets.append(packet)
+            else:
+                packets.clear()
+    except MemoryError:
+        raise
+    except av.FFmpegError:
+        failed = True
+    pts, duration, keyframe, discard, facts, corrupt, new_setup = zip(*rows, strict=True) if rows else ((),) * 7
+    ends_inside = bool(places) and _ends_inside_picture(path, container, places[-1])
+    if ends_inside:
+        facts = (*facts[:-1], _spoiled(facts[-1]))
+    torn = set(torn_blocks(path)) if "matroska" in format_names(container) else set()
+    facts = tuple(_spoiled(fact) if place in torn else fact for fact, (place, _) in zip(facts, places, strict=True))
+    extent = {"num_packets": len(rows), "span_seconds": span_seconds_of(pts, duration, stream)}
+    seconds = np.sort([ticks for ticks in pts if ticks is not None]) * float(stream.time_base)
+    extent["begin_seconds"] = max(float(seconds[0]), 0.0) if len(seconds) else 0.0
+    extent |= {"frame_seconds": usual_frame_seconds(seconds, stream)}
+    unlisted = lost_by_index(path, container, stream, dts)
+    damaged = any(corrupt) and flags_incomplete_packets(container)
+    ends_inside = ends_inside or (damaged and corrupt[-1] and not announces_duration(container))
+    spoiled = failed or damaged or bool(torn) or tell_of_loss(facts)
+    seen = SeenPackets(path, pts, tuple(places), discard, facts, spoiled)
+    lost, breaks = missing_pictures(container, seen, unlisted)
+    return PacketRows(
+        lost=lost,
+        pauses={} if proves_loss(seen) or unlisted else holes_in_rate(container, seen),
+        breaks=breaks,
+        pts=pts,
+        duration=duration,
+        keyframe=keyframe,
+        discard=discard,
+        facts=facts,
+        packets=tuple(packets) if num_bytes <= MAX_KEPT_BYTES else None,
+        damaged=damaged,
+        cut_off=failed or is_cut_off(path, container, stream, max_pixels=max_pixels, **extent),
+        lacks_end=ends_inside or lacks_its_end(path),
+        changes_setup=any(new_setup[1:]),
+        readable=reader is not None,
+        holds_back=codec.canonical_name in HOLDING_BACK,
+    )
+
+
+def _ends_inside_picture(path: str | os.PathLike, container: InputContainer, last: tuple[int, int]) -> bool:
+    """Whether a DV file (IEC 61834) ends inside its last picture, which FFmpeg fills up from the one before."""
+    return "dv" in format_names(container) and sum(last) > os.stat(path).st_size
+
+
+def _spoiled(fact: PacketFacts) -> PacketFacts:
+    """The same picture, of which only the place can be believed."""
+    return fact._replace(broken=True, start=False, restart=False, new_setup=False)
