@@ -26,6 +26,7 @@ from tdn_data.pipeline.parameters import (
     ShardParameters,
     Strict,
 )
+from tdn_data.pipeline.shards.ledger import DATASET_NAME
 from tdn_data.pipeline.shards.reader import ShardReader
 from tdn_data.stages.cli import console
 
@@ -43,7 +44,7 @@ RunName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]+$", max_length=
 
 def _or_folder(kind: type[FrameParameters]) -> object:
     """Return the type of a section of parameters or, in its place, a text; what is wrong is said of the one given."""
-    kinds = Annotated[kind, Tag("<parameters>")] | Annotated[str, Tag("<folder>")]
+    kinds = Annotated[kind, Tag("<parameters>")] | Annotated[str, StringConstraints(min_length=1), Tag("<folder>")]
     return Annotated[kinds, Discriminator(lambda value: "<folder>" if isinstance(value, str) else "<parameters>")]
 
 
@@ -188,6 +189,10 @@ class Params(Strict):
     def open_shards(self, modality: str) -> ShardReader:
         """Open the shards of one modality, with the train/test split that is trained and tested on."""
         folder = self.shard_folder(modality)
+        if not isinstance(self._section(modality), str) and not (folder / DATASET_NAME).exists():
+            raise InputError(
+                f"{folder} holds no finished shards; `dvc repro --force extract@{modality}` makes them.", path=folder
+            )
         return ShardReader(folder, modality=modality, list_split=self.dataset.list_split)
 
     def run_facts(self, name: str, reader: ShardReader, split: str, parameters: Mapping[str, object]) -> dict:
@@ -290,6 +295,9 @@ def _check_no_circle(params: Params, name: str) -> None:
 
 
 def _check_fusion(params: Params, name: str, fusion: Fusion) -> None:
+    """Raise InputError where a fusion has a run's name, adds what is no run, or adds nothing."""
+    if name in params.runs:
+        raise InputError(f"{PARAMS}: {name} is a run and a fusion; give the fusion another name.", key=name)
     for run in fusion.runs:
         if run not in params.runs:
             raise InputError(

@@ -84,6 +84,8 @@ def test_the_projects_own_parameters_are_valid():
             {"runs": {"tdn-rgb": 1.0, "tdn-depth": 1.0}},
             "'tdn-depth' is no run; these are",
         ),
+        ("shards", {"rgb": ""}, r"shards\.rgb: string should have at least 1 character"),
+        ("fusions", {"tsn-rgb": CONTENT["fusions"]["tdn-fused"]}, "tsn-rgb is a run and a fusion; give the fusion"),
         ("fusions.tdn-fused", {"runs": {"tdn-rgb": 1.0}}, r"fusions\.tdn-fused\.runs: .*at least 2"),
         ("fusions.tdn-fused", {"runs": {"tdn-rgb": 0.0, "tdn-flow": 0.0}}, "all weights are 0"),
         ("fusions.tdn-fused", {"runs": {"tdn-rgb": 1.0, "tdn-flow": float("inf")}}, "should be a finite number"),
@@ -108,6 +110,13 @@ def test_what_is_not_stored_can_be_read_by_no_run(tmp_path):
     (tmp_path / "own.yaml").write_text(yaml.safe_dump(content))
     with pytest.raises(InputError, match="runs.tdn-flow.reads is .*nothing stores it"):
         load_params(tmp_path / "own.yaml")
+
+
+def test_shards_that_are_gone_are_made_by_the_command_that_is_named(tmp_path, monkeypatch):
+    params = load_params()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="holds no finished shards; `dvc repro --force extract@flow` makes them"):
+        params.open_shards("flow")
 
 
 def test_finished_shards_are_read_as_they_are(changed):
