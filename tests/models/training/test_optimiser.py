@@ -15,27 +15,11 @@ from tdn_data.models.training.config import Part, TrainConfig
 from tdn_data.models.training.optimiser import check_precision, moving_average
 from tdn_data.models.training.phases import set_phase
 from tdn_data.models.training.train import train
-from tdn_data.models.weights.checkpoint import read_checkpoint
 from tdn_data.pipeline.errors import InputError
+from tests.models.training.small import SMALL, weights
 
-CONFIG = TrainConfig(
-    backbone="resnet18",
-    backbone_options={"width": 8},
-    num_segments=2,
-    size=32,
-    crop="random",
-    mirror=False,
-    epochs=2,
-    batch_size=4,
-    learning_rate=0.02,
-    fixed_share=0.0,
-    lr_steps=(),
-)
+CONFIG = replace(SMALL, lr_steps=())
 LAST_LAYER = {"fixed": ("",), "free": ("backbone.fc.",), "fixed_share": 1.0}
-
-
-def weights(path: Path) -> dict[str, torch.Tensor]:
-    return read_checkpoint(path).state_dict
 
 
 def changed(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> set[str]:

@@ -22,23 +22,9 @@ from tdn_data.models.training.train import train
 from tdn_data.models.weights.checkpoint import read_checkpoint
 from tdn_data.pipeline.errors import InputError, StorageError
 from tdn_data.pipeline.shards.reader import ShardReader
+from tests.models.training.small import SMALL, weights
 
-CONFIG = TrainConfig(
-    backbone="resnet18",
-    backbone_options={"width": 8},
-    num_segments=2,
-    size=32,
-    crop="random",
-    mirror=False,
-    epochs=2,
-    batch_size=4,
-    learning_rate=0.02,
-    fixed_share=0.5,
-)
-
-
-def weights(path: Path) -> dict[str, torch.Tensor]:
-    return read_checkpoint(path).state_dict
+CONFIG = replace(SMALL, fixed_share=0.5)
 
 
 @pytest.mark.parametrize("name", ["tsn", "tdn"])

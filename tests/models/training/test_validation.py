@@ -19,19 +19,9 @@ from tdn_data.models.training.train import train
 from tdn_data.models.training.validation import Measured, held_out
 from tdn_data.models.weights.checkpoint import read_checkpoint
 from tdn_data.pipeline.errors import InputError
+from tests.models.training.small import SMALL
 
-CONFIG = TrainConfig(
-    backbone="resnet18",
-    backbone_options={"width": 8},
-    num_segments=2,
-    size=32,
-    crop="random",
-    mirror=False,
-    epochs=3,
-    batch_size=4,
-    learning_rate=0.02,
-    fixed_share=0.0,
-)
+CONFIG = replace(SMALL, epochs=3)
 
 
 def video(number: int, label: int) -> SimpleNamespace:

@@ -143,3 +143,12 @@ def decode_plainly() -> Callable[..., PlainDecode]:
 def assert_same_frames() -> Callable[..., None]:
     """See `_assert_same_frames`."""
     return _assert_same_frames
+
+
+@pytest.fixture
+def quiet_decoders():
+    """FFmpeg writes a line about each damaged picture."""
+    level = av.logging.get_level()
+    av.logging.set_level(av.logging.PANIC)
+    yield
+    av.logging.set_level(level)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import av
 import pytest
 
 from tests.pipeline.video.exact.cases import Case, choose, make
@@ -22,13 +21,7 @@ NAMED = os.environ.get("TDN_DATA_EXACT_CASES", "").split()
 CASES = [Case.parse(name) for name in NAMED] or choose(NUM_CASES)
 
 
-@pytest.fixture(autouse=True)
-def quiet_decoders():
-    """FFmpeg writes a line about each damaged picture."""
-    level = av.logging.get_level()
-    av.logging.set_level(av.logging.PANIC)
-    yield
-    av.logging.set_level(level)
+pytestmark = pytest.mark.usefixtures("quiet_decoders")
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

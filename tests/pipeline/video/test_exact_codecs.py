@@ -5,7 +5,6 @@ from __future__ import annotations
 from itertools import product
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 
@@ -44,13 +43,7 @@ CASES = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def quiet_decoders():
-    """FFmpeg writes a line about each damaged picture."""
-    level = av.logging.get_level()
-    av.logging.set_level(av.logging.PANIC)
-    yield
-    av.logging.set_level(level)
+pytestmark = pytest.mark.usefixtures("quiet_decoders")
 
 
 def test_a_frame_of_a_stream_with_fields_that_fails_leaves_its_own_place_empty(tmp_path):
