@@ -7,6 +7,7 @@ rewrites a terminal, a line break makes one line two, and marks of writing direc
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 
 _DIRECTIONS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _KEPT = frozenset("\n\t")
@@ -17,6 +18,16 @@ def shown_text(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else _escaped(char) for char in text)
+
+
+def some_of(names: Sequence[str], most: int = 3) -> str:
+    """Return the first few names, and how many more there are.
+
+    >>> some_of(["a", "b", "c", "d", "e"]), some_of(["a"])
+    ('a, b, c and 2 more', 'a')
+    """
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def without_controls(text: str) -> str:

@@ -41,6 +41,7 @@ from tdn_data.models.retrieval.vlad import (
 )
 from tdn_data.models.weights.checkpoint import load_weights
 from tdn_data.pipeline.errors import InputError, PipelineError
+from tdn_data.pipeline.text import some_of
 
 FEW = 0.01  # Paris, as it is published, has 20 damaged files among 6,412
 NUM_NAMES = 5
@@ -94,15 +95,10 @@ def check_database(
     if len(lost) > fail_above * num_images:
         raise PipelineError(
             f"{len(lost)} of the {num_images} images of {database.name} are missing or do not decode, more than "
-            f"--fail-above {fail_above:g}: {_some(lost)}.",
+            f"--fail-above {fail_above:g}: {some_of(lost, NUM_NAMES)}.",
             path=retrieval.root,
         )
     return database
-
-
-def _some(names: Sequence[str]) -> str:
-    more = len(names) - NUM_NAMES
-    return ", ".join(names[:NUM_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
 def retrieval_network(name: str, *, weights: str | None = None, seed: int = 0, device: str = "auto") -> Backbone:
@@ -172,7 +168,9 @@ def search_layers(
     """
     learned = ImageFiles(tuple((learn_on or database).images.values()))
     if blind := [query.image for query in database.retrieval.queries if query.image not in database.images]:
-        raise InputError(f"the images of {len(blind)} queries do not decode: {_some(blind)}.", key=blind[0])
+        raise InputError(
+            f"the images of {len(blind)} queries do not decode: {some_of(blind, NUM_NAMES)}.", key=blind[0]
+        )
     for options in runs:
         _check_options(options, len(learned))
     return tuple(

@@ -20,13 +20,13 @@ from tdn_data.models.weights.published import IMAGENET, in_todays_form, publishe
 from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.files import check_output_file, fill, open_regular, replacing, write_bytes
 from tdn_data.pipeline.limits import MAX_CLASSES, MAX_SEGMENTS, MAX_SIDE
+from tdn_data.pipeline.text import some_of
 
 logger = logging.getLogger(__name__)
 
 CHECKPOINT_VERSION = 2
 READABLE_VERSIONS = (1, 2)  # version 1 did not note what a network was trained on
 FORMER_NAMES = {"tdm": "tdn_wang"}  # of networks, in older checkpoints
-MAX_NAMES_SHOWN = 3
 SPARE_BYTES = 1 << 16  # more than two checkpoints of the same network differ by in size
 
 
@@ -238,14 +238,9 @@ def _checked(part: nn.Module, state: StateDict, path: object) -> StateDict:
         if own[name].shape != state[name].shape
     ]
     differences = [("missing", missing), ("unknown", unknown), ("other shapes", sorted(shapes))]
-    words = [f"{title}: {_some(names)}" for title, names in differences if names]
+    words = [f"{title}: {some_of(names)}" for title, names in differences if names]
     if words:
         raise InputError(
             f"{path} belongs to another network than {type(part).__name__}: {'; '.join(words)}.", path=path
         )
     return state
-
-
-def _some(names: list[str]) -> str:
-    more = len(names) - MAX_NAMES_SHOWN
-    return ", ".join(names[:MAX_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -17,6 +17,7 @@ import numpy as np
 
 from tdn_data.models.backbones.base import IMAGENET_MEAN, IMAGENET_STD
 from tdn_data.pipeline.errors import InputError
+from tdn_data.pipeline.text import some_of
 
 if TYPE_CHECKING:
     from tdn_data.pipeline.shards.reader import ShardReader
@@ -29,7 +30,6 @@ NORMALIZATION = {  # modality -> mean and deviation of what a network sees, for 
 }
 SAMPLING = ("every_seconds", "fps", "max_seconds", "method", "bound")  # parameters that change what a clip shows
 SIZES = ("height", "width", "short_side", "codec", "quality")  # that change how well it shows it
-MAX_NAMES_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -120,14 +120,9 @@ def _other_classes(trained: Sequence[str], here: Sequence[str]) -> str:
     only_then, only_now = sorted(set(trained) - set(here)), sorted(set(here) - set(trained))
     words = f"{len(trained)} classes where the shards have {len(here)}"
     if only_then:
-        words += f", only in training: {_some(only_then)}"
-    return words + (f", only in the shards: {_some(only_now)}" if only_now else "")
+        words += f", only in training: {some_of(only_then)}"
+    return words + (f", only in the shards: {some_of(only_now)}" if only_now else "")
 
 
 def _shown(value: object) -> str:
     return "null" if value is None else str(value)
-
-
-def _some(names: Sequence[str]) -> str:
-    more = len(names) - MAX_NAMES_SHOWN
-    return ", ".join(names[:MAX_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -187,15 +187,6 @@ def counted(count: int, one: str, several: str | None = None) -> str:
     return f"{count:,} {one if count == 1 else several or one + 's'}"
 
 
-def human_bytes(count: float) -> str:
-    """Return a number of bytes with a unit a person reads, e.g. 1.4 MB."""
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if abs(count) < 1000 or unit == "TB":
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    raise AssertionError("unreachable")
-
-
 def human_hours(hours: float) -> str:
     """Return hours with a unit a person reads, to two or three digits: 0.4 s, 12 min, 7.9 h, 34,600 h."""
     unit, factor = ("s", 3600) if hours < 1 / 60 else ("min", 60) if hours < 1 else ("h", 1)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
+from rich.filesize import decimal
+
 from tdn_data.pipeline.datasets.manifest import Manifest
 from tdn_data.pipeline.extraction.cache import Policy
 from tdn_data.pipeline.extraction.engine import Progress, Summary, run_extraction
@@ -56,7 +58,7 @@ def print_estimate(estimate: Estimate, *, as_json: bool) -> None:
         console.print_json(estimate)
         return
     for one in estimate.modalities:
-        size, time = console.human_bytes(one.stored_bytes), console.human_hours(one.core_hours)
+        size, time = decimal(one.stored_bytes), console.human_hours(one.core_hours)
         sample = f"measured on {console.counted(one.num_sampled, 'video')}, {one.num_failed} of which could not be read"
         words = f"{one.modality}: {console.counted(one.num_rows, 'row')}, {size}, {time} of one core ({sample})"
         console.out.print(words, soft_wrap=True, highlight=False)
@@ -100,7 +102,7 @@ def print_summary(summary: Summary) -> None:
         )
         kinds.append(f"{modality}: {videos} ({counts}){whole}, {stored}")
     size, made = (
-        console.human_bytes(summary.stored_bytes),
+        decimal(summary.stored_bytes),
         f"{summary.num_shards_made} of {console.counted(summary.num_shards, 'shard')} new",
     )
     where = console.shown(summary.location)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from rich.filesize import decimal
 from rich.table import Table
 
 from tdn_data.pipeline.errors import InputError
@@ -52,7 +53,7 @@ def inspect(path: str, sheet: Path | None, videos: int, as_json: bool) -> None:
 def _modality_table(modalities) -> Table:
     """Return one column of facts per modality."""
     table = Table("", *(one.modality for one in modalities))
-    table.add_row("shards", *(f"{one.num_shards}, {console.human_bytes(one.shard_bytes)}" for one in modalities))
+    table.add_row("shards", *(f"{one.num_shards}, {decimal(one.shard_bytes)}" for one in modalities))
     table.add_row("videos stored", *(str(one.num_videos) for one in modalities))
     table.add_row("rows", *(str(one.num_rows) for one in modalities))
     table.add_row("splits", *(_split_words(one.splits) for one in modalities))
