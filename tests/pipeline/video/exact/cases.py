@@ -10,6 +10,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from functools import cache
 from pathlib import Path
 
 from tests.pipeline.video.exact.damage import DAMAGES
@@ -149,7 +150,13 @@ def _makes_sense(case: Case) -> bool:
 
 def _is_impossible(case: Case) -> bool:
     names = (case.stream, case.container, case.timing, case.flags, case.damage)
-    return any(all(fnmatchcase(name, rule) for rule, name in zip(rules, names, strict=True)) for rules in _IMPOSSIBLE)
+    return bool(frozenset.intersection(*map(_rules_that_fit, range(len(names)), names)))
+
+
+@cache
+def _rules_that_fit(place: int, name: str) -> frozenset[int]:
+    """The numbers of the rules of `_IMPOSSIBLE` whose pattern at `place` fits the name of a case's part."""
+    return frozenset(number for number, rule in enumerate(_IMPOSSIBLE) if fnmatchcase(name, rule[place]))
 
 
 def make(case: Case, folder: Path, stream: Stream | None = None) -> tuple[Path, Stream, Plan]:
