@@ -6,7 +6,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 
 from tdn_data.models.evaluation.evaluate import evaluate
-from tdn_data.models.evaluation.results import SCORES, metric_words, write_results
+from tdn_data.models.evaluation.results import CLIP_SCORES, SCORES, metric_words, write_results
 from tdn_data.models.evaluation.run_record import EVALUATION, describe_run, write_record
 from tdn_data.models.memory import keep_freed_memory
 from tdn_data.pipeline.files import check_output_file
@@ -24,12 +24,13 @@ def main(name: str) -> None:
         check_output_file(folder / SCORES)
         started = datetime.now(UTC)
         with console.progress(name, unit="videos") as update:
-            scores = evaluate(reader, checkpoint(name), config=config, network=run.network, on_progress=update)
+            options = {"config": config, "network": run.network, "clip_scores": folder / CLIP_SCORES}
+            scores = evaluate(reader, checkpoint(name), on_progress=update, **options)
         metrics = write_results(folder, scores, reader.info, list_split=params.dataset.list_split)
         split = config.split_of(reader.info.name)
         facts = params.run_facts(name, reader, split, asdict(config))
         write_record(folder / EVALUATION, describe_run(started, **facts))
-    words = metric_words(metrics.as_dict(), reader.info.name)
+    words = metric_words({**metrics.as_dict(), **scores.clip_metrics}, reader.info.name)
     console.out.print(
         f"{name}: {words} on {console.counted(metrics.num_videos, f'{split} video')}", highlight=False, soft_wrap=True
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from functools import reduce
 
-from tdn_data.models.evaluation.evaluate import fuse_scores, read_scores
 from tdn_data.models.evaluation.results import SCORES, write_results
 from tdn_data.models.evaluation.run_record import (
     EVALUATION,
@@ -14,6 +13,7 @@ from tdn_data.models.evaluation.run_record import (
     read_record,
     write_record,
 )
+from tdn_data.models.evaluation.scores import fuse_scores, read_scores
 from tdn_data.stages.cli import console
 from tdn_data.stages.params import FUSIONS, RUNS, check_word, load_params
 

@@ -11,7 +11,7 @@ import yaml
 from pydantic import Discriminator, Field, StringConstraints, Tag, model_validator
 
 from tdn_data.models import MODELS
-from tdn_data.models.evaluation.evaluate import EvaluateConfig
+from tdn_data.models.evaluation.protocol import EvaluateConfig
 from tdn_data.models.training.config import TrainConfig
 from tdn_data.pipeline.datasets.defaults import flow_parameters, frame_parameters
 from tdn_data.pipeline.datasets.registry import dataset_spec
@@ -115,10 +115,13 @@ class Run(Strict):
 
 
 class Fusion(Strict):
-    """Scores of several runs added with weights; Ng & Davis, section 3.3: RGB and flow 1 to 1.5 after l1."""
+    """Scores of several runs added with weights; Ng & Davis, section 3.3: RGB and flow 1 to 1.5 after l1.
+
+    `softmax` adds probabilities in place of scores before softmax.
+    """
 
     runs: dict[RunName, Annotated[float, Field(ge=0, le=1e6)]] = Field(min_length=2)
-    normalize: Literal["l1", "none"] = "l1"
+    normalize: Literal["l1", "none", "softmax"] = "l1"
 
 
 class Params(Strict):

@@ -9,11 +9,13 @@ snippet may run on into the next segment:
     12 frames, S = 3, K = 2: 11 starts, 3 for each segment
     random     any of 0-2, 3-5, 6-8, each equally likely
     centred    1, 5, 9: the middles of 11 / 3 starts each, rounded down
+    uniform    two clips, (0, 2) and (1, 2): 0, 4, 8 and 2, 6, 10, the middles of the halves of each share
 
 `consecutive`, for chapter 3 of the dissertation (Ng et al., Beyond Short Snippets, CVPR 2015). Section 3.4, Data
 Augmentation: "Multiple examples per video are obtained by randomly selecting the position of the first frame". All
 S x K frames follow each other: 30 of them are one second at 30 fps and five at 6 fps (UCF-101, Comparison of Frame
-Rates). Data Extraction: "Frames are repeated from the start for videos that are shorter".
+Rates). Data Extraction: "Frames are repeated from the start for videos that are shorter". Several clips at even
+distances begin at the first frame and end with the last, as those of SlowFast's and TimeSformer's tests.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from tdn_data.pipeline.sampling import frames_at, grid_times, grid_tolerance
 from tdn_data.pipeline.shards.reader import ShardReader, StoredVideo
 
 CUTS = ("segments", "consecutive")
+MIDDLE = (0, 1)  # the only one of one clip at even distances
 TICK_SECONDS = 1e-3  # to which containers round times; Matroska's
 
 
@@ -53,13 +56,21 @@ class Cut:
         repeat_to: int | None = None,
         after: int = 0,
         generator: np.random.Generator | None = None,
+        nth: tuple[int, int] = MIDDLE,
     ) -> np.ndarray:
         """Return the stored rows (S, K) of one clip of a video, see `places`."""
-        options = {"repeat_to": repeat_to, "after": after, "generator": generator}
+        options = {"repeat_to": repeat_to, "after": after, "generator": generator, "nth": nth}
         if self.fps is None:
             return self.places(video.num_rows, shape, **options)
         counted = rows_at_rate(reader.times(video.video_id), self.fps)
         return counted[self.places(len(counted), shape, **options)]
+
+    def num_clips_of_all(
+        self, reader: ShardReader, video: StoredVideo, shape: ClipShape, *, repeat_to: int | None = None
+    ) -> int:
+        """Return how many `consecutive` clips at even distances show every frame of a video, and not one fewer."""
+        rows = video.num_rows if self.fps is None else len(rows_at_rate(reader.times(video.video_id), self.fps))
+        return max(1, math.ceil(max(rows, repeat_to or 0) / (shape.num_segments * shape.snippet_length)))
 
     def places(
         self,
@@ -69,32 +80,39 @@ class Cut:
         repeat_to: int | None = None,
         after: int = 0,
         generator: np.random.Generator | None = None,
+        nth: tuple[int, int] = MIDDLE,
     ) -> np.ndarray:
         """Return the frames (S, K) of one clip, int64, of a video of `num_frames`.
 
-        With `generator` the clip is drawn at random (training), without it lies in the middle (testing). A video of
-        fewer than `repeat_to` frames is repeated from its start up to there, one cut `consecutive` up to S x K; else
-        the last frame is repeated where a video is too short. Where it is long enough, `after` frames follow on each
-        snippet.
+        With `generator` the clip is drawn at random (training); without, it is the `nth`, (i, n), of n clips at even
+        distances (testing), by default the one in the middle. A video of fewer than `repeat_to` frames is repeated
+        from its start up to there, one cut `consecutive` up to S x K; else the last frame is repeated where a video is
+        too short. Where it is long enough, `after` frames follow on each snippet.
         """
         num_segments, length = shape.num_segments, shape.snippet_length
         available = max(num_frames, repeat_to or 0)
         if self.kind == "segments":
-            starts = snippet_starts(available - after, num_segments, length, generator=generator)
+            starts = snippet_starts(available - after, num_segments, length, generator=generator, nth=nth)
         else:
             available = max(available, num_segments * length)
-            first = run_start(available - after, num_segments * length, generator=generator)
+            first = run_start(available - after, num_segments * length, generator=generator, nth=nth)
             starts = first + length * np.arange(num_segments)
         return np.minimum(starts[:, None] + np.arange(length), available - 1) % num_frames
 
 
 def snippet_starts(
-    num_frames: int, num_segments: int, snippet_length: int, *, generator: np.random.Generator | None = None
+    num_frames: int,
+    num_segments: int,
+    snippet_length: int,
+    *,
+    generator: np.random.Generator | None = None,
+    nth: tuple[int, int] = MIDDLE,
 ) -> np.ndarray:
     """Return the first frame of one snippet in each segment, int64 (num_segments,), rising.
 
     With `generator` each is drawn uniformly from the (n - K + 1) // S starts of its segment (training); without, it is
-    the middle of the (n - K + 1) / S starts of its share, rounded down (testing). A video with fewer starts than
+    the middle of the (n - K + 1) / S starts of its share, rounded down (testing), or of the i-th of n equal parts of
+    that share for `nth` (i, n). A video with fewer starts than
     segments has starts drawn from all of them, in order, or spread evenly, as TSN does where n > S; where n <= S TSN
     gives its first frame S times. A video shorter than a snippet starts at 0, and reading past the end is the caller's
     matter.
@@ -105,17 +123,27 @@ def snippet_starts(
     num_starts = max(num_frames - snippet_length + 1, 1)
     segments = np.arange(num_segments, dtype=np.int64)
     if generator is None:
-        return (2 * segments + 1) * num_starts // (2 * num_segments)
+        number, count = nth
+        return (2 * count * segments + 2 * number + 1) * num_starts // (2 * count * num_segments)
     if num_starts < num_segments:
         return np.sort(generator.integers(0, num_starts, num_segments))
     room = num_starts // num_segments
     return segments * room + generator.integers(0, np.full(num_segments, room))
 
 
-def run_start(num_frames: int, length: int, *, generator: np.random.Generator | None = None) -> int:
-    """Return the first of `length` consecutive frames: drawn uniformly from all that fit, or centred; else 0."""
+def run_start(
+    num_frames: int, length: int, *, generator: np.random.Generator | None = None, nth: tuple[int, int] = MIDDLE
+) -> int:
+    """Return the first of `length` consecutive frames, 0 where no more fit.
+
+    It is drawn uniformly from all that fit, or the `nth` (i, n) of n at even distances from the first to the last, the
+    middle one where n is 1.
+    """
     room = max(num_frames - length, 0)
-    return room // 2 if generator is None else int(generator.integers(0, room + 1))
+    if generator is not None:
+        return int(generator.integers(0, room + 1))
+    number, count = nth
+    return room // 2 if count == 1 else room * number // (count - 1)
 
 
 def rows_at_rate(pts_seconds: np.ndarray, fps: float) -> np.ndarray:

@@ -1,15 +1,12 @@
 """Clips for networks, drawn from shards: S segments, K consecutive frames in each, cut as `cut` says.
 
-Training draws one clip at random, by a generator seeded by epoch and video. Testing draws `num_clips` clips a video
-from a generator seeded by the video's own name, each in the centre crop or in ten (Ng & Davis, section 4.2: 25 clips,
-10 crops). So neither depends on the order, the machine or the number of workers.
+Training draws one clip at random, by a generator seeded by epoch and video, so that it depends neither on the order nor
+on the machine or the number of workers. What a test sees of a video is in `views`.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from tdn_data.models.clips.augment import Augment, View, crops_of
+from tdn_data.models.clips.augment import Augment, View
 from tdn_data.models.clips.cut import Cut
 from tdn_data.models.clips.pixels import normalize
 from tdn_data.models.clips.rows import CACHE_BYTES, CachedRows, RowCache
@@ -123,41 +120,3 @@ def target_of(labels: tuple[int, ...], multi_label: bool, num_classes: int) -> T
     target = torch.zeros(num_classes)
     target[list(labels)] = 1
     return target
-
-
-def video_views(
-    reader: ShardReader,
-    video: StoredVideo,
-    shape: ClipShape,
-    *,
-    num_clips: int,
-    num_crops: int,
-    repeat_to: int | None = None,
-    seed: int = 0,
-    cut: Cut = SEGMENTS,
-) -> Tensor:
-    """Return a test video's views as one batch (num_clips * num_crops, S, K, C, H, W).
-
-    One clip is taken from the middle, as `cut` says; several are drawn at random, by a generator that depends on `seed`
-    and the video's name. `num_crops` is 1 (centre), 3 (along the longer side) or 10 (four corners, centre, and their
-    reflections). A video of fewer than `repeat_to` rows is repeated from its start up to there.
-    """
-    generators, views = _generators(video.video_id, num_clips, seed), []
-    rows = [cut.rows(reader, video, shape, repeat_to=repeat_to, generator=generator) for generator in generators]
-    for clip in _clips_of(reader, video.video_id, rows):
-        views.extend(normalize(crop) for crop in crops_of(clip, shape.size, num_crops))
-    return torch.stack(views)
-
-
-def _clips_of(reader: ShardReader, video_id: str, rows: list[np.ndarray]) -> Iterator[np.ndarray]:
-    """Yield each clip's pictures (S, K, H, W, C), decoding rows that clips share once where they have room."""
-    frames = CachedRows(reader, RowCache(CACHE_BYTES if len(rows) > 1 else 0))
-    yield from (frames.read(video_id, one).data for one in rows)
-
-
-def _generators(video_id: str, num_clips: int, seed: int) -> list[np.random.Generator | None]:
-    """Return what draws each clip of a test video: nothing for a single one, one generator for several."""
-    if num_clips == 1:
-        return [None]
-    digest = hashlib.blake2b(f"{seed} {video_id}".encode(), digest_size=8).digest()
-    return [np.random.default_rng(int.from_bytes(digest, "little"))] * num_clips

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
+from scipy.special import softmax
 from sklearn.metrics import confusion_matrix, top_k_accuracy_score
 
 from tdn_data.models.precision import average_precisions, mean_of_defined
@@ -41,9 +43,7 @@ def compute_metrics(scores: np.ndarray, labels: Sequence[Sequence[int]], *, mult
     if len(scores) != len(labels) or not len(scores):
         raise ValueError(f"{len(scores)} videos have scores and {len(labels)} have labels; they must agree, above 0")
     num_classes = scores.shape[1]
-    truth = np.zeros(scores.shape, bool)
-    for row, row_labels in enumerate(labels):
-        truth[row, list(row_labels)] = True
+    truth = label_matrix(labels, num_classes)
     per_class = average_precisions(scores, truth)
     single = None if multi_label else np.array([row[0] for row in labels])
     return Metrics(
@@ -57,6 +57,14 @@ def compute_metrics(scores: np.ndarray, labels: Sequence[Sequence[int]], *, mult
         per_class_ap=per_class,
         confusion=None if single is None else confusion_matrix(single, scores.argmax(1), labels=range(num_classes)),
     )
+
+
+def label_matrix(labels: Sequence[Sequence[int]], num_classes: int) -> np.ndarray:
+    """Return for each video which classes it has, bool (N, C)."""
+    truth = np.zeros((len(labels), num_classes), bool)
+    for row, own in enumerate(labels):
+        truth[row, list(own)] = True
+    return truth
 
 
 def _top_k(labels: np.ndarray, scores: np.ndarray, k: int) -> float:
@@ -89,15 +97,20 @@ def fuse(streams: Sequence[np.ndarray], *, weights: Sequence[float], normalize: 
     """Return the weighted mean of several streams' scores (N, C) before softmax.
 
     Ng & Davis, section 3.3: RGB : flow as 1 : 1.5, each row `l1`-normalised first; `none` adds them as they are. A row
-    of zeros stays zero.
+    of zeros stays zero. `softmax` averages probabilities, which have an l1 norm of 1 already, and gives the logarithms
+    of the averages, whose softmax they are.
     """
     if len({scores.shape for scores in streams}) > 1:
         shapes = " and ".join(str(scores.shape) for scores in streams)
         raise ValueError(f"scores are {shapes}; streams of the same videos must agree")
-    parts = [_l1_normalized(scores) if normalize == "l1" else scores for scores in streams]
-    return sum(weight * part for weight, part in zip(weights, parts, strict=True)) / sum(weights)
+    parts = [NORMALIZERS[normalize](scores) for scores in streams]
+    mean = sum(weight * part for weight, part in zip(weights, parts, strict=True)) / sum(weights)
+    return np.log(np.maximum(mean, np.finfo(np.float32).tiny)) if normalize == "softmax" else mean
 
 
 def _l1_normalized(scores: np.ndarray) -> np.ndarray:
     norms = np.abs(scores).sum(axis=1, keepdims=True)
     return np.divide(scores, norms, out=np.zeros_like(scores, dtype=np.float64), where=norms > 0)
+
+
+NORMALIZERS = {"l1": _l1_normalized, "none": np.asarray, "softmax": partial(softmax, axis=1)}

@@ -10,16 +10,17 @@ from pathlib import Path
 
 import numpy as np
 
-from tdn_data.models.evaluation.evaluate import VideoScores, write_scores
 from tdn_data.models.evaluation.metrics import Metrics, compute_metrics, mean_metrics
 from tdn_data.models.evaluation.run_record import EVALUATION, read_record
+from tdn_data.models.evaluation.scores import VideoScores, write_scores
 from tdn_data.pipeline.datasets.base import METRIC_NAMES
 from tdn_data.pipeline.datasets.registry import dataset_spec
 from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.files import read_json, write_text
 from tdn_data.pipeline.shards.reader import DatasetInfo
 
-SCORES, METRICS = "scores.parquet", "metrics.json"
+SCORES, CLIP_SCORES, METRICS = "scores.parquet", "clip_scores.parquet", "metrics.json"
+OF_CLIPS = ("clip_hit1", "clip_hit5")
 
 Runs = Mapping[str, Mapping[str, float]]  # run, e.g. tdn-rgb -> what its metrics.json says
 
@@ -33,7 +34,7 @@ def write_results(folder: Path, scores: VideoScores, info: DatasetInfo, *, list_
     folder.mkdir(parents=True, exist_ok=True)
     write_scores(folder / SCORES, scores)
     which = {} if list_split is None else {"list_split": list_split}
-    write_text(folder / METRICS, json.dumps(metrics.as_dict() | which, indent=2) + "\n")
+    write_text(folder / METRICS, json.dumps({**metrics.as_dict(), **scores.clip_metrics, **which}, indent=2) + "\n")
     values = zip(info.class_names, metrics.per_class_ap.tolist(), strict=True)
     _write_csv(folder / "average_precision.csv", ("class", "average_precision"), values)
     predicted = scores.scores.argmax(1)
@@ -119,12 +120,12 @@ def tested_dataset(folders: Iterable[Path]) -> str | None:
 
 
 def result_columns(dataset: str, runs: Iterable[Mapping[str, float]]) -> dict[str, str]:
-    """Return what is shown of a data set's runs, name in metrics.json -> name in words: its own metrics, then mAP.
+    """Return what is shown of a data set's runs, name in metrics.json -> name in words: its own metrics, mAP, clips'.
 
     What no run has is left out: there is no top-1 where videos have several labels.
     """
     measured = {name for run in runs for name in run}
-    own = dict.fromkeys((*dataset_spec(dataset).metrics, "mAP"))
+    own = dict.fromkeys((*dataset_spec(dataset).metrics, "mAP", *OF_CLIPS))
     return {name: METRIC_NAMES[name] for name in own if name in measured}
 
 

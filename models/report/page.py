@@ -137,7 +137,7 @@ def _fusion_words(runs: Sequence[RunResult]) -> list[str]:
     words = []
     for run in (run for run in runs if "runs" in run.parameters):
         parts = ", ".join(f"{name} {weight:g}" for name, weight in run.parameters["runs"].items())
-        way = "l1-normalised" if run.parameters.get("normalize") == "l1" else "as they are"
+        way = {"l1": "l1-normalised", "softmax": "as probabilities"}.get(run.parameters.get("normalize"), "as they are")
         words.append(f"{run.name}: {parts}, {way}")
     return words
 

@@ -7,10 +7,10 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tdn_data.models.evaluation.evaluate import VideoScores, read_scores
 from tdn_data.models.evaluation.metrics import compute_metrics
 from tdn_data.models.evaluation.results import SCORES, result_columns
 from tdn_data.models.evaluation.run_record import EVALUATION, TRAINING, RunRecord, read_record
+from tdn_data.models.evaluation.scores import VideoScores, read_scores
 from tdn_data.models.report.page import RunResult, sample_videos, write_report
 from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.shards.reader import ShardReader

@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tdn_data.models.clips.dataset import split_videos, target_of, video_views
+from tdn_data.models.clips.dataset import split_videos, target_of
+from tdn_data.models.clips.views import video_views
 from tdn_data.models.networks.base import ClipShape, Criterion, VideoNetwork
 from tdn_data.models.precision import average_precisions, mean_of_defined
 from tdn_data.models.training.config import TrainConfig

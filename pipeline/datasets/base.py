@@ -25,7 +25,16 @@ SPLIT_WORDS = {
     "test": ("test", "testing"),
     UNUSED: (UNUSED,),
 }
-METRIC_NAMES = {"top1": "top-1", "top5": "top-5", "hit1": "Hit@1", "hit5": "Hit@5", "mAP": "mAP", "EPE": "EPE"}
+METRIC_NAMES = {
+    "top1": "top-1",
+    "top5": "top-5",
+    "hit1": "Hit@1",
+    "hit5": "Hit@5",
+    "mAP": "mAP",
+    "clip_hit1": "clip Hit@1",
+    "clip_hit5": "clip Hit@5",
+    "EPE": "EPE",
+}
 
 
 @dataclass(frozen=True)

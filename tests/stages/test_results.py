@@ -8,9 +8,9 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from tdn_data.models.evaluation.evaluate import VideoScores
 from tdn_data.models.evaluation.results import write_results
 from tdn_data.models.evaluation.run_record import EVALUATION, describe_run, write_record
+from tdn_data.models.evaluation.scores import VideoScores
 from tdn_data.pipeline.shards.reader import DatasetInfo
 from tdn_data.stages.cli import main
 from tdn_data.stages.params import PARAMS

@@ -17,9 +17,9 @@ from tdn_data.models.clips.dataset import (
     ClipShape,
     split_videos,
     target_of,
-    video_views,
 )
 from tdn_data.models.clips.pixels import normalize_batch
+from tdn_data.models.clips.views import video_views
 from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.shards.reader import ShardReader
 
@@ -194,7 +194,7 @@ def test_a_test_view_decodes_the_rows_of_its_clips_alone(make_shards, monkeypatc
     counts, shape = counting(monkeypatch), replace(SHAPE, num_segments=2, snippet_length=1)
     expected = video_views(reader, reader.videos[0], shape, num_clips=num_clips, num_crops=1)
     assert sum(counts) <= most
-    monkeypatch.setattr("tdn_data.models.clips.dataset.CACHE_BYTES", 0)  # as where rows have no room
+    monkeypatch.setattr("tdn_data.models.clips.views.CACHE_BYTES", 0)  # as where rows have no room
     assert torch.equal(video_views(reader, reader.videos[0], shape, num_clips=num_clips, num_crops=1), expected)
 
 

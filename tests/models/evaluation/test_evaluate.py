@@ -10,49 +10,17 @@ import numpy as np
 import pytest
 import torch
 
-from tdn_data.models import build_model
-from tdn_data.models.clips.dataset import ClipShape, video_views
-from tdn_data.models.evaluation.evaluate import (
-    EvaluateConfig,
-    VideoScores,
-    evaluate,
-    in_order_of,
-    read_scores,
-    restore_model,
-    write_scores,
-)
-from tdn_data.models.weights.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
-from tdn_data.models.weights.trained_on import NORMALIZATION, TrainedOn
+from tdn_data.models.clips.views import ClipShape, Views, video_views
+from tdn_data.models.evaluation.evaluate import evaluate, restore_model
+from tdn_data.models.evaluation.protocol import EvaluateConfig
+from tdn_data.models.evaluation.scores import VideoScores, in_order_of, read_scores, write_scores
+from tdn_data.models.weights.checkpoint import read_checkpoint, save_checkpoint
+from tdn_data.models.weights.trained_on import NORMALIZATION
 from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.shards.reader import ShardReader
+from tests.models.evaluation.small import COLOURED, write_checkpoint
 
 CONFIG = EvaluateConfig(num_clips=2, num_crops=1)
-OPTIONS = {"backbone": "resnet18", "width": 8, "num_segments": 2, "modality": "rgb", "snippet_length": 1}
-
-
-COLOURED = TrainedOn(
-    modality="rgb",
-    dataset="folder",
-    class_names=("red", "green"),
-    multi_label=False,
-    parameters={"codec": "png"},
-    normalization=NORMALIZATION["rgb"],
-    digest="0",
-)
-
-
-def write_checkpoint(folder: Path, **changes: object) -> Path:
-    """Write an untrained TDN that says it was trained on the coloured videos, but for `changes`; return the file."""
-    torch.manual_seed(0)
-    state = build_model("tdn", num_classes=2, **OPTIONS).state_dict()
-    data = replace(COLOURED, **changes).as_dict()
-    save_checkpoint(Checkpoint("tdn", OPTIONS, 2, 24, state, data), folder / "checkpoint.pt")
-    return folder / "checkpoint.pt"
-
-
-@pytest.fixture
-def checkpoint(tmp_path: Path) -> Path:
-    return write_checkpoint(tmp_path)
 
 
 def with_failures(make_shards, count: int) -> ShardReader:
@@ -99,11 +67,11 @@ def test_a_split_without_a_video_is_named_with_those_there_are(make_shards, chec
 def test_a_short_sports_video_is_tested_repeated_to_five_minutes(make_shards, tmp_path: Path, monkeypatch) -> None:
     asked = []
 
-    def views(*arguments, **options):
+    def views(*arguments, of=Views.of, **options):
         asked.append(options["repeat_to"])
-        return video_views(*arguments, **options)
+        return of(*arguments, **options)
 
-    monkeypatch.setattr("tdn_data.models.evaluation.evaluate.video_views", views)
+    monkeypatch.setattr(Views, "of", views)
     frames = np.zeros((4, 32, 32, 3), np.uint8)
     reader = make_shards(
         [("v", "test", (0,), frames)], class_names=("red", "green"), name="sports1m", parameters={"fps": 1.0}

@@ -7,8 +7,8 @@ import json
 
 import numpy as np
 
-from tdn_data.models.evaluation.evaluate import VideoScores, read_scores
 from tdn_data.models.evaluation.results import metric_words, result_columns, table_heads, table_rows, write_results
+from tdn_data.models.evaluation.scores import VideoScores, read_scores
 from tdn_data.pipeline.shards.reader import DatasetInfo
 
 

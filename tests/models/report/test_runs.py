@@ -7,9 +7,9 @@ from importlib import metadata
 
 import numpy as np
 
-from tdn_data.models.evaluation.evaluate import VideoScores
 from tdn_data.models.evaluation.results import write_results
 from tdn_data.models.evaluation.run_record import EVALUATION, TRAINING, describe_run, read_record, write_record
+from tdn_data.models.evaluation.scores import VideoScores
 from tdn_data.models.report.runs import read_results
 from tdn_data.pipeline.shards.reader import DatasetInfo, StoredVideo
 

@@ -1,0 +1,136 @@
+"""Scores of videos and of their clips on disk, and several runs' scores put together, joined by the videos' names.
+
+Two Parquet files: `scores.parquet` has a row for each video, `clip_scores.parquet` one for each clip. The metadata of
+both say by which protocol and with which checkpoint the scores were made.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tdn_data.models.evaluation.metrics import fuse, hit_at_k, label_matrix
+from tdn_data.pipeline.errors import InputError
+from tdn_data.pipeline.files import replacing
+from tdn_data.pipeline.shards.reader import StoredVideo
+
+ABOUT = b"tdn_data"  # the key of the metadata
+_FIELDS = [("labels", pa.list_(pa.int32())), ("scores", pa.list_(pa.float32()))]
+SCORES_SCHEMA = pa.schema([("video_id", pa.string()), *_FIELDS])
+CLIPS_SCHEMA = pa.schema([("video_id", pa.string()), ("clip", pa.int32()), *_FIELDS])
+
+
+@dataclass(frozen=True)
+class VideoScores:
+    """Scores before softmax of every video of a split: `scores` float32 (N, C), ids and labels in the same order.
+
+    `about` says how they were made: `dataset`, `split`, `protocol` and the checkpoint's SHA-256 as `checkpoint`, of a
+    fusion the same of each run. It is empty for scores of earlier versions. `clip_metrics` are Hit@1 and Hit@5 of the
+    clips where they were asked for.
+    """
+
+    video_ids: tuple[str, ...]
+    labels: tuple[tuple[int, ...], ...]
+    scores: np.ndarray
+    about: Mapping[str, object] = field(default_factory=dict)
+    clip_metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+def write_scores(path: Path, result: VideoScores) -> None:
+    """Write scores as Parquet, one row per video: the whole file or none."""
+    columns = {
+        "video_id": list(result.video_ids),
+        "labels": [list(labels) for labels in result.labels],
+        "scores": result.scores.astype(np.float32).tolist(),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as scratch:
+        pq.write_table(pa.table(columns, schema=_with_about(SCORES_SCHEMA, result.about)), scratch)
+
+
+def read_scores(path: Path) -> VideoScores:
+    """Read scores back; raise InputError when the file is missing or no scores file."""
+    try:
+        table = pq.read_table(path)
+        rows = table.cast(SCORES_SCHEMA).to_pylist()
+        about = json.loads((table.schema.metadata or {}).get(ABOUT, b"{}"))
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise InputError(f"{path} holds no scores ({error}); evaluate the network first.", path=path) from error
+    return VideoScores(
+        tuple(row["video_id"] for row in rows),
+        tuple(tuple(row["labels"]) for row in rows),
+        np.array([row["scores"] for row in rows], np.float32),
+        about,
+    )
+
+
+class ClipScores:
+    """Clips' scores as they come, video by video, and how many of all clips were hit: `metrics`."""
+
+    def __init__(self, writer: pq.ParquetWriter) -> None:
+        self._writer, self._num_clips = writer, 0
+        self._hits = {1: 0.0, 5: 0.0}
+
+    def add(self, video: StoredVideo, scores: np.ndarray) -> None:
+        """Write the scores (num_clips, C) of one video's clips."""
+        count = len(scores)
+        columns = {
+            "video_id": [video.video_id] * count,
+            "clip": list(range(count)),
+            "labels": [list(video.labels)] * count,
+            "scores": scores.astype(np.float32).tolist(),
+        }
+        self._writer.write_table(pa.table(columns, schema=self._writer.schema))
+        truth = label_matrix([video.labels] * count, scores.shape[1])
+        for k in self._hits:
+            self._hits[k] += count * hit_at_k(scores, truth, k)
+        self._num_clips += count
+
+    def metrics(self) -> dict[str, float]:
+        """Return Hit@1 and Hit@5 over all clips, by their names in metrics.json."""
+        return {f"clip_hit{k}": hits / self._num_clips for k, hits in self._hits.items()}
+
+
+@contextmanager
+def writing_clip_scores(path: Path, about: Mapping[str, object]) -> Iterator[ClipScores]:
+    """Give what takes clips' scores and writes them to `path`, which is there once all of them are."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as scratch, pq.ParquetWriter(scratch, _with_about(CLIPS_SCHEMA, about)) as writer:
+        yield ClipScores(writer)
+
+
+def _with_about(schema: pa.Schema, about: Mapping[str, object]) -> pa.Schema:
+    return schema.with_metadata({ABOUT: json.dumps(dict(about), sort_keys=True).encode()}) if about else schema
+
+
+def fuse_scores(streams: Sequence[VideoScores], *, weights: Sequence[float], normalize: str = "l1") -> VideoScores:
+    """Return the scores of several runs added as `metrics.fuse` does, joined by the videos' identifiers."""
+    first, *others = streams
+    ordered = [first, *(in_order_of(first.video_ids, other) for other in others)]
+    options = {"weights": tuple(weights), "normalize": normalize}
+    fused = fuse([one.scores for one in ordered], **options)
+    return replace(first, scores=fused, about={"fused": [dict(one.about) for one in streams], **options})
+
+
+def in_order_of(video_ids: Sequence[str], result: VideoScores) -> VideoScores:
+    """Return the scores of the same videos in another order; raise InputError that names a video only one side has."""
+    place = {video_id: number for number, video_id in enumerate(result.video_ids)}
+    if difference := set(video_ids).symmetric_difference(place):
+        raise InputError(
+            f"{len(difference)} videos are scored in only one of two runs, e.g. {sorted(difference)[0]!r}; "
+            "evaluate both on the same videos."
+        )
+    order = [place[video_id] for video_id in video_ids]
+    return replace(
+        result,
+        video_ids=tuple(video_ids),
+        labels=tuple(result.labels[number] for number in order),
+        scores=result.scores[order],
+    )
