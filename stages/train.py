@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
@@ -10,6 +11,7 @@ from tdn_data.models.evaluation.run_record import TRAINING, describe_run, write_
 from tdn_data.models.memory import keep_freed_memory
 from tdn_data.models.training.config import TrainConfig
 from tdn_data.models.training.curves import Curves
+from tdn_data.models.training.resources import Resources
 from tdn_data.models.training.train import EpochReport, train
 from tdn_data.models.weights.published import IMAGENET, published_file
 from tdn_data.pipeline.datasets.registry import dataset_spec
@@ -29,9 +31,15 @@ LOGGED = {  # what is logged of an epoch -> what the line for a reader calls it
 
 
 def main(name: str) -> None:
-    """Run the stage."""
+    """Run the stage; what it runs on stands in the environment (`resources.VARIABLES`)."""
+    train_run(name, {})
+
+
+def train_run(name: str, resources: Mapping[str, object]) -> None:
+    """Train a run of params.yaml; what it runs on and `resources` leaves out or at None stands in the environment."""
     keep_freed_memory()
     with console.messages(), console.wrong_arguments():
+        used = Resources.from_environment(resources)
         params = load_params()
         run, config = params.run(name), params.train_config(name)
         _fetch_published(run, config)
@@ -55,6 +63,7 @@ def main(name: str) -> None:
                 flow=flow,
                 on_epoch=on_epoch,
                 snapshots=SNAPSHOTS / name,
+                resources=used,
             )
             split = config.split or dataset_spec(reader.info.name).train_split
             facts = params.run_facts(name, reader, split, asdict(config))

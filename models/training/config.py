@@ -31,7 +31,6 @@ BOUNDS = {  # what a whole number of a training may be; None stands for the prog
     "patience": (0, MAX_EPOCHS),
     "validate_every": (1, MAX_EPOCHS),
     "num_threads": (1, MAX_THREADS),
-    "num_workers": (0, MAX_THREADS),
     "seed": (0, MAX_SEED),
 }
 
@@ -106,8 +105,6 @@ class TrainConfig:
     partial_bn: bool = False  # statistics of every normalisation but each backbone's first stay as they are
     init: tuple[str, ...] = ()  # files of weights, loaded one after the other; "imagenet": the backbone's published one
     num_threads: int | None = None  # that compute, see models.threads; None: as many as torch takes
-    num_workers: int = 0  # processes that prepare clips; their number changes nothing in the result
-    snapshot_seconds: float = 300.0  # how often the state is kept from which an interrupted training goes on
     seed: int = 0  # of the weights, the order of the videos, the clips drawn
 
     def __post_init__(self) -> None:
@@ -122,7 +119,7 @@ class TrainConfig:
         for name, (least, most) in BOUNDS.items():
             if getattr(self, name) is not None and not least <= getattr(self, name) <= most:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; it must be from {least} to {most:,}")
-        for name in ("flow_weight", "mixup", "snapshot_seconds"):
+        for name in ("flow_weight", "mixup"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; it must be a number, 0 or more")
         if self.clip_norm is not None and not 0 < self.clip_norm < math.inf:

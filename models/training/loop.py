@@ -20,6 +20,7 @@ from tdn_data.models.training.losses import mixed
 from tdn_data.models.training.optimiser import HALVES, Optimiser, moving_average
 from tdn_data.models.training.phases import Phase, set_phase
 from tdn_data.models.training.reports import EpochReport
+from tdn_data.models.training.resources import ONE_PROCESS, Resources, chosen_device
 from tdn_data.models.training.schedule import Plateau
 from tdn_data.models.training.signals import Stopped, StopRequest
 from tdn_data.models.training.sums import EpochSums, num_hits, parts_of
@@ -34,7 +35,7 @@ State = dict[str, object]  # tensors and plain values
 class Training:
     """A network on its way through the phases of its training, from wherever `restore` puts it.
 
-    After `stops` the state is saved every `config.snapshot_seconds`, after a step or an epoch, and when a signal comes.
+    After `stops` the state is saved every `snapshot_seconds`, after a step or an epoch, and when a signal comes.
     Each phase has an optimizer of its own: what Adam keeps of the flow loss's gradients, which are thousands of times
     those of the classification loss, would hold up the next phase for as many steps.
     """
@@ -48,8 +49,9 @@ class Training:
         *,
         num_classes: int,
         validation: Validation | None = None,
+        resources: Resources = ONE_PROCESS,
     ) -> None:
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._resources, self._device = resources, chosen_device(resources.device)
         self._model, self._phases = model.to(self._device), phases
         self._config, self._criterion, self._num_classes = config, criterion, num_classes
         self._validation, self._best, self._plateau = validation, None, Plateau(config.patience)
@@ -140,7 +142,7 @@ class Training:
         phase, config = self._phases[self._phase], self._config
         self._optimiser = Optimiser(self._model, config, self._device)
         self._batches = EpochBatches(phase.clips, config.batch_size, seed=config.seed, first_epoch=phase.epochs.start)
-        self._loader = load_batches(phase.dataset, self._batches, num_workers=config.num_workers)
+        self._loader = load_batches(phase.dataset, self._batches, num_workers=self._resources.num_workers)
         self._order = self._batches.order
 
     def _train_epoch(self) -> None:
@@ -257,7 +259,8 @@ class Training:
     def _save_where_due(self) -> None:
         """Take a snapshot if it is time for one; leave by `Stopped` if a signal has come."""
         stopped = self._stop.number is not None
-        if self._save is not None and (stopped or time.monotonic() - self._saved_at >= self._config.snapshot_seconds):
+        due = time.monotonic() - self._saved_at >= self._resources.snapshot_seconds
+        if self._save is not None and (stopped or due):
             self._save(self.state())
             self._saved_at = time.monotonic()
         if stopped:

@@ -26,6 +26,7 @@ from tdn_data.models.training.losses import criterion_of
 from tdn_data.models.training.optimiser import check_parts, check_precision
 from tdn_data.models.training.phases import training_phases
 from tdn_data.models.training.reports import EpochReport
+from tdn_data.models.training.resources import ONE_PROCESS, Resources, chosen_device
 from tdn_data.models.training.signals import StopRequest, noted_signals
 from tdn_data.models.training.snapshot import Identity, SnapshotFolder, digest_of, locked_snapshots
 from tdn_data.models.training.validation import validation_of
@@ -35,8 +36,6 @@ from tdn_data.pipeline.files import is_scratch, shown_path
 from tdn_data.pipeline.shards.reader import ShardReader
 
 logger = logging.getLogger(__name__)
-
-WITHOUT_EFFECT = ("num_workers", "snapshot_seconds")  # parameters that change nothing in the weights
 
 
 def train(
@@ -48,6 +47,7 @@ def train(
     flow: ShardReader | None = None,
     on_epoch: Callable[[EpochReport], None] | None = None,
     snapshots: Path | None = None,
+    resources: Resources = ONE_PROCESS,
 ) -> Path:
     """Train a network on the training split of finished shards and write its checkpoint to `out`; return `out`.
 
@@ -61,6 +61,8 @@ def train(
     The same call then goes on from there, on a CPU to the same weights bit for bit; `on_epoch` is told the earlier
     epochs again, first. SIGTERM and SIGINT are obeyed after the step under way and its snapshot.
 
+    `resources` are what it runs on; they decide nothing of this.
+
     Raises ValueError for what the network cannot do, InputError for files that do not fit and where another process
     trains the same run, StorageError before the first epoch where the checkpoint has no room (it is kept from then
     on), PipelineError where the loss is lost to infinity.
@@ -68,7 +70,7 @@ def train(
     config.check_model(model_name)
     with _surviving(snapshots, out) as (folder, stop), torch.random.fork_rng(), torch_threads(config.num_threads):
         model, options = _start(reader, model_name, config)
-        training = _training(reader, flow, model, config)
+        training = _training(reader, flow, model, config, resources)
         identity = _identity(reader, flow, model_name, options, config)
         if folder is not None:
             training.stops(stop, save=partial(folder.save, identity=identity))
@@ -108,17 +110,20 @@ def beside(out: Path, which: str) -> Path:
     return out.with_name(f"{out.stem}-{which}{out.suffix}")
 
 
-def _training(reader: ShardReader, flow: ShardReader | None, model: VideoNetwork, config: TrainConfig) -> Training:
+def _training(
+    reader: ShardReader, flow: ShardReader | None, model: VideoNetwork, config: TrainConfig, resources: Resources
+) -> Training:
     """Return the training of a network before its first step, with all that can be wrong with it found out."""
     check_parts(model, config)
-    check_precision(config.precision, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    check_precision(config.precision, chosen_device(resources.device))
     multi_label = reader.info.multi_label
     plain = criterion_of(config, multi_label=multi_label, smoothed=False)
     validation = validation_of(reader, model, config, plain)
     held_out = () if validation is None else [video.video_id for video in validation.videos]
     phases = training_phases(reader, flow, model, config, held_out=held_out)
     criterion = criterion_of(config, multi_label=multi_label)
-    return Training(model, phases, config, criterion, num_classes=len(reader.info.class_names), validation=validation)
+    options = {"num_classes": len(reader.info.class_names), "validation": validation, "resources": resources}
+    return Training(model, phases, config, criterion, **options)
 
 
 def _start(reader: ShardReader, model_name: str, config: TrainConfig) -> tuple[VideoNetwork, dict[str, object]]:
@@ -139,9 +144,8 @@ def _identity(
     options: dict[str, object],
     config: TrainConfig,
 ) -> Identity:
-    parameters = {name: value for name, value in asdict(config).items() if name not in WITHOUT_EFFECT}
     files = tuple(path for path in config.init if os.path.exists(path))
     readers = [reader] if flow is None else [reader, flow]
     return Identity(
-        digest_of(model_name, options, parameters, files=files), digest_of([data_digest(one) for one in readers])
+        digest_of(model_name, options, asdict(config), files=files), digest_of([data_digest(one) for one in readers])
     )

@@ -11,6 +11,7 @@ MODULES = {  # command -> the module that holds it
     "bench": "bench",
     "datasets": "data",
     "demo": "data",
+    "evaluate": "runs",
     "extract": "extract",
     "flow": "flow",
     "index": "data",
@@ -20,6 +21,7 @@ MODULES = {  # command -> the module that holds it
     "results": "networks",
     "retrieve": "retrieve",
     "status": "look",
+    "train": "runs",
     "verify": "look",
 }
 

@@ -20,16 +20,19 @@ CHILD = """
 import sys
 from pathlib import Path
 from tdn_data.models.training.config import TrainConfig
+from tdn_data.models.training.resources import Resources
 from tdn_data.models.training.train import train
 from tdn_data.pipeline.shards.reader import ShardReader
 
 shards, out, snapshots, num_workers = sys.argv[1:]
 config = TrainConfig(
     backbone="resnet18", backbone_options={"width": 8, "dropout": 0.5}, num_segments=2, size=32, crop="random",
-    epochs=30, batch_size=4, learning_rate=0.02, num_threads=1, snapshot_seconds=0, num_workers=int(num_workers),
+    epochs=30, batch_size=4, learning_rate=0.02, num_threads=1,
 )
 print("ready", flush=True)
-train(ShardReader(shards, modality="rgb"), "tdn", config=config, out=Path(out), snapshots=Path(snapshots))
+resources = Resources(num_workers=int(num_workers), snapshot_seconds=0)
+reader, folder = ShardReader(shards, modality="rgb"), Path(snapshots)
+train(reader, "tdn", config=config, out=Path(out), snapshots=folder, resources=resources)
 """
 
 

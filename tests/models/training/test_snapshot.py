@@ -14,6 +14,7 @@ import pytest
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from tdn_data.models.training.config import Part, TrainConfig
+from tdn_data.models.training.resources import Resources
 from tdn_data.models.training.snapshot import Identity, SnapshotFolder, _content_of
 from tdn_data.models.training.train import train
 from tdn_data.pipeline.errors import PipelineError
@@ -28,8 +29,12 @@ CONFIG = TrainConfig(
     epochs=3,
     batch_size=4,
     learning_rate=0.02,
-    snapshot_seconds=0,
 )
+
+
+def snapshots_in(folder: Path) -> dict[str, object]:
+    """The arguments of a training that keeps every step."""
+    return {"snapshots": folder, "resources": Resources(snapshot_seconds=0)}
 
 
 class Crash(Exception):
@@ -58,7 +63,7 @@ def crash_at_step(number: int) -> Iterator[None]:
 def crashed(coloured: ShardReader, tmp_path: Path) -> Path:
     """The folder of a training that crashed in its fourth step of six."""
     with crash_at_step(4), pytest.raises(Crash):
-        train(coloured, "tdn", config=CONFIG, out=tmp_path / "c.pt", snapshots=tmp_path / "snapshots")
+        train(coloured, "tdn", config=CONFIG, out=tmp_path / "c.pt", **snapshots_in(tmp_path / "snapshots"))
     return tmp_path / "snapshots"
 
 
@@ -70,7 +75,7 @@ def test_a_training_goes_on_from_every_step(coloured, tmp_path: Path, name: str,
     config = replace(config, backbone_options=CONFIG.backbone_options | options)
     whole, told = [], []
     expected = train(coloured, name, config=config, out=tmp_path / "1.pt", on_epoch=whole.append).read_bytes()
-    call = {"config": config, "out": tmp_path / "2.pt", "snapshots": tmp_path / "snapshots"}
+    call = {"config": config, "out": tmp_path / "2.pt", **snapshots_in(tmp_path / "snapshots")}
     with crash_at_step(step), pytest.raises(Crash):
         train(coloured, name, **call)
     assert train(coloured, name, **call, on_epoch=told.append).read_bytes() == expected
@@ -87,7 +92,7 @@ def test_all_that_a_training_may_have_goes_on(coloured, tmp_path: Path, step: in
     config = replace(config, parts=(Part("difference.", learning_rate=0.01, end=4),))
     names, whole, told = ("c.pt", "c-best.pt"), [], []
     train(coloured, "tdn", config=config, out=tmp_path / "1/c.pt", on_epoch=whole.append)
-    call = {"config": config, "out": tmp_path / "2/c.pt", "snapshots": tmp_path / "snapshots"}
+    call = {"config": config, "out": tmp_path / "2/c.pt", **snapshots_in(tmp_path / "snapshots")}
     with crash_at_step(step), pytest.raises(Crash):
         train(coloured, "tdn", **call)
     train(coloured, "tdn", **call, on_epoch=told.append)
@@ -97,7 +102,7 @@ def test_all_that_a_training_may_have_goes_on(coloured, tmp_path: Path, step: in
 
 def test_where_a_training_goes_on_is_said(coloured, crashed: Path, caplog) -> None:
     with caplog.at_level("INFO"):
-        train(coloured, "tdn", config=CONFIG, out=crashed.parent / "c.pt", snapshots=crashed)
+        train(coloured, "tdn", config=CONFIG, out=crashed.parent / "c.pt", **snapshots_in(crashed))
     assert f"the training goes on from epoch 2 of 3, step 2 ({crashed}/snapshot)" in caplog.messages
 
 
@@ -149,7 +154,7 @@ def rewrite(path: Path, **changes: object) -> None:
 
 
 def test_control_c_is_obeyed_after_the_step_and_its_snapshot(coloured, tmp_path: Path) -> None:
-    call = {"config": replace(CONFIG, snapshot_seconds=1e6), "out": tmp_path / "c.pt", "snapshots": tmp_path / "s"}
+    call = {"config": CONFIG, "out": tmp_path / "c.pt", "snapshots": tmp_path / "s"}
     with pytest.raises(KeyboardInterrupt):
         train(coloured, "tdn", **call, on_epoch=lambda _: signal.raise_signal(signal.SIGINT))
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -160,7 +165,8 @@ def test_control_c_is_obeyed_after_the_step_and_its_snapshot(coloured, tmp_path:
 
 
 def test_a_loss_that_is_no_number_names_step_and_videos_and_leaves_the_snapshot(coloured, tmp_path: Path) -> None:
-    call = {"config": replace(CONFIG, learning_rate=1e30), "out": tmp_path / "c.pt", "snapshots": tmp_path / "s"}
+    call = {"config": replace(CONFIG, learning_rate=1e30), "out": tmp_path / "c.pt"}
+    call |= snapshots_in(tmp_path / "s")
     with pytest.raises(PipelineError, match=r"the loss is (nan|inf) in epoch \d, step \d \((v0\d, ){3}v0\d\); lower"):
         train(coloured, "tdn", **call)
     assert (tmp_path / "s/snapshot").exists() and not call["out"].exists()
@@ -174,8 +180,8 @@ def test_without_a_folder_for_them_there_are_no_snapshots(coloured, tmp_path: Pa
 
 def test_dropout_is_drawn_alike_with_any_number_of_workers(coloured, tmp_path: Path) -> None:
     first = train(coloured, "tdn", config=CONFIG, out=tmp_path / "1.pt").read_bytes()
-    second = train(coloured, "tdn", config=replace(CONFIG, num_workers=2), out=tmp_path / "2.pt").read_bytes()
-    assert first == second
+    second = train(coloured, "tdn", config=CONFIG, out=tmp_path / "2.pt", resources=Resources(num_workers=2))
+    assert first == second.read_bytes()
 
 
 def test_a_disk_that_takes_no_snapshot_does_not_end_the_training(
@@ -183,6 +189,6 @@ def test_a_disk_that_takes_no_snapshot_does_not_end_the_training(
 ) -> None:
     expected = train(coloured, "tdn", config=CONFIG, out=tmp_path / "1.pt").read_bytes()
     with few_bytes_a_file(len(expected) * 3 // 2):  # a snapshot also holds SGD's momentum
-        out = train(coloured, "tdn", config=CONFIG, out=tmp_path / "2.pt", snapshots=tmp_path / "s")
+        out = train(coloured, "tdn", config=CONFIG, out=tmp_path / "2.pt", **snapshots_in(tmp_path / "s"))
     assert any(text.startswith("no snapshot: ") and "file too large" in text for text in caplog.messages)
     assert out.read_bytes() == expected

@@ -17,6 +17,7 @@ from tdn_data.models.networks.base import ClipShape
 from tdn_data.models.training.batches import EpochBatches
 from tdn_data.models.training.config import TrainConfig
 from tdn_data.models.training.phases import set_phase
+from tdn_data.models.training.resources import Resources
 from tdn_data.models.training.schedule import learning_rate_at
 from tdn_data.models.training.train import train
 from tdn_data.models.weights.checkpoint import read_checkpoint
@@ -44,7 +45,7 @@ def test_same_seed_same_bytes_and_another_seed_others(coloured: ShardReader, tmp
     first = train(coloured, "tdn", config=CONFIG, out=tmp_path / "1.pt").read_bytes()
     torch.manual_seed(99)  # what happened before must not matter
     assert train(coloured, "tdn", config=CONFIG, out=tmp_path / "2.pt").read_bytes() == first
-    parallel = train(coloured, "tdn", config=replace(CONFIG, num_workers=2), out=tmp_path / "3.pt")
+    parallel = train(coloured, "tdn", config=CONFIG, out=tmp_path / "3.pt", resources=Resources(num_workers=2))
     assert parallel.read_bytes() == first
     assert train(coloured, "tdn", config=replace(CONFIG, seed=1), out=tmp_path / "4.pt").read_bytes() != first
 
@@ -179,7 +180,6 @@ def test_flow_is_stacked_by_five(make_shards, tmp_path: Path) -> None:
         ({"fixed_share": -0.1}, "fixed_share is -0.1; it must be between 0 and 1"),
         ({"lr_steps": (0.5, 3)}, "lr_steps is .*; each must be a share of all epochs"),
         ({"num_threads": 0}, "num_threads is 0; it must be from 1 to 1,024"),
-        ({"num_workers": -1}, "num_workers is -1; it must be from 0 to 1,024"),
     ],
 )
 def test_impossible_values_are_named(wrong: dict, message: str) -> None:
@@ -278,7 +278,6 @@ def test_a_mirrored_training_clip_gets_its_partners_label(make_shards, tmp_path:
         ({"size": 1}, "size is 1; it must be from 16 to 4,096"),
         ({"num_threads": 100_000}, "num_threads is 100000; it must be from 1 to 1,024"),
         ({"num_segments": 10**6}, "num_segments is 1000000; it must be from 1 to 1,024"),
-        ({"num_workers": -1}, "num_workers is -1; it must be from 0 to 1,024"),
         ({"learning_rate": float("nan")}, "learning_rate is nan; it must be a number above 0"),
         ({"flow_weight": float("inf")}, "flow_weight is inf; it must be a number, 0 or more"),
     ],

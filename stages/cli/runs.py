@@ -1,0 +1,54 @@
+"""The commands `train` and `evaluate`: runs of params.yaml without DVC, by the functions of its stages."""
+
+from __future__ import annotations
+
+import click
+
+from tdn_data.pipeline.flow.methods import DEVICES
+from tdn_data.pipeline.limits import MAX_THREADS
+from tdn_data.stages.cli.types import Real, Text, Whole, Word
+
+
+@click.command()
+@click.argument("run", type=Text())
+@click.option("--device", type=Word(*DEVICES), help="cpu, cuda or auto  [default: $TDN_DATA_TRAIN_DEVICE or auto]")
+@click.option(
+    "--num-workers",
+    type=Whole(0, MAX_THREADS),
+    help="Processes that prepare clips  [default: $TDN_DATA_TRAIN_WORKERS or 0]",
+)
+@click.option(
+    "--snapshot-seconds",
+    type=Real(0, 1e6),
+    help="How often the state is kept from which an interrupted training goes on  "
+    "[default: $TDN_DATA_SNAPSHOT_SECONDS or 300]",
+)
+def train(run: str, **resources: object) -> None:
+    """Train RUN of params.yaml, as the pipeline's stage does; given again after an interruption, go on.
+
+    No option changes what is trained, so none of them is in params.yaml: where DVC runs the stage, set the variables.
+
+    \b
+    Examples:
+      tdn-data train tdn-rgb --num-workers 4
+      TDN_DATA_TRAIN_WORKERS=4 dvc repro train@tdn-rgb
+    """
+    from tdn_data.stages.train import train_run  # brings torch
+
+    train_run(run, resources)
+
+
+@click.command()
+@click.argument("run", type=Text())
+def evaluate(run: str) -> None:
+    """Test RUN of params.yaml by its protocol, as the pipeline's stage does; it must be trained.
+
+    \b
+    Example: tdn-data evaluate tdn-rgb
+    """
+    from tdn_data.stages.evaluate import main  # brings torch
+
+    main(run)
+
+
+COMMANDS = (evaluate, train)
