@@ -26,6 +26,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from tdn_data.models.networks.base import ClipShape
+from tdn_data.pipeline.datasets.base import repeated_length
+from tdn_data.pipeline.datasets.registry import dataset_spec
 from tdn_data.pipeline.sampling import frames_at, grid_times, grid_tolerance
 from tdn_data.pipeline.shards.reader import ShardReader, StoredVideo
 
@@ -46,6 +48,11 @@ class Cut:
             raise ValueError(f"cut is {self.kind!r}; known cuts: {', '.join(CUTS)}")
         if self.fps is not None and not 0 < self.fps < math.inf:
             raise ValueError(f"fps is {self.fps!r}; it must be a number above 0, or None for all stored frames")
+
+    def repeat_to(self, reader: ShardReader) -> int | None:
+        """Return to how many frames, of those that clips are cut from, a shorter video is repeated; None for none."""
+        rates = reader.info.parameters if self.fps is None else {"fps": self.fps}
+        return repeated_length(dataset_spec(reader.info.name), rates)
 
     def rows(
         self,

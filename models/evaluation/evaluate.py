@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from tdn_data.models.clips.cut import Cut
 from tdn_data.models.clips.dataset import split_videos
 from tdn_data.models.evaluation.protocol import EvaluateConfig
 from tdn_data.models.evaluation.scores import ClipScores, VideoScores, writing_clip_scores
@@ -24,8 +25,6 @@ from tdn_data.models.networks.folding import fold_norms
 from tdn_data.models.threads import torch_threads
 from tdn_data.models.weights.checkpoint import Checkpoint, read_checkpoint
 from tdn_data.models.weights.trained_on import TrainedOn, check_same_kind, class_order
-from tdn_data.pipeline.datasets.base import repeated_length
-from tdn_data.pipeline.datasets.registry import dataset_spec
 from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.files import open_regular
 from tdn_data.pipeline.progress import OnProgress
@@ -56,9 +55,9 @@ def evaluate(
     saved = read_checkpoint(checkpoint)
     trained = check_checkpoint(saved, checkpoint, network)
     check_same_kind(trained, reader, path=checkpoint)
-    split = config.split_of(reader.info.name)
+    config, split = _settled(config, saved, checkpoint), config.split_of(reader.info.name)
     check_complete(reader, split, max_missing_share=config.max_missing_share)
-    score = scorer_of(saved, config, repeat_to=repeated_length(dataset_spec(reader.info.name), reader.info.parameters))
+    score = scorer_of(saved, config, repeat_to=config.views().cut.repeat_to(reader))
     videos, scores = split_videos(reader, split), []
     order = class_order(trained, reader.info.class_names)
     about = {"dataset": reader.info.name, "split": split, "protocol": asdict(config)}
@@ -103,6 +102,17 @@ def check_checkpoint(saved: Checkpoint, path: object, network: str | None = None
             path=path,
         ) from error
     return trained
+
+
+def _settled(config: EvaluateConfig, saved: Checkpoint, path: object) -> EvaluateConfig:
+    """Return a protocol for a checkpoint: clips cut as in training, where it does not say how; older ones had segments.
+
+    Raises InputError where the two do not go together, or the checkpoint is damaged.
+    """
+    try:
+        return config.settled(Cut(**(saved.cut or {})))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path}, in which clips are cut as {saved.cut}: {error}.", path=path) from error
 
 
 def check_complete(reader: ShardReader, split: str, *, max_missing_share: float) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from tdn_data.models.clips.cut import CUTS, Cut
@@ -31,7 +31,7 @@ class EvaluateConfig:
     split: str | None = None
     temporal: Literal[TEMPORAL] = "random"  # where clips lie, see `clips.views`
     num_clips: int | None = 25  # None for dense ones, whose number follows from the video's length
-    cut: Literal[CUTS] = "segments"  # what a clip is made of, see `clips.cut`
+    cut: Literal[CUTS] | None = None  # what a clip is made of, see `clips.cut`; None, and then fps, too: as in training
     fps: float | None = None  # frames a second that clips are made of; None: all stored ones
     num_segments: int | None = None  # S of a clip; None: as in training
     spatial: Literal[SPATIAL] = "fixed"  # where crops lie, see `clips.views`
@@ -56,8 +56,12 @@ class EvaluateConfig:
 
     def views(self) -> Views:
         """Return what is seen of a video; raise ValueError for values that do not go together."""
-        cut = Cut(self.cut, self.fps)
+        cut = Cut(self.cut or ("consecutive" if self.temporal == "dense" else "segments"), self.fps)
         return Views(self.num_clips, self.num_crops, self.temporal, self.spatial, cut, self.seed)
+
+    def settled(self, trained: Cut) -> EvaluateConfig:
+        """Return the protocol with clips that are cut as in training, where it does not say how."""
+        return self if self.cut else replace(self, cut=trained.kind, fps=self.fps or trained.fps)
 
     def split_of(self, dataset: str) -> str:
         """Return the split that is tested: `split`, else the one on which results on the data set are reported."""

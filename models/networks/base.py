@@ -62,6 +62,8 @@ class VideoNetwork(nn.Module, ABC):
     memory_format: torch.memory_format = torch.channels_last
     training_options: tuple[str, ...] = ()
     learns_flow = False
+    image_part: str | None = None  # what the image subnetwork is called, where there is one
+    start_modalities: tuple[str, ...] = ()  # beside its own: whose checkpoints it may start from
 
     def __init__(self, *, num_segments: int, modality: str, snippet_length: int) -> None:
         super().__init__()
@@ -98,7 +100,7 @@ class VideoNetwork(nn.Module, ABC):
     @property
     def image_subnetwork(self) -> Backbone | None:
         """The part that phase one of a training leaves as it is but for its classifier, None where there is none."""
-        return None
+        return None if self.image_part is None else self.get_submodule(self.image_part)
 
     def set_flow_phase(self, flow_only: bool) -> None:
         """Make learnable what a phase of training trains: the flow alone, or classes too. Here it is always all."""

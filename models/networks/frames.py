@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from tdn_data.models.backbones import build_backbone
-from tdn_data.models.backbones.base import Backbone
+from tdn_data.models.backbones.base import Backbone, StateDict, convert_first_layer, fitted_state
 from tdn_data.models.networks.base import VideoNetwork, check_count, stack_snippets
 
 
@@ -18,7 +18,12 @@ class FrameNetwork(VideoNetwork):
     `num_segments` is the number of frames the network is meant for. Outside of training the backbone takes
     `frames_at_once` frames at a time: 120 frames need no more memory than that for its maps. `backbone_options` go to
     the backbone, e.g. `width=16`.
+
+    It starts from the weights of its own kind for any number of frames, from a TSN's on single frames, which go into
+    the backbone, and on flow from those on frames (dissertation, sections 3.3.3 and 3.3.4).
     """
+
+    start_modalities = ("rgb",)
 
     def __init__(
         self,
@@ -34,6 +39,17 @@ class FrameNetwork(VideoNetwork):
         self.frames_at_once = check_count("frames_at_once", frames_at_once)
         self.backbone = build_backbone(backbone, in_channels=self.in_channels, **backbone_options)
 
+    def parts_for(self, state: StateDict) -> list[tuple[nn.Module, StateDict]]:
+        """Return the (part, its weights) pairs that a file's weights go into."""
+        state = fitted_state(self, state)
+        first = f"backbone.{self.backbone.first_layer}"
+        if first in state:
+            state[first] = first_channels(state[first], self.in_channels)
+        if all(name.startswith("backbone.") for name in state):
+            own = {name.removeprefix("backbone."): value for name, value in state.items()}
+            return [(self.backbone, self.backbone.fit_weights(own))]
+        return super().parts_for(state)
+
     def over_frames(self, network: Callable[[Tensor], Tensor], clip: Tensor) -> Tensor:
         """Return network(image) for each frame, (N, S, ...); images are (M, K * C, H, W)."""
         snippets = stack_snippets(clip, self.in_channels)
@@ -41,6 +57,15 @@ class FrameNetwork(VideoNetwork):
         images = snippets.flatten(0, 1)
         outputs = run_in_chunks(network, images, at_once=len(images) if self.training else self.frames_at_once)
         return outputs.unflatten(0, snippets.shape[:2])
+
+
+def first_channels(weight: Tensor, in_channels: int) -> Tensor:
+    """Return a first convolution's weight (O, C, ...) for the first `in_channels` of its inputs.
+
+    Flow, x and y, has the places of red and green: the dissertation leaves a third channel of zeros beside them
+    (section 3.3.4), which adds nothing. For more channels than C see `convert_first_layer`.
+    """
+    return weight[:, :in_channels] if in_channels < weight.shape[1] else convert_first_layer(weight, in_channels)
 
 
 def run_in_chunks(network: Callable[[Tensor], Tensor], images: Tensor, *, at_once: int) -> Tensor:

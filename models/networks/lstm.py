@@ -12,8 +12,7 @@ which the section follows and which says so. What AlexNet hands over is its seco
 GoogLeNet its mean pooling (1024). The gain multiplies each frame's loss, which does to the gradients what the text
 describes; losses are averaged over the frames. Starting weights are not given: uniform within 1/sqrt(cells), and a
 bias of 1 for the forget gate. The "predictions" that are combined over time are probabilities after softmax; the video
-score is the logarithm of their combination, so that its softmax is that combination made to sum to 1. Frames are drawn
-as in `models.networks.pooling`.
+score is the logarithm of their combination, so that its softmax is that combination made to sum to 1.
 """
 
 from __future__ import annotations

@@ -17,9 +17,8 @@ Departures and gaps filled: the second FC of slow pooling is not in the text; Al
 last maximum. Local pooling's windows are slow pooling's. GoogLeNet's pooled vector has the 1024 numbers of the public
 weights, not 1000. AlexNet and GoogLeNet are those of `models.backbones`, without local contrast normalisation. Flow has
 two channels here, not a third of zeros. A last window that the video does not fill is shorter; the convolution, which
-needs ten frames, gets them repeated from the start, as the dissertation fills short videos (section 3.4.1). Frames are
-drawn as for every network here, one from each of as many segments; section 3.4.1 takes them one after another from a
-random start, which is the same where the video has no more frames than the network takes.
+needs ten frames, gets them repeated from the start, as the dissertation fills short videos (section 3.4.1). Section
+3.4.1 takes frames one after another from a random start: that is `cut: consecutive` of a training.
 """
 
 from __future__ import annotations

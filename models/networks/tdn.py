@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from tdn_data.models.backbones import build_backbone
-from tdn_data.models.backbones.base import Backbone, StateDict
+from tdn_data.models.backbones.base import StateDict
 from tdn_data.models.backbones.convolution import Convolution2d
 from tdn_data.models.networks.base import VideoNetwork, stack_snippets
 
@@ -41,6 +41,7 @@ class TDN(VideoNetwork):
     """
 
     training_options = ("taps", "combination")
+    image_part = "image"
 
     def __init__(
         self,
@@ -81,11 +82,6 @@ class TDN(VideoNetwork):
             "image": self.image.head(last).unflatten(0, num_snippets).mean(1),
             "difference": self.difference.head(x).unflatten(0, size).mean(1),
         }
-
-    @property
-    def image_subnetwork(self) -> Backbone:
-        """The image subnetwork."""
-        return self.image
 
     def parts_for(self, state: StateDict) -> list[tuple[nn.Module, StateDict]]:
         """Return the (part, its weights) pairs that a file's weights go into; a TSN's go into the image subnetwork."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from tdn_data.models.clips.augment import TRAINING_CROPS, Augment
+from tdn_data.models.clips.cut import CUTS, Cut
 from tdn_data.models.networks import MODELS, network_class
 from tdn_data.pipeline.limits import (
     MAX_BATCH,
@@ -64,7 +65,9 @@ class TrainConfig:
     split: str | None = None  # of the videos, that is trained on; None: the data set's own training split
     backbone: str = "resnet50"  # a key of models.backbones.BACKBONES
     backbone_options: dict[str, object] = field(default_factory=dict)  # of the network, then of its backbone
-    num_segments: int = 3  # S, snippets of a clip
+    num_segments: int = 3  # S, snippets of a clip; for networks over single frames the number of frames
+    cut: Literal[CUTS] = "segments"  # which frames these are: one snippet from each segment, or all consecutive
+    cut_fps: float | None = None  # of the frames that clips are cut from; None: all that are stored
     taps: tuple[str, ...] | None = None  # TDN: the places of its differences; None: the paper's
     combination: Literal["sum", "conv1x1", "gated"] = "sum"  # TDN: how differences join the activations
     size: int = 224  # side of a clip's frames, pixels
@@ -88,7 +91,7 @@ class TrainConfig:
     clip_norm: float | None = None  # the gradients' largest norm over all parameters; None: any
     parts: tuple[Part, ...] = ()  # of the network, that learn at a rate of their own
     ema: float = 0.0  # decay of the weights' moving average, which is then what is tested and kept; 0: none
-    fixed_share: float = 0.2  # of the epochs, phase one: the image subnetwork learns its classifier only
+    fixed_share: float = 0.0  # of the epochs, phase one: the image subnetwork learns its classifier only
     fixed: tuple[str, ...] | None = None  # or in phase one what these beginnings of names name stays, "" is all,
     free: tuple[str, ...] = ()  # but for what these name; for a TDN on flow the paper fixes `image.`
     flow_share: float = 0.0  # of the epochs, at the start: a network that learns flow trains on it alone
@@ -124,9 +127,12 @@ class TrainConfig:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; it must be a number, 0 or more")
         if self.clip_norm is not None and not 0 < self.clip_norm < math.inf:
             raise ValueError(f"clip_norm is {self.clip_norm!r}; it must be a number above 0, or null")
+        if self.cut_fps is not None and not 0 < self.cut_fps < math.inf:
+            raise ValueError(f"cut_fps is {self.cut_fps!r}; it must be a number above 0, or null for all stored frames")
         if any(not 0 < step < 1 for step in self.lr_steps):
             raise ValueError(f"lr_steps is {self.lr_steps!r}; each must be a share of all epochs, between 0 and 1")
         self._check_together()
+        self.clip_cut()
         self.augment()
 
     def _check_together(self) -> None:
@@ -147,8 +153,10 @@ class TrainConfig:
             raise ValueError(f"mixup is {self.mixup!r}; clips that are mixed have no flow: set flow_weight to 0")
         if self.validates and self.flow_length == self.length:
             raise ValueError("flow_share is 1; validation measures classes, which are never trained")
-        if self.fixed is not None and not self.fixed_length:
+        if (self.fixed_share or self.fixed is not None) and not self.fixed_length:
             raise ValueError(f"fixed_share is {self.fixed_share!r}; of {self.length} {self.unit} that fixes nothing")
+        if self.cut_fps is not None and self.needs_flow:
+            raise ValueError(f"cut_fps is {self.cut_fps!r}; flow leads to the next stored frame: set cut_fps to null")
         if self.free and self.fixed is None:
             raise ValueError("free is set and fixed is null; free excepts from what fixed names")
 
@@ -183,6 +191,10 @@ class TrainConfig:
         joint = self.flow_weight > 0 and self.flow_length < self.length
         return joint or (self.flow_length > 0 and self.flow_pairs is None)
 
+    def clip_cut(self) -> Cut:
+        """Return how clips are cut out of videos."""
+        return Cut(self.cut, self.cut_fps)
+
     def augment(self) -> Augment:
         """Return what training does to a clip; raise ValueError for a crop that is not known."""
         return Augment(self.size, self.crop, self.mirror, self.color_jitter)
@@ -207,5 +219,10 @@ class TrainConfig:
             raise ValueError(
                 f"flow_share is {self.flow_share!r} and flow_weight {self.flow_weight!r}; {model} does not learn flow, "
                 f"these networks do: {', '.join(FLOW_LEARNERS)}"
+            )
+        if self.fixed_share and self.fixed is None and network_class(model).image_part is None:
+            raise ValueError(
+                f"fixed_share is {self.fixed_share!r}; {model} has no image subnetwork that could be fixed: set "
+                "fixed_share to 0, or fixed to what is to stay as it is"
             )
         network_class(model).check_training(self.backbone_options, flow_weight=self.flow_weight)

@@ -21,7 +21,7 @@ from tdn_data.models.clips.with_flow import FlowClipDataset, FlowPairDataset
 from tdn_data.models.networks.base import ClipShape, Criterion, Losses, VideoNetwork
 from tdn_data.models.training.batches import num_batches
 from tdn_data.models.training.config import TrainConfig
-from tdn_data.pipeline.datasets.base import mirror_labels, repeated_length
+from tdn_data.pipeline.datasets.base import mirror_labels
 from tdn_data.pipeline.datasets.registry import dataset_spec, read_dataset
 from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.shards.reader import ShardReader
@@ -85,14 +85,15 @@ def training_phases(
 
 def _clip_options(reader: ShardReader, model: VideoNetwork, config: TrainConfig) -> dict[str, object]:
     """Return how clips are drawn."""
-    spec = dataset_spec(reader.info.name)
+    spec, cut = dataset_spec(reader.info.name), config.clip_cut()
     return {
         "split": config.split or spec.train_split,
         "shape": ClipShape.of(model, config.size),
         "augment": config.augment(),
         "seed": config.seed,
         "mirror_labels": mirror_labels(spec, reader.info.class_names),
-        "repeat_to": repeated_length(spec, reader.info.parameters),
+        "repeat_to": cut.repeat_to(reader),
+        "cut": cut,
     }
 
 

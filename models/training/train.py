@@ -78,15 +78,15 @@ def train(
                 training.restore(state)
                 logger.info("the training goes on from %s (%s)", training.place, shown_path(folder.path))
         what = (model_name, options, len(reader.info.class_names), config.size)
-        data = TrainedOn.of(reader).as_dict()
-        with room_for_checkpoint(Checkpoint(*what, training.weights("last"), data), out) as write:
+        data = (TrainedOn.of(reader).as_dict(), asdict(config.clip_cut()))
+        with room_for_checkpoint(Checkpoint(*what, training.weights("last"), *data), out) as write:
             for report in training.epochs():
                 if on_epoch is not None:
                     on_epoch(report)
-            write(Checkpoint(*what, training.weights(config.keep), data))
+            write(Checkpoint(*what, training.weights(config.keep), *data))
         if config.validates:
             other = "last" if config.keep == "best" else "best"
-            save_checkpoint(Checkpoint(*what, training.weights(other), data), beside(out, other))
+            save_checkpoint(Checkpoint(*what, training.weights(other), *data), beside(out, other))
         if folder is not None and stop.number is None:
             folder.delete()
     return out

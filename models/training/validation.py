@@ -22,7 +22,6 @@ from tdn_data.models.networks.base import ClipShape, Criterion, VideoNetwork
 from tdn_data.models.precision import average_precisions, mean_of_defined
 from tdn_data.models.training.config import TrainConfig
 from tdn_data.models.training.sums import num_hits
-from tdn_data.pipeline.datasets.base import repeated_length
 from tdn_data.pipeline.datasets.registry import dataset_spec
 from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.shards.reader import ShardReader, StoredVideo
@@ -82,11 +81,11 @@ def validation_of(
     """
     if not config.validates:
         return None
-    info, spec = reader.info, dataset_spec(reader.info.name)
-    shape, repeat_to = ClipShape.of(model, config.size), repeated_length(spec, info.parameters)
+    info, shape, cut = reader.info, ClipShape.of(model, config.size), config.clip_cut()
+    repeat_to = cut.repeat_to(reader)
 
     def views(video: StoredVideo) -> Tensor:
-        return video_views(reader, video, shape, num_clips=1, num_crops=1, repeat_to=repeat_to)
+        return video_views(reader, video, shape, num_clips=1, num_crops=1, repeat_to=repeat_to, cut=cut)
 
     def target(video: StoredVideo) -> Tensor:
         return target_of(video.labels, info.multi_label, len(info.class_names))

@@ -24,8 +24,8 @@ from tdn_data.pipeline.text import some_of
 
 logger = logging.getLogger(__name__)
 
-CHECKPOINT_VERSION = 2
-READABLE_VERSIONS = (1, 2)  # version 1 did not note what a network was trained on
+CHECKPOINT_VERSION = 3
+READABLE_VERSIONS = (1, 2, 3)  # 1 did not note what a network was trained on, 2 not how its clips were cut
 FORMER_NAMES = {"tdm": "tdn_wang"}  # of networks, in older checkpoints
 SPARE_BYTES = 1 << 16  # more than two checkpoints of the same network differ by in size
 
@@ -34,7 +34,8 @@ SPARE_BYTES = 1 << 16  # more than two checkpoints of the same network differ by
 class Checkpoint:
     """A trained network: what `build_model` needs to recreate it, its weights, how its clips are cut, and its data.
 
-    `data` are the plain values of `models.weights.trained_on.TrainedOn`; None in files of version 1.
+    `data` are the plain values of `models.weights.trained_on.TrainedOn`, None in files of version 1; `cut` those of
+    `models.clips.cut.Cut`, None in files that are older than it.
     """
 
     model: str
@@ -43,6 +44,7 @@ class Checkpoint:
     clip_size: int
     state_dict: StateDict
     data: dict[str, object] | None = None
+    cut: dict[str, object] | None = None
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> None:
@@ -112,7 +114,7 @@ def _damage(values: dict[str, object]) -> str | None:
             return f"{name} is missing"
         if not isinstance(values[name], kind):
             return f"{name} is {type(values[name]).__name__}, not {kind.__name__}"
-    if unknown := sorted(values.keys() - expected.keys() - {"data"}):
+    if unknown := sorted(values.keys() - expected.keys() - {"data", "cut"}):
         return f"{unknown[0]!r} is not known"
     limits = {"num_classes": (values["num_classes"], MAX_CLASSES), "clip_size": (values["clip_size"], MAX_SIDE)}
     limits["num_segments"] = (values["options"].get("num_segments", 1), MAX_SEGMENTS)
@@ -201,7 +203,7 @@ def _load(path: Path) -> object:
 def _check_modality(model: VideoNetwork | Backbone, checkpoint: Checkpoint, path: object) -> None:
     """Raise InputError where a checkpoint was trained on another modality than the model's."""
     modality = checkpoint.options.get("modality", "rgb")
-    if model.modality not in (None, modality):
+    if model.modality is not None and modality not in (model.modality, *model.start_modalities):
         raise InputError(
             f"{path} was trained on {modality}, and this network reads {model.modality}; give weights that were "
             f"trained on {model.modality}.",
@@ -214,7 +216,7 @@ def _with_own_scores(model: nn.Module, state: StateDict, *, num_classes: int, pa
     other = {
         name: own
         for name, own in model.state_dict().items()
-        if name in state and _differing(state[name], own) == [num_classes]
+        if name in state and own.ndim < 4 and _differing(state[name], own) == [num_classes]
     }
     if other:
         logger.info("%s knows %d classes: %s stay as they are", path, num_classes, ", ".join(other))

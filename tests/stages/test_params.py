@@ -68,6 +68,7 @@ def test_the_projects_own_parameters_are_valid():
         ("runs.tdn-rgb", {"train": {"epochs": 0}}, r"runs.tdn-rgb: train.*epochs is 0; it must be"),
         ("runs.tdn-rgb", {"train": {"epoch": 2}}, "runs.tdn-rgb: train.epoch: unknown key"),
         ("runs.tdn-rgb", {"test": {"num_crops": 2}}, "runs.tdn-rgb: test.*num_crops is 2"),
+        ("runs.tsn-rgb", {"train": {"fixed_share": 0.5}}, "fixed_share is 0.5; tsn has no image subnetwork that could"),
         ("runs.tdn-rgb", {"train": {"flow_share": 0.5}}, "tdn does not learn flow"),
         ("runs.tdn-rgb", {"reads": ["flow", "flow"]}, r"runs\.tdn-rgb\.reads is .*, and its training reads rgb"),
         ("runs.tdn-rgb", {"reads": ["rgb"]}, r"runs\.tdn-rgb\.reads"),
@@ -126,7 +127,7 @@ def test_finished_shards_are_read_as_they_are(changed):
 
 def test_a_run_goes_before_the_defaults(changed):
     params = load_params(changed("runs.tdn-rgb", train={"epochs": 7, "optimizer": "adam"}, test={"num_clips": 3}))
-    assert params.train_config("tdn-rgb") == replace(params.train_config("tdn-flow"), epochs=7, optimizer="adam")
+    assert params.train_config("tdn-rgb") == replace(params.train_config("tsn-rgb"), epochs=7, optimizer="adam")
     assert params.test_config("tdn-rgb") == replace(params.test_config("tdn-flow"), num_clips=3)
 
 

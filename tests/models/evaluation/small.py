@@ -25,10 +25,10 @@ COLOURED = TrainedOn(
 )
 
 
-def write_checkpoint(folder: Path, **changes: object) -> Path:
+def write_checkpoint(folder: Path, cut: dict[str, object] | None = None, **changes: object) -> Path:
     """Write an untrained TDN that says it was trained on the coloured videos, but for `changes`; return the file."""
     torch.manual_seed(0)
     state = build_model("tdn", num_classes=2, **OPTIONS).state_dict()
     data = replace(COLOURED, **changes).as_dict()
-    save_checkpoint(Checkpoint("tdn", OPTIONS, 2, 24, state, data), folder / "checkpoint.pt")
+    save_checkpoint(Checkpoint("tdn", OPTIONS, 2, 24, state, data, cut), folder / "checkpoint.pt")
     return folder / "checkpoint.pt"

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from tdn_data.models.clips.cut import Cut
 from tdn_data.models.clips.views import ClipShape, Views, video_views
 from tdn_data.models.evaluation.evaluate import evaluate, restore_model
 from tdn_data.models.evaluation.protocol import EvaluateConfig
@@ -64,11 +65,13 @@ def test_a_split_without_a_video_is_named_with_those_there_are(make_shards, chec
         evaluate(reader, checkpoint, config=CONFIG)
 
 
-def test_a_short_sports_video_is_tested_repeated_to_five_minutes(make_shards, tmp_path: Path, monkeypatch) -> None:
+def test_a_short_sports_video_is_tested_repeated_and_cut_as_in_training(
+    make_shards, tmp_path: Path, monkeypatch
+) -> None:
     asked = []
 
     def views(*arguments, of=Views.of, **options):
-        asked.append(options["repeat_to"])
+        asked.append((arguments[0].cut, options["repeat_to"]))
         return of(*arguments, **options)
 
     monkeypatch.setattr(Views, "of", views)
@@ -76,9 +79,13 @@ def test_a_short_sports_video_is_tested_repeated_to_five_minutes(make_shards, tm
     reader = make_shards(
         [("v", "test", (0,), frames)], class_names=("red", "green"), name="sports1m", parameters={"fps": 1.0}
     )
-    checkpoint = write_checkpoint(tmp_path, parameters={"codec": "png", "fps": 1.0})
-    evaluate(reader, checkpoint, config=CONFIG)
-    assert asked == [300]
+    every, own = {"parameters": {"codec": "png", "fps": 1.0}}, replace(CONFIG, cut="segments")
+    evaluate(reader, write_checkpoint(tmp_path, **every), config=CONFIG)
+    for config in (CONFIG, own):
+        evaluate(reader, write_checkpoint(tmp_path, {"kind": "consecutive", "fps": 0.5}, **every), config=config)
+    assert asked == [(Cut(), 300), (Cut("consecutive", 0.5), 150), (Cut(), 300)]
+    with pytest.raises(InputError, match="clips are cut as {'kind': 'sliced'}: cut is 'sliced'; known cuts"):
+        evaluate(reader, write_checkpoint(tmp_path, {"kind": "sliced"}, **every), config=CONFIG)
 
 
 def test_the_crops_of_a_test_may_be_larger_than_those_of_training(coloured: ShardReader, checkpoint: Path) -> None:

@@ -25,13 +25,13 @@ from tdn_data.pipeline.errors import InputError, StorageError
 from tdn_data.pipeline.shards.reader import ShardReader
 from tests.models.training.small import SMALL, weights
 
-CONFIG = replace(SMALL, fixed_share=0.5)
+CONFIG = SMALL
 
 
 @pytest.mark.parametrize("name", ["tsn", "tdn"])
 def test_a_plain_task_is_learned(coloured: ShardReader, tmp_path: Path, name: str) -> None:
     reports = []
-    config = replace(CONFIG, epochs=12, batch_size=8, lr_steps=(), fixed_share=0.25)
+    config = replace(CONFIG, epochs=12, batch_size=8, lr_steps=(), fixed_share=0.25 if name == "tdn" else 0.0)
     out = train(coloured, name, config=config, out=tmp_path / "c.pt", on_epoch=reports.append)
     assert [report.epoch for report in reports] == list(range(1, 13))
     assert reports[-1].loss < 0.25 * reports[0].loss  # 0.001 to 0.04, whatever the seed
@@ -42,12 +42,13 @@ def test_a_plain_task_is_learned(coloured: ShardReader, tmp_path: Path, name: st
 
 
 def test_same_seed_same_bytes_and_another_seed_others(coloured: ShardReader, tmp_path: Path) -> None:
-    first = train(coloured, "tdn", config=CONFIG, out=tmp_path / "1.pt").read_bytes()
+    config = replace(CONFIG, fixed_share=0.5)
+    first = train(coloured, "tdn", config=config, out=tmp_path / "1.pt").read_bytes()
     torch.manual_seed(99)  # what happened before must not matter
-    assert train(coloured, "tdn", config=CONFIG, out=tmp_path / "2.pt").read_bytes() == first
-    parallel = train(coloured, "tdn", config=CONFIG, out=tmp_path / "3.pt", resources=Resources(num_workers=2))
+    assert train(coloured, "tdn", config=config, out=tmp_path / "2.pt").read_bytes() == first
+    parallel = train(coloured, "tdn", config=config, out=tmp_path / "3.pt", resources=Resources(num_workers=2))
     assert parallel.read_bytes() == first
-    assert train(coloured, "tdn", config=replace(CONFIG, seed=1), out=tmp_path / "4.pt").read_bytes() != first
+    assert train(coloured, "tdn", config=replace(config, seed=1), out=tmp_path / "4.pt").read_bytes() != first
 
 
 def test_the_training_split_can_be_named_and_must_have_videos(coloured: ShardReader, tmp_path: Path) -> None:
@@ -69,8 +70,11 @@ def test_a_short_sports_video_is_trained_on_repeated_to_five_minutes(make_shards
     monkeypatch.setattr("tdn_data.models.training.phases.ClipDataset", dataset)
     videos = [(f"v{n}", "train", (n % 2,), np.full((3, 32, 32, 3), n, np.uint8)) for n in range(4)]
     reader = make_shards(videos, class_names=("a", "b"), name="sports1m", multi_label=True, parameters={"fps": 1.0})
-    train(reader, "conv_pooling", config=replace(CONFIG, epochs=1), out=tmp_path / "c.pt")
-    assert asked == [300]
+    for rate in (None, 0.5):
+        config = replace(CONFIG, epochs=1, cut="consecutive", cut_fps=rate)
+        out = train(reader, "conv_pooling", config=config, out=tmp_path / "c.pt")
+        assert read_checkpoint(out).cut == {"kind": "consecutive", "fps": rate}
+    assert asked == [300, 150]
 
 
 def test_global_random_state_is_left_alone(coloured: ShardReader, tmp_path: Path) -> None:

@@ -301,3 +301,17 @@ def test_weights_of_another_modality_are_refused_by_its_name(tmp_path: Path) -> 
     again = build("tsn", seed=3, modality="flow", snippet_length=5)
     load_weights(again, tmp_path / "flow.pt")
     assert torch.equal(again.backbone.conv1.weight, flow.backbone.conv1.weight)
+
+
+@pytest.mark.parametrize("name", ["conv_pooling", "local_pooling", "time_conv", "lstm"])
+def test_networks_over_frames_start_from_a_single_frame_and_on_flow_from_frames(tmp_path: Path, name: str) -> None:
+    narrow = {"num_cells": 8} if name == "lstm" else {"hidden": 16}
+    single = build("tsn", seed=1, num_segments=1)
+    frames = build(name, seed=2, num_segments=30, **narrow)
+    load_weights(frames, save(single, tmp_path / "single.pt"))
+    assert torch.equal(frames.backbone.conv1.weight, single.backbone.conv1.weight)
+    flow = build(name, seed=3, num_segments=30, modality="flow", **narrow)
+    load_weights(flow, save(frames, tmp_path / "frames.pt"))
+    assert torch.equal(flow.backbone.conv1.weight, frames.backbone.conv1.weight[:, :2])
+    others = [key for key in flow.state_dict() if key != "backbone.conv1.weight"]
+    assert all(torch.equal(flow.state_dict()[key], frames.state_dict()[key]) for key in others)
