@@ -7,6 +7,8 @@
 PYTHON ?= python3
 VENV := .venv
 JOBS ?= $(shell nproc 2>/dev/null || echo 1)
+# tests on two cores, in the order of tests/conftest.py; each of the two processes may come to 3 GB
+SIDE_BY_SIDE := -n $(JOBS) --maxprocesses 2 --no-loadscope-reorder
 BIN := $(CURDIR)/$(VENV)/bin
 STAMP := $(VENV)/.installed
 
@@ -33,10 +35,10 @@ repro: install
 	@python -m tdn_data.stages.results
 
 test: install
-	python -m pytest
+	python -m pytest $(SIDE_BY_SIDE)
 
 test-avx2: install
-	env $$(cat tests/avx2.env) python -m pytest tests/models tests/pipeline/flow tests/pipeline/extraction/test_payloads.py tests/test_processor.py
+	env $$(cat tests/avx2.env) python -m pytest $(SIDE_BY_SIDE) tests/models tests/pipeline/flow tests/pipeline/extraction/test_payloads.py tests/test_processor.py
 
 fuzz: install
 	TDN_DATA_MUTATIONS=1000 python -m pytest tests/pipeline/extraction/test_fuzz.py

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import shutil
 import subprocess
@@ -14,7 +15,35 @@ import cv2
 import numpy as np
 import pytest
 
+FIRST_RUN = ("tests/stages/test_documents.py", "tests/stages/test_pipeline.py")  # go on from one run of the pipeline
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def pytest_configure() -> None:
+    """Forget how wide the terminal is in which the tests were started (`pytest -n` gives its processes 80 columns)."""
+    for name in ("COLUMNS", "LINES"):
+        os.environ.pop(name, None)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log):
+    """Give each process of `pytest -n` whole files, so that what the tests of a file share is made once.
+
+    The files that go on from the same first run of the pipeline count as one, and as the first: they take longest.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class WholeFiles(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            path = nodeid.split("::")[0]
+            return "first run" if path in FIRST_RUN else path
+
+    return WholeFiles(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the tests that take longest; the others stay in order."""
+    items.sort(key=lambda item: not item.nodeid.startswith(FIRST_RUN))
 
 
 def _folder(name: str) -> Path:
