@@ -90,11 +90,6 @@ class TDN(VideoNetwork):
             return [(self.image, self.image.fit_weights(own))]
         return super().parts_for(state)
 
-    def tap_differences(self, clip: Tensor) -> dict[str, Tensor]:
-        """Return what enters the difference subnetwork, by tap: (N, S - 1, c, h, w) each."""
-        features = self._image_features(clip)
-        return {name: _differences(features[name]) for name in self.taps}
-
     @property
     def _last_layer(self) -> str:
         return self.image.layers()[-1][0]
