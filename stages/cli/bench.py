@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from tdn_data.benchmarks import Benchmark, Times
 from tdn_data.pipeline.flow.methods import DEVICES
 from tdn_data.pipeline.limits import MAX_SEGMENTS, MAX_THREADS
 from tdn_data.stages.cli import console
@@ -42,8 +43,7 @@ def flow(paths: tuple[Path, ...], device: str, size: tuple[int, int], rounds: in
     height, width = size
     with console.messages(), console.wrong_arguments(), console.err.status("computing flow in turn"):
         result = benchmark.run(paths, height=height, width=width, device=device, num_rounds=rounds)
-    record = asdict(result) | {"ratio": result.ratio}
-    _show(record, benchmark.format_times(result), as_json)
+    _show(benchmark, result, "ratio", as_json)
 
 
 @bench.command()
@@ -57,7 +57,7 @@ def decode(video: Path, every_seconds: float, rounds: int, as_json: bool) -> Non
 
     with console.messages(), console.err.status("decoding in turn"):
         result = benchmark.run(video, every_seconds=every_seconds, num_rounds=rounds)
-    _show(asdict(result) | {"ratios": result.ratios}, benchmark.format_times(result), as_json)
+    _show(benchmark, result, "ratios", as_json)
 
 
 @bench.command()
@@ -72,7 +72,7 @@ def extract(video: Path, copies: int, workers: int, rounds: int, as_json: bool) 
 
     with console.messages(), console.err.status("extracting in turn"):
         result = benchmark.run(video, num_copies=copies, num_workers=workers, num_rounds=rounds)
-    _show(asdict(result) | {"overhead": result.overhead}, benchmark.format_times(result), as_json)
+    _show(benchmark, result, "overhead", as_json)
 
 
 @bench.command()
@@ -116,14 +116,15 @@ def networks(
             precision=precision,
             **({} if segments is None else {"num_segments": segments}),
         )
-    _show(asdict(result) | {"ratios": result.ratios}, benchmark.format_times(result), as_json)
+    _show(benchmark, result, "ratios", as_json)
 
 
-def _show(result: dict[str, object], words: str, as_json: bool) -> None:
+def _show(benchmark: Benchmark, result: Times, outcome: str, as_json: bool) -> None:
+    """Print what was measured; `outcome` is the property of `result` that compares ours with the peers."""
     if as_json:
-        console.print_json(result)
+        console.print_json(asdict(result) | {outcome: getattr(result, outcome)})
     else:
-        console.out.print(words, soft_wrap=True, highlight=False, markup=False)
+        console.out.print(benchmark.format_times(result), soft_wrap=True, highlight=False, markup=False)
 
 
 COMMANDS = (bench,)
