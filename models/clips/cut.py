@@ -29,7 +29,7 @@ from tdn_data.models.networks.base import ClipShape
 from tdn_data.pipeline.datasets.base import repeated_length
 from tdn_data.pipeline.datasets.registry import dataset_spec
 from tdn_data.pipeline.sampling import frames_at, grid_times, grid_tolerance
-from tdn_data.pipeline.shards.reader import ShardReader, StoredVideo
+from tdn_data.pipeline.shards.reader import DatasetInfo, ShardReader, StoredVideo
 
 CUTS = ("segments", "consecutive")
 MIDDLE = (0, 1)  # the only one of one clip at even distances
@@ -49,10 +49,10 @@ class Cut:
         if self.fps is not None and not 0 < self.fps < math.inf:
             raise ValueError(f"fps is {self.fps!r}; it must be a number above 0, or None for all stored frames")
 
-    def repeat_to(self, reader: ShardReader) -> int | None:
+    def repeat_to(self, info: DatasetInfo) -> int | None:
         """Return to how many frames, of those that clips are cut from, a shorter video is repeated; None for none."""
-        rates = reader.info.parameters if self.fps is None else {"fps": self.fps}
-        return repeated_length(dataset_spec(reader.info.name), rates)
+        rates = info.parameters if self.fps is None else {"fps": self.fps}
+        return repeated_length(dataset_spec(info.name), rates)
 
     def rows(
         self,

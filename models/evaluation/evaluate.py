@@ -55,9 +55,9 @@ def evaluate(
     saved = read_checkpoint(checkpoint)
     trained = check_checkpoint(saved, checkpoint, network)
     check_same_kind(trained, reader, path=checkpoint)
-    config, split = _settled(config, saved, checkpoint), config.split_of(reader.info.name)
+    config, split = settled(config, saved, checkpoint), config.split_of(reader.info.name)
     check_complete(reader, split, max_missing_share=config.max_missing_share)
-    score = scorer_of(saved, config, repeat_to=config.views().cut.repeat_to(reader))
+    score = scorer_of(saved, config, repeat_to=config.views().cut.repeat_to(reader.info))
     videos, scores = split_videos(reader, split), []
     order = class_order(trained, reader.info.class_names)
     about = {"dataset": reader.info.name, "split": split, "protocol": asdict(config)}
@@ -104,7 +104,7 @@ def check_checkpoint(saved: Checkpoint, path: object, network: str | None = None
     return trained
 
 
-def _settled(config: EvaluateConfig, saved: Checkpoint, path: object) -> EvaluateConfig:
+def settled(config: EvaluateConfig, saved: Checkpoint, path: object) -> EvaluateConfig:
     """Return a protocol for a checkpoint: clips cut as in training, where it does not say how; older ones had segments.
 
     Raises InputError where the two do not go together, or the checkpoint is damaged.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 from tdn_data.models.clips.cut import CUTS, Cut
@@ -66,3 +67,9 @@ class EvaluateConfig:
     def split_of(self, dataset: str) -> str:
         """Return the split that is tested: `split`, else the one on which results on the data set are reported."""
         return self.split or dataset_spec(dataset).test_split
+
+
+def config_from(parameters: Mapping[str, object]) -> EvaluateConfig:
+    """Return the protocol that a run's record holds; what an earlier version did not know has its default."""
+    known = {field.name for field in fields(EvaluateConfig)}
+    return EvaluateConfig(**{name: value for name, value in parameters.items() if name in known})

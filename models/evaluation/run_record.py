@@ -11,16 +11,15 @@ import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 
+from tdn_data.models.versions import installed_versions
 from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.files import read_json, write_json
 
 TRAINING, EVALUATION = "training.json", "evaluation.json"
 FUSION = "fusion"
 SAME_TEST = ("dataset", "class_names", "multi_label", "split", "list_split")  # of runs whose scores are put together
-LIBRARIES = ("torch", "numpy", "scikit-learn", "opencv-contrib-python-headless", "pyarrow")
 
 
 @dataclass(frozen=True)
@@ -82,19 +81,6 @@ def _processor() -> str:
         lines = []
     named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return named[0] if named else platform.processor() or platform.machine()
-
-
-def installed_versions() -> dict[str, str]:
-    """Return the versions of the libraries that decide a run's numbers, those that are installed."""
-    return {name: metadata.version(name) for name in LIBRARIES if _is_installed(name)}
-
-
-def _is_installed(name: str) -> bool:
-    try:
-        metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return False
-    return True
 
 
 def write_record(path: Path, record: RunRecord) -> None:

@@ -92,7 +92,7 @@ def _clip_options(reader: ShardReader, model: VideoNetwork, config: TrainConfig)
         "augment": config.augment(),
         "seed": config.seed,
         "mirror_labels": mirror_labels(spec, reader.info.class_names),
-        "repeat_to": cut.repeat_to(reader),
+        "repeat_to": cut.repeat_to(reader.info),
         "cut": cut,
     }
 

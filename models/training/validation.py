@@ -82,7 +82,7 @@ def validation_of(
     if not config.validates:
         return None
     info, shape, cut = reader.info, ClipShape.of(model, config.size), config.clip_cut()
-    repeat_to = cut.repeat_to(reader)
+    repeat_to = cut.repeat_to(reader.info)
 
     def views(video: StoredVideo) -> Tensor:
         return video_views(reader, video, shape, num_clips=1, num_crops=1, repeat_to=repeat_to, cut=cut)

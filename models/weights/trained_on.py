@@ -10,12 +10,13 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tdn_data.models.backbones.base import IMAGENET_MEAN, IMAGENET_STD
+from tdn_data.models.versions import installed_versions
 from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.text import some_of
 
@@ -34,7 +35,10 @@ SIZES = ("height", "width", "short_side", "codec", "quality")  # that change how
 
 @dataclass(frozen=True)
 class TrainedOn:
-    """A training's data: the set's name and classes in order, the shards' parameters, and a digest of their videos."""
+    """A training's data: the set's name and classes in order, the shards' parameters, and a digest of their videos.
+
+    `libraries` are the versions that it ran with, empty in files of earlier versions.
+    """
 
     modality: str
     dataset: str
@@ -43,6 +47,7 @@ class TrainedOn:
     parameters: Mapping[str, object]
     normalization: tuple[tuple[float, ...], tuple[float, ...]]
     digest: str
+    libraries: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, reader: ShardReader) -> TrainedOn:
@@ -56,6 +61,7 @@ class TrainedOn:
             dict(info.parameters),
             tuple(tuple(values) for values in NORMALIZATION[reader.modality]),
             data_digest(reader),
+            installed_versions(),
         )
 
     def as_dict(self) -> dict[str, object]:

@@ -1,10 +1,14 @@
-"""The files under a data set's folder: which videos lie there, and which of them a listed name means."""
+"""The files under a data set's folder, and those that a person names: which videos they are."""
 
 from __future__ import annotations
 
+import glob
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path, PurePosixPath
+
+from tdn_data.pipeline.errors import InputError
+from tdn_data.pipeline.files import check_regular, shown_path
 
 # fmt: off
 VIDEO_SUFFIXES = frozenset({
@@ -55,3 +59,28 @@ def is_utf8(path: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def named_videos(words: Sequence[str]) -> dict[Path, str]:
+    """Return path -> identifier for the videos that files, folders and patterns name, in order, each once.
+
+    A video in a folder has its path there without the extension as its identifier, any other its name. Raises
+    InputError for a word that names nothing: a file that is not there, a folder without a video, an idle pattern.
+    """
+    found: dict[Path, str] = {}
+    for word in words:
+        paths = [word] if os.path.lexists(word) else sorted(glob.glob(word, recursive=True))
+        videos = [one for path in paths for one in _videos_at(Path(path))]
+        if not videos:
+            what = "holds no video" if os.path.isdir(word) else "is no file, no folder and no pattern that fits a file"
+            raise InputError(f"{shown_path(word)} {what}.", path=word)
+        for path, video_id in videos:
+            found.setdefault(path, video_id)
+    return found
+
+
+def _videos_at(path: Path) -> list[tuple[Path, str]]:
+    """Return a file, whatever it is called, or the videos of a folder, with their identifiers."""
+    if path.is_dir():
+        return [(path / name, str(PurePosixPath(name).with_suffix(""))) for name in walk_files(path)]
+    return [(check_regular(path, what="video"), path.stem)]

@@ -170,7 +170,7 @@ def _make_rows(job: ShardJob, record: VideoRecord) -> tuple[LedgerRow, VideoRows
     except VideoError as error:
         return _ledger_row(job, record, status="failed", problem=error), None
     if not len(extraction.rows):
-        problem = extraction.problem or VideoError("no_frames", "the video has one frame; flow needs two.")
+        problem = why_no_rows(extraction)
         return _ledger_row(job, record, status="failed", problem=problem, num_expected=extraction.num_expected), None
     status = "partial" if extraction.problem else "ok"
     row = _ledger_row(job, record, status=status, problem=extraction.problem, num_expected=extraction.num_expected)
@@ -178,6 +178,11 @@ def _make_rows(job: ShardJob, record: VideoRecord) -> tuple[LedgerRow, VideoRows
     stored = {"num_stored": len(rows), "stored_bytes": rows.num_bytes(), "decoding": extraction.decoding}
     message = "; ".join(words for words in (row.message, extraction.note) if words) or None
     return replace(row, message=message, **stored, **rows.statistics), rows
+
+
+def why_no_rows(extraction: Extraction) -> VideoError:
+    """Return why nothing came out of a video that could be opened."""
+    return extraction.problem or VideoError("no_frames", "the video has one frame; flow needs two.")
 
 
 def extract_in_sandbox(job: VideoJob, limits: Limits) -> Extraction:

@@ -9,6 +9,7 @@ from tdn_data.stages.cli.group import Commands
 
 MODULES = {  # command -> the module that holds it
     "bench": "bench",
+    "compare": "compare",
     "datasets": "data",
     "demo": "data",
     "evaluate": "runs",
@@ -16,7 +17,9 @@ MODULES = {  # command -> the module that holds it
     "flow": "flow",
     "index": "data",
     "inspect": "look",
+    "mistakes": "compare",
     "models": "networks",
+    "predict": "predict",
     "repair": "look",
     "results": "networks",
     "retrieve": "retrieve",

@@ -1,0 +1,64 @@
+"""The videos that a run gets wrong, the most certain first, in words and in pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import expit, softmax
+
+from tdn_data.models.evaluation.scores import VideoScores
+from tdn_data.pipeline.shards.reader import ShardReader
+from tdn_data.pipeline.view.inspect import pictures_at
+from tdn_data.pipeline.view.sheet import labelled_thumbnail, stack_bands
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A video, its classes, the class that it was taken for, and the probabilities of that and of its own class."""
+
+    video_id: str
+    truth: tuple[str, ...]
+    guess: str
+    score: float
+    truth_score: float
+
+    def words(self) -> str:
+        """Return it as one line."""
+        truth = "; ".join(self.truth) or "no class"
+        return f"{self.video_id}: {truth} {self.truth_score:.2f}, taken for {self.guess} {self.score:.2f}"
+
+
+def mistakes_of(
+    result: VideoScores, class_names: Sequence[str], *, multi_label: bool, of_class: str | None = None
+) -> list[Mistake]:
+    """Return the videos whose best score is of none of their classes, the most probable guess first.
+
+    `of_class` keeps those of one class. The probability of a video's own class is that of the likeliest.
+    """
+    probabilities = expit(result.scores) if multi_label else softmax(result.scores, axis=1)
+    wanted = None if of_class is None else list(class_names).index(of_class)
+    found = []
+    for video_id, labels, row in zip(result.video_ids, result.labels, probabilities, strict=True):
+        guess = int(row.argmax())
+        if guess not in labels and (wanted is None or wanted in labels):
+            own = max((float(row[label]) for label in labels), default=0.0)
+            truth = tuple(class_names[label] for label in labels)
+            found.append(Mistake(video_id, truth, class_names[guess], float(row[guess]), own))
+    return sorted(found, key=lambda one: (-one.score, one.video_id))
+
+
+def mistakes_sheet(
+    reader: ShardReader, mistakes: Sequence[Mistake], *, num_columns: int = 6, height: int = 112
+) -> np.ndarray:
+    """Return uint8 (H, W, 3) RGB: under each mistake's words frames of its video, evenly spaced over it."""
+    bands = []
+    for mistake in mistakes:
+        seconds = reader.times(mistake.video_id)
+        times = np.linspace(seconds[0], seconds[-1], num_columns)
+        pictures, shown = pictures_at(reader, mistake.video_id, times)
+        cells = zip(pictures, shown.tolist(), strict=True)
+        band = [labelled_thumbnail(picture, height, f"{second:.2f} s") for picture, second in cells]
+        bands.append((np.concatenate(band, axis=1), mistake.words()))
+    return stack_bands(bands)

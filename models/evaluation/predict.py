@@ -1,0 +1,123 @@
+"""A trained network on a new video: decoded, sampled and seen as the videos that it was tested on.
+
+The video goes through the very code that makes shards, in the process that can be killed, with the parameters that the
+checkpoint kept of its training's shards: rate, size, flow method and bound, codec. So a video's scores are those that a
+test on shards gives it, whichever codec they have (a test holds this for PNG and JPEG).
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from pydantic import ValidationError
+from scipy.special import expit, softmax
+
+from tdn_data.models.evaluation.evaluate import check_checkpoint, scorer_of, settled
+from tdn_data.models.evaluation.protocol import EvaluateConfig
+from tdn_data.models.threads import torch_threads
+from tdn_data.models.weights.checkpoint import read_checkpoint
+from tdn_data.models.weights.trained_on import NORMALIZATION, TrainedOn
+from tdn_data.pipeline.errors import InputError
+from tdn_data.pipeline.extraction.one_shard import extract_in_sandbox, why_no_rows
+from tdn_data.pipeline.extraction.rows.job import VideoJob
+from tdn_data.pipeline.parameters import FlowParameters, FrameParameters, Limits
+from tdn_data.pipeline.shards.reader import DatasetInfo, StoredPictures, StoredVideo, decode_pictures
+from tdn_data.pipeline.shards.schema import VideoRows
+
+ONE_VIEW = EvaluateConfig(num_clips=1, num_crops=1)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One video's `scores` before softmax and `probabilities`, float32 (C,), in the order of `class_names`.
+
+    Several labels a video: each class has a probability of its own. `problem` is why a part of the video was not read.
+    """
+
+    path: str
+    class_names: tuple[str, ...]
+    scores: np.ndarray
+    probabilities: np.ndarray
+    problem: str | None = None
+
+    def top(self, count: int) -> list[tuple[str, float]]:
+        """Return the most probable classes with their probabilities, the best first."""
+        order = np.argsort(-self.probabilities, kind="stable")[:count]
+        return [(self.class_names[number], float(self.probabilities[number])) for number in order]
+
+
+class Predictor:
+    """What a checkpoint's network says of video files; `config` says how each is seen, by default in one view.
+
+    Raises InputError for a file that is no checkpoint of this program, or does not say what it was trained on.
+
+    >>> Predictor("runs/tdn-rgb/checkpoint.pt")("new.mp4").top(1)  # doctest: +SKIP
+    [('left', 0.98)]
+    """
+
+    def __init__(
+        self,
+        checkpoint: str | os.PathLike[str],
+        *,
+        config: EvaluateConfig = ONE_VIEW,
+        limits: Limits | None = None,
+    ) -> None:
+        saved = read_checkpoint(checkpoint)
+        self.trained = check_checkpoint(saved, checkpoint)
+        self._section = _section(self.trained, checkpoint)
+        config = settled(config, saved, checkpoint)
+        stored = (self.trained.dataset, self.trained.class_names, self.trained.multi_label, self.trained.parameters)
+        repeat_to = config.views().cut.repeat_to(DatasetInfo(*stored))
+        self._score, self._config = scorer_of(saved, config, repeat_to=repeat_to), config
+        self._limits = limits or Limits()
+
+    def __call__(self, path: str | os.PathLike[str], *, video_id: str | None = None) -> Prediction:
+        """Return the prediction for one video file; raise VideoError, with its reason, where nothing can be read of it.
+
+        `video_id` is the name by which random clips are drawn, as in shards; by default the file's without extension.
+        """
+        job = VideoJob(os.fspath(path), self.trained.modality, self._section, self._limits.max_pixels)
+        extraction = extract_in_sandbox(job, self._limits)
+        if not len(extraction.rows):
+            raise why_no_rows(extraction)
+        video = StoredVideo(video_id or Path(path).stem, "", (), len(extraction.rows))
+        decoded = DecodedVideo(extraction.rows, self._section.codec)
+        with torch_threads(self._config.num_threads):
+            scores = self._score(decoded, video).video
+        probabilities = expit(scores) if self.trained.multi_label else softmax(scores)
+        problem = extraction.problem and extraction.problem.sentence
+        return Prediction(os.fspath(path), self.trained.class_names, scores, probabilities, problem)
+
+
+class DecodedVideo:
+    """The rows of one video as a `ShardReader` gives them."""
+
+    def __init__(self, rows: VideoRows, codec: str) -> None:
+        self.modality, self._rows, self._codec = rows.modality, rows, codec
+
+    def times(self, video_id: str) -> np.ndarray:
+        """Return when each row is shown, float64 (N,) seconds."""
+        return self._rows.pts_seconds
+
+    def read_pictures(self, video_id: str, rows: list[int]) -> StoredPictures:
+        """Return some rows, each picture by itself."""
+        pictures = [decode_pictures(self._rows.between(row, row + 1), self._codec)[0] for row in rows]
+        return StoredPictures(pictures, self._rows.pts_seconds[rows], self._rows.bound)
+
+
+def _section(trained: TrainedOn, path: object) -> FrameParameters | FlowParameters:
+    """Return how the videos of a training were stored; raise InputError where this version cannot do the same."""
+    kind = FlowParameters if trained.modality == "flow" else FrameParameters
+    try:
+        if trained.normalization != NORMALIZATION[trained.modality]:
+            raise ValueError("normalization")
+        return kind(**trained.parameters)
+    except (ValidationError, ValueError, TypeError, KeyError) as error:
+        raise InputError(
+            f"{path} was trained on videos that were stored in another way than this version knows; train the network "
+            "again.",
+            path=path,
+        ) from error

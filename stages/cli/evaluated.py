@@ -1,0 +1,56 @@
+"""The run that a word on the command line means."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tdn_data.models.evaluation.protocol import EvaluateConfig, config_from
+from tdn_data.models.evaluation.results import SCORES
+from tdn_data.models.evaluation.run_record import EVALUATION, RunRecord, read_record
+from tdn_data.models.evaluation.scores import VideoScores, read_scores
+from tdn_data.pipeline.errors import InputError
+from tdn_data.pipeline.text import some_of
+from tdn_data.stages.params import FUSIONS, RUNS
+
+CHECKPOINT = "checkpoint.pt"
+
+
+def run_folder(word: str) -> Path:
+    """Return the folder of a run or fusion, named as in params.yaml or by its folder; InputError lists the known."""
+    for folder in (RUNS / word, FUSIONS / word, Path(word)):
+        if folder.is_dir():
+            return folder
+    known = sorted(
+        path.name for place in (RUNS, FUSIONS) if place.is_dir() for path in place.iterdir() if path.is_dir()
+    )
+    words = f"the runs here are {some_of(known)}" if known else "there is none here; stand in the project's folder"
+    raise InputError(f"{word!r} is no run and no folder of one; {words}.", key=word)
+
+
+def run_checkpoint(word: str) -> Path:
+    """Return a run's checkpoint; raise InputError where it has none."""
+    path = run_folder(word) / CHECKPOINT
+    if not path.is_file():
+        raise InputError(
+            f"{word} has no {CHECKPOINT}: it is a fusion, or not trained yet; `dvc repro train@NAME` trains a run.",
+            path=path,
+        )
+    return path
+
+
+def run_scores(word: str) -> tuple[VideoScores, RunRecord]:
+    """Return what a run was found to score in its test, and its record; raise InputError where it was never tested."""
+    folder = run_folder(word)
+    if not (folder / SCORES).exists():
+        raise InputError(
+            f"{word} was never evaluated: {folder / SCORES} is missing; `dvc repro evaluate@NAME` makes it, and "
+            "`dvc checkout` fetches it where it was made before.",
+            path=folder,
+        )
+    return read_scores(folder / SCORES), read_record(folder / EVALUATION)
+
+
+def run_protocol(word: str, default: EvaluateConfig) -> EvaluateConfig:
+    """Return the protocol that a run was tested by, `default` where it was not."""
+    path = run_folder(word) / EVALUATION
+    return config_from(read_record(path).parameters) if path.exists() else default

@@ -1,0 +1,91 @@
+"""The command `predict`: what a trained network says of new videos."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from pathlib import Path
+
+import click
+
+from tdn_data.pipeline.errors import VideoError
+from tdn_data.stages.cli import console
+from tdn_data.stages.cli.options import json_option
+from tdn_data.stages.cli.types import InputFile, Text, Whole
+
+COLUMNS = ("video", "rank", "class", "probability", "problem")
+
+
+@click.command()
+@click.argument("videos", nargs=-1, required=True, type=Text())
+@click.option("--run", type=Text(), help="A run of the project, or the folder of one: its network and its protocol.")
+@click.option("--checkpoint", type=InputFile("checkpoint"), help="Or a network's file; each video is seen in one view.")
+@click.option("--top", default=5, show_default=True, type=Whole(1, 1000), help="How many classes are shown.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print the result as CSV, a row for each class.")
+@json_option
+def predict(
+    videos: tuple[str, ...], run: str | None, checkpoint: Path | None, top: int, as_csv: bool, as_json: bool
+) -> None:
+    """Say what a trained network sees in VIDEOS: files, folders of them, or patterns such as 'clips/*.mp4'.
+
+    Videos are decoded and sampled as those that it was trained on; a network that reads flow has it computed. A video
+    that cannot be read has its reason in its line.
+
+    \b
+    Examples:
+      tdn-data predict new.mp4 --run tdn-rgb
+      tdn-data predict clips --checkpoint runs/tdn-rgb/checkpoint.pt --top 1 --csv
+    """
+    from tdn_data.models.evaluation.predict import ONE_VIEW, Predictor
+    from tdn_data.pipeline.datasets.media_files import named_videos
+    from tdn_data.stages.cli.evaluated import run_checkpoint, run_protocol
+
+    if (run is None) == (checkpoint is None):
+        raise click.UsageError("Give --run or --checkpoint, one of them.")
+    if as_csv and as_json:
+        raise click.UsageError("Give --csv or --json, not both.")
+    with console.messages(), console.wrong_arguments():
+        found = named_videos(videos)
+        config = ONE_VIEW if run is None else run_protocol(run, ONE_VIEW)
+        predictor = Predictor(checkpoint or run_checkpoint(run), config=config)
+        records = []
+        with console.progress("predicting", total=len(found), unit="videos") as update:
+            for number, (path, video_id) in enumerate(found.items(), start=1):
+                records.append(_record(predictor, path, video_id, top))
+                if not as_csv and not as_json:
+                    console.out.print(_line(records[-1]), soft_wrap=True, highlight=False)
+                update(number)
+    if as_json:
+        console.print_json(records)
+    elif as_csv:
+        csv.writer(sys.stdout, lineterminator="\n").writerows(
+            [COLUMNS, *(row for one in records for row in _rows(one))]
+        )
+    if not any(one["classes"] for one in records):
+        raise SystemExit(console.EXIT_FAILED)
+
+
+def _record(predictor, path: Path, video_id: str, top: int) -> dict[str, object]:
+    """Return a video's most probable classes, none where nothing of it could be read, and why not all of it was."""
+    try:
+        prediction = predictor(path, video_id=video_id)
+    except VideoError as error:
+        return {"video": str(path), "classes": [], "problem": f"{error.reason}: {error.sentence}"}
+    classes = [{"class": name, "probability": value} for name, value in prediction.top(top)]
+    return {"video": str(path), "classes": classes, "problem": prediction.problem}
+
+
+def _line(record: dict) -> str:
+    words = ", ".join(f"{one['class']} {one['probability']:.3f}" for one in record["classes"])
+    problem = record["problem"] and (f"[read up to a fault: {record['problem']}]" if words else record["problem"])
+    return console.shown(f"{record['video']}: {' '.join(filter(None, (words, problem)))}")
+
+
+def _rows(record: dict) -> list[tuple[object, ...]]:
+    """Return a row for each class that is shown, or the one row of a video that could not be read."""
+    ranked = enumerate(record["classes"], start=1)
+    rows = [(rank, one["class"], f"{one['probability']:.6f}") for rank, one in ranked] or [("", "", "")]
+    return [(record["video"], *row, record["problem"] or "") for row in rows]
+
+
+COMMANDS = (predict,)
