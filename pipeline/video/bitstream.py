@@ -25,6 +25,11 @@ from tdn_data.pipeline.video.screen_family import SCREEN_READERS
 
 _START_CODE = b"\0\0\1"
 _SMALLEST_BLANK_BYTES = 32
+_HOLE = bytes(64)
+NEVER_HOLLOW = (
+    *("h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4", "h261", "h263", "h263p", "flv1", "vp8", "vp9"),
+    *("msmpeg4v1", "msmpeg4v2", "msmpeg4v3", "wmv1", "wmv2"),
+)
 _SLICE_HEAD_BYTES = 32
 _MPEG4_LAYER = re.compile(rb"\x00\x00\x01[\x20-\x2f].*?(?=\x00\x00\x01|\Z)", re.DOTALL)
 _UNIT_HEADER = struct.Struct(">IBB")
@@ -55,6 +60,23 @@ def packet_reader(codec: str, extradata: bytes | None, *, intra_only: bool) -> P
 def is_blank(packet: memoryview) -> bool:
     """Whether a packet of some length holds one byte again and again: no picture that was ever compressed."""
     return len(packet) >= _SMALLEST_BLANK_BYTES and packet[0] in (0, 255) and packet == bytes(packet[:1]) * len(packet)
+
+
+def has_hole(packet: bytes) -> bool:
+    """Whether zeros stand inside a packet where its codec never writes so many: it was overwritten there.
+
+    For those of `NEVER_HOLLOW`; zeros before a start code or at the end may be stuffing.
+    """
+    position = packet.find(_HOLE)
+    while position >= 0:
+        end = position + len(_HOLE)
+        while packet[end : end + len(_HOLE)] == _HOLE:
+            end += len(_HOLE)
+        rest = packet[end : end + len(_HOLE)].lstrip(b"\0")
+        if rest and rest[0] != 1:
+            return True
+        position = packet.find(_HOLE, end + 1)
+    return False
 
 
 class _Unit(NamedTuple):

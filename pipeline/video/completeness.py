@@ -14,6 +14,7 @@ import av
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
+from tdn_data.pipeline.video.asf import play_seconds
 from tdn_data.pipeline.video.container import format_names, open_video, read_packets
 from tdn_data.pipeline.video.structure import is_fragmented, is_shorter_than_its_structure
 
@@ -21,10 +22,13 @@ _ANNOUNCING = {"avi", "matroska", "webm", "flv", "asf"}  # their durations are w
 _FROM_ZERO = {"matroska", "webm", "flv", "asf"}  # a duration is the time of the end, wherever the stream begins
 
 
-def announced_seconds(container: InputContainer, stream: VideoStream) -> float:
-    """How long the stream lasts by its own header, else by the container's, else 0."""
-    seconds = _stream_seconds(stream) or (container.duration or 0) / av.time_base
-    return max(seconds - _start_seconds(container, stream), 0.0)
+def announced_seconds(container: InputContainer, stream: VideoStream, *, begin_seconds: float = 0.0) -> float:
+    """How long the stream lasts by its own header, else by the container's, else 0.
+
+    `begin_seconds`: time of the first picture, for files of which FFmpeg does not say it.
+    """
+    seconds = _stream_seconds(stream) or _container_seconds(container)
+    return max(seconds - _start_seconds(container, stream, begin_seconds), 0.0)
 
 
 def announces_duration(container: InputContainer) -> bool:
@@ -54,12 +58,12 @@ def is_cut_off(
         return False
     announced = _stream_seconds(stream)
     of_stream = announced is not None and "asf" not in format_names(container)  # that of the file, for each stream
-    announced = (container.duration or 0) / av.time_base if announced is None else announced
+    announced = _container_seconds(container) if announced is None else announced
     slack = frame_seconds / 2 if is_shorter_than_its_structure(path) else max(0.5, 0.02 * announced)
     if _lists_packets(container):
         slack = min(slack, 1.5 * frame_seconds)  # fragments carry exact durations
     begins_empty = "avi" in format_names(container)  # a late stream begins with empty packets, which count
-    end_seconds = span_seconds + (begin_seconds if begins_empty else _start_seconds(container, stream))
+    end_seconds = span_seconds + (begin_seconds if begins_empty else _start_seconds(container, stream, begin_seconds))
     if end_seconds < announced - slack and not of_stream:  # the container's duration may be that of the sound
         end_seconds = _last_moment(path, max_pixels=max_pixels)
     return end_seconds < announced - slack
@@ -69,11 +73,18 @@ def _lists_packets(container: InputContainer) -> bool:
     return "mov" in format_names(container)
 
 
-def _start_seconds(container: InputContainer, stream: VideoStream) -> float:
+def _container_seconds(container: InputContainer) -> float:
+    if container.duration is None and "asf" in format_names(container):  # FFmpeg gives up on files that are cut off
+        return play_seconds(container.name.removeprefix("file:"))
+    return (container.duration or 0) / av.time_base
+
+
+def _start_seconds(container: InputContainer, stream: VideoStream, begin_seconds: float = 0.0) -> float:
     """What a duration counts before the stream's first picture; 0 where durations are counted from that."""
-    if _FROM_ZERO.isdisjoint(format_names(container)) or stream.start_time is None:
+    if _FROM_ZERO.isdisjoint(format_names(container)):
         return 0.0
-    return max(float(stream.start_time * stream.time_base), 0.0)
+    known = begin_seconds if stream.start_time is None else float(stream.start_time * stream.time_base)
+    return max(known, 0.0)
 
 
 def _stream_seconds(stream: VideoStream) -> float | None:

@@ -19,6 +19,10 @@ from tdn_data.pipeline.video.formats import OPEN_OPTIONS, is_unlisted, undecodab
 from tdn_data.pipeline.video.structure import is_cut_iso, lacks_time_scale
 
 _OGG_HEADERS = (b"OVP80", b"\x80theora", b"\x81theora", b"\x82theora")
+_AS_DECODED = {  # containers of decoding times alone: codecs whose pictures tell their order on screen
+    "asf": ("h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4"),
+    "avi": ("mpeg1video", "mpeg2video"),
+}
 _PADDING_PIXELS = 1 << 20  # decoders round sizes up to whole blocks
 
 
@@ -72,14 +76,18 @@ def read_packets(container: InputContainer, *streams: VideoStream) -> Iterator[a
 
     Left out, too, are repetitions of the packet before, time and bytes, as broken transmissions have them, and the
     headers that come again where Ogg files are joined. Where an AVI file's index says another time than FFmpeg counted,
-    a packet gets that.
+    a packet gets that. ASF and AVI store decoding times alone, and what FFmpeg makes of them is wrong around a loss;
+    pictures whose order is known without it get those.
     """
     before: av.Packet | None = None
     headers = _OGG_HEADERS if "ogg" in format_names(container) else ()
     times = {stream.index: index_times(container, stream) for stream in streams}
+    as_decoded = {codec for name in format_names(container) for codec in _AS_DECODED.get(name, ())}
     try:
         for packet in container.demux(*streams):
             restamp(packet, times.get(packet.stream_index, {}))
+            if as_decoded and packet.stream.codec_context.codec.canonical_name in as_decoded:
+                packet.pts = packet.dts
             if not packet.size or bytes(memoryview(packet)[:7]).startswith(headers):
                 continue
             if not (before is not None and _repeats(packet, before)):

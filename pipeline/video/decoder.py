@@ -51,7 +51,7 @@ def decode_timeline(path: str | os.PathLike, rows: PacketRows, *, max_pixels: in
         proven = are_proven(outputs, rows)
         if not proven.any():
             raise nothing_decodes(path, failed=bool(outputs), cut_off=rows.cut_off or rows.lacks_end)
-        begins = stream.start_time is not None and announces_duration(container) and not rows.begins_in_the_middle
+        begins = announces_duration(container) and not rows.begins_in_the_middle
         single = are_single_pictures(stream.codec_context, rows.facts)
         order = screen_order(stream.codec_context, rows) if single else None
         placed = None if order is None else place_pictures(outputs, proven, order, rows)
@@ -97,22 +97,49 @@ def _told_timeline(
         else:
             gaps.add(len(stamps) - 1)
     gap_before = begins and -1 in gaps
-    ticks, tick = _rising_ticks(stamps, stream, rows, zero=stream.start_time if gap_before else None)
+    by_rate = _counted(outputs, proven, rows)
+    ticks, tick = _rising_ticks(stamps, stream, rows, by_rate, zero=stream.start_time if gap_before else None)
     if lacks_time_scale(path, float(stream.time_base)):
-        ticks, tick = np.arange(len(stamps)), FALLBACK_TICK
+        ticks, tick = by_rate, FALLBACK_TICK
     lost = np.isin(np.arange(len(stamps)), list(gaps)).astype(np.int64)
     if are_single_pictures(stream.codec_context, rows.facts):
         lost = np.maximum(lost, unseen_after([pts for pts, _ in stamps], rows.shown_pts))
     absent = _lost_after([pts for pts, _ in stamps], rows)
     lost = np.maximum(lost, absent)
+    if ticks is by_rate:
+        lost[:-1] = np.maximum(lost[:-1], np.diff(ticks) - 1)
     places = np.flatnonzero(proven[[output is not None for output in outputs]])
     told = {"known_lost": lost, "breaks_off": gap_before or bool(lost.any()), "outputs": places}
     if tick == stream.time_base:
         due = _next_due([pts for pts, _ in stamps], rows, ticks)
-        by_rate = lost_by_stamps(ticks, [pts for pts, _ in stamps], container, rows)  # a steady rate tells it better
-        told["known_lost"] = np.maximum(lost, by_rate)
-        told["lost_seconds"] = np.where((absent > 0) | (by_rate > 0), np.nan, due) * float(tick)
+        in_holes = lost_by_stamps(ticks, [pts for pts, _ in stamps], container, rows)  # a steady rate tells it better
+        told["known_lost"] = np.maximum(lost, in_holes)
+        told["lost_seconds"] = np.where((absent > 0) | (in_holes > 0), np.nan, due) * float(tick)
     return make_timeline(ticks, container, stream, rows, tick=tick, **told)
+
+
+def _counted(outputs: list[Output | None], proven: np.ndarray, rows: PacketRows) -> np.ndarray:
+    """How many pictures come before each of the `proven` ones, int64 (N,), damaged and lost ones too."""
+    slots = _slots_by_number(rows)
+    places, place = [], 0
+    for output, sound in zip(outputs, proven.tolist(), strict=True):
+        if output is not None:
+            place = max(place, slots.get(output.packet, 0))
+            places += [place] if sound else []
+            place += 1
+    return np.array(places, dtype=np.int64) - places[0]
+
+
+def _slots_by_number(rows: PacketRows) -> dict[int, int]:
+    """Packet -> how many pictures are due before its own, by the pictures' numbers; nothing where they have none."""
+    packets = rows.due_packets.tolist()
+    if any(rows.facts[packet].order is None for packet in packets):
+        return {}
+    slots, slot = {}, 0
+    for packet in sorted(packets, key=lambda packet: rows.facts[packet].order):
+        slots[packet] = slot
+        slot += 1 + rows.lost.get(packet, 0)
+    return slots
 
 
 def _lost_after(pts: list[int | None], rows: PacketRows) -> np.ndarray:
@@ -268,7 +295,12 @@ def _drain(context: av.VideoCodecContext) -> list[av.VideoFrame]:
 
 
 def _rising_ticks(
-    stamps: list[tuple[int | None, int | None]], stream: VideoStream, rows: PacketRows, *, zero: int | None
+    stamps: list[tuple[int | None, int | None]],
+    stream: VideoStream,
+    rows: PacketRows,
+    by_rate: np.ndarray,
+    *,
+    zero: int | None,
 ) -> tuple[np.ndarray, Fraction]:
     """int64 ticks from `zero` (None: from the first), and the seconds per tick."""
     rate = stream.average_rate or stream.guessed_rate
@@ -282,7 +314,7 @@ def _rising_ticks(
             step = round(1 / (rate * stream.time_base)) if rate else 1
             tail = known[-1] + max(step, 1) * np.arange(1, len(times) - len(known) + 1)
             return np.append(known, tail).astype(np.int64) - (known[0] if zero is None else zero), stream.time_base
-    return np.arange(len(stamps)), 1 / rate if rate else FALLBACK_TICK
+    return by_rate, 1 / rate if rate else FALLBACK_TICK
 
 
 def _are_packets_own(ticks: list[int], stream: VideoStream, rows: PacketRows) -> bool:

@@ -242,6 +242,9 @@ class FrameSource:
         if num_frames >= self.num_expected and lacks_end:
             message = f"{self.path}: {num_frames} frames, the file is cut off; how many it had is not known"
             return VideoError("truncated", message, path=self.path)
+        if num_frames >= self.num_expected and self.rows is not None and self.rows.lacks_beginning:
+            message = f"{self.path}: {num_frames} frames, the beginning is missing; how many it had is not known"
+            return VideoError("corrupt", message, path=self.path)
         if num_frames >= self.num_expected:
             return None
         reason, what = (

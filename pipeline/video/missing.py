@@ -48,20 +48,27 @@ def proves_loss(seen: SeenPackets) -> bool:
 
 
 def missing_pictures(
-    container: InputContainer, seen: SeenPackets, by_index: dict[int, int]
+    container: InputContainer, seen: SeenPackets, lost_behind: dict[int, int]
 ) -> tuple[dict[int, int], np.ndarray]:
-    """`PacketRows.lost` and `.breaks`: by the pictures' numbers, else by the index or by holes in a steady rate."""
+    """`PacketRows.lost` and `.breaks`: by the pictures' numbers, else by the container or by holes in a steady rate.
+
+    `lost_behind` is what the container knows: packet -> how many are missing right behind it in the file.
+    """
     pts, facts = seen.pts, seen.facts
     numbered, suspect = are_numbered(facts), any(fact.suspect for fact in facts)
     keys: Sequence[int | None] = [fact.order for fact in facts] if numbered or suspect else pts
-    lost = {} if suspect else by_index or (holes_in_rate(container, seen) if proves_loss(seen) else {})
+    lost = {} if suspect else lost_behind or (holes_in_rate(container, seen) if proves_loss(seen) else {})
     by_numbers = {}
     if numbered and not suspect:  # a pause between pictures whose numbers follow one another is nothing missing
         lost = {at: count for at, count in lost.items() if not _is_followed(at, pts, facts)}
         by_numbers = lost_by_numbers(facts)
     names_references = all(fact.names_references for fact in facts if fact.shown)
-    untold = lost.keys() - by_numbers.keys() if names_references else lost.keys() | by_numbers.keys()
-    return _without_spoiled(lost | by_numbers, pts, facts), find_breaks(facts, keys, untold)
+    unknown = lost.keys() - by_numbers.keys() if names_references else lost.keys() | by_numbers.keys()
+    breaks = find_breaks(facts, keys, unknown - lost_behind.keys())
+    if not names_references or sum(by_numbers.values()) != sum(lost_behind.values()):
+        breaks[[at + 1 for at in lost_behind if at + 1 < len(facts)]] = True
+    lost = {at: max(lost.get(at, 0), by_numbers.get(at, 0)) for at in lost | by_numbers}
+    return _without_spoiled(lost, pts, facts), breaks
 
 
 def _without_spoiled(lost: dict[int, int], pts: Sequence[int | None], facts: Sequence[PacketFacts]) -> dict[int, int]:

@@ -10,12 +10,11 @@ import numpy as np
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from tdn_data.pipeline.video.avi import lost_by_index
-from tdn_data.pipeline.video.bitstream import is_blank, packet_reader
-from tdn_data.pipeline.video.completeness import announces_duration, is_cut_off
+from tdn_data.pipeline.video.bitstream import NEVER_HOLLOW, has_hole, is_blank, packet_reader
+from tdn_data.pipeline.video.completeness import announced_seconds, announces_duration, is_cut_off
 from tdn_data.pipeline.video.container import flags_incomplete_packets, format_names, read_packets
+from tdn_data.pipeline.video.container_losses import find_losses
 from tdn_data.pipeline.video.frame_seconds import span_seconds_of, usual_frame_seconds
-from tdn_data.pipeline.video.matroska import torn_blocks
 from tdn_data.pipeline.video.missing import SeenPackets, holes_in_rate, missing_pictures, proves_loss, tell_of_loss
 from tdn_data.pipeline.video.packet_facts import BROKEN, PREDICTED, PacketFacts
 from tdn_data.pipeline.video.settings import find_foreign
@@ -39,11 +38,13 @@ class PacketRows:
     damaged: bool  # some packet is incomplete
     cut_off: bool  # the file ends too early
     lacks_end: bool  # so it does, and says nowhere how much was to come
+    lacks_beginning: bool  # packets are missing before the first
     changes_setup: bool  # decoder configuration replaced half-way
     readable: bool  # `facts` were read from the packets, and not just assumed
     holds_back: bool  # after a reset the decoder shows nothing before it can show it right
     lost: dict[int, int]  # packet -> how many pictures are missing on screen after its own
     pauses: dict[int, int]  # the same by nothing but a steady rate: left out by the encoder, or lost
+    holes: frozenset[int]  # packets right behind which, by the container, others are missing
     breaks: np.ndarray  # bool (P,): what the packet may need is missing before it
 
     @property
@@ -100,6 +101,7 @@ def read_rows(
     codec = context.codec
     reader = packet_reader(codec.canonical_name, context.extradata, intra_only=codec.intra_only)
     read = reader or (lambda packet: PREDICTED)
+    hollow_is_broken = codec.canonical_name in NEVER_HOLLOW
     compresses = codec.canonical_name not in _PLAIN
     rows, dts, packets, places, num_bytes, failed = [], [], [], [], 0, False
     foreign = find_foreign(path, container, stream)
@@ -109,6 +111,7 @@ def read_rows(
             if is_foreign and not foreign.is_told:
                 break
             is_broken = is_foreign or (compresses and is_blank(memoryview(packet)))
+            is_broken = is_broken or (hollow_is_broken and has_hole(bytes(packet)))
             keyframe, facts = packet.is_keyframe, BROKEN if is_broken else read(memoryview(packet))
             new_setup = keyframe and packet.has_sidedata("new_extradata")
             discard = packet.is_discard and not is_foreign
@@ -128,21 +131,24 @@ def read_rows(
     ends_inside = bool(places) and _ends_inside_picture(path, container, places[-1])
     if ends_inside:
         facts = (*facts[:-1], _spoiled(facts[-1]))
-    torn = set(torn_blocks(path)) if "matroska" in format_names(container) else set()
-    facts = tuple(_spoiled(fact) if place in torn else fact for fact, (place, _) in zip(facts, places, strict=True))
+    losses = find_losses(path, container, stream, dts, [begin for begin, _ in places])
+    facts = tuple(_spoiled(fact) if number in losses.spoiled else fact for number, fact in enumerate(facts))
     extent = {"num_packets": len(rows), "span_seconds": span_seconds_of(pts, duration, stream)}
     seconds = np.sort([ticks for ticks in pts if ticks is not None]) * float(stream.time_base)
     extent["begin_seconds"] = max(float(seconds[0]), 0.0) if len(seconds) else 0.0
     extent |= {"frame_seconds": usual_frame_seconds(seconds, stream)}
-    unlisted = lost_by_index(path, container, stream, dts)
+    cut_off = losses.cut_off
+    if cut_off is None:
+        cut_off = is_cut_off(path, container, stream, max_pixels=max_pixels, **extent)
     damaged = any(corrupt) and flags_incomplete_packets(container)
     ends_inside = ends_inside or (damaged and corrupt[-1] and not announces_duration(container))
-    spoiled = failed or damaged or bool(torn) or tell_of_loss(facts)
+    spoiled = failed or damaged or bool(losses.spoiled) or tell_of_loss(facts)
     seen = SeenPackets(path, pts, tuple(places), discard, facts, spoiled)
-    lost, breaks = missing_pictures(container, seen, unlisted)
+    lost, breaks = missing_pictures(container, seen, losses.lost)
     return PacketRows(
         lost=lost,
-        pauses={} if proves_loss(seen) or unlisted else holes_in_rate(container, seen),
+        pauses={} if proves_loss(seen) or losses.lost else holes_in_rate(container, seen),
+        holes=frozenset(losses.lost),
         breaks=breaks,
         pts=pts,
         duration=duration,
@@ -151,8 +157,9 @@ def read_rows(
         facts=facts,
         packets=tuple(packets) if num_bytes <= MAX_KEPT_BYTES else None,
         damaged=damaged,
-        cut_off=failed or is_cut_off(path, container, stream, max_pixels=max_pixels, **extent),
-        lacks_end=ends_inside or lacks_its_end(path),
+        cut_off=failed or cut_off,
+        lacks_end=ends_inside or lacks_its_end(path) or (cut_off and not announced_seconds(container, stream)),
+        lacks_beginning=losses.lacks_beginning,
         changes_setup=any(new_setup[1:]),
         readable=reader is not None,
         holds_back=codec.canonical_name in HOLDING_BACK,

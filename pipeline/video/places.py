@@ -15,10 +15,12 @@ from typing import NamedTuple
 import av
 import numpy as np
 
+from tdn_data.pipeline.video.continuity import usual_step
+from tdn_data.pipeline.video.numbering import PERIOD, period_of
 from tdn_data.pipeline.video.packet_facts import PacketFacts
 from tdn_data.pipeline.video.packet_rows import PacketRows
 from tdn_data.pipeline.video.proof import Output
-from tdn_data.pipeline.video.stamps import TYPED_CODECS, can_reorder, typed_order
+from tdn_data.pipeline.video.stamps import MAX_REORDER, TYPED_CODECS, can_reorder, typed_order
 
 
 class Placed(NamedTuple):
@@ -48,13 +50,20 @@ def screen_order(context: av.VideoCodecContext, rows: PacketRows) -> np.ndarray 
     if not can_reorder(context) or not all(later > earlier for earlier, later in pairwise(stamps)):
         return by_stamps
     sound = [packet for packet in packets.tolist() if not rows.facts[packet].broken]
-    shown = _order_told(context, sound, [rows.facts[packet] for packet in sound])
-    if shown is None or not sound:
+    edges = [0, *np.flatnonzero(rows.breaks).tolist(), len(rows.pts)]
+    shown: list[int] = []
+    for begin, end in pairwise(edges):  # where a picture is missing the decoder begins anew
+        part = [packet for packet in sound if begin <= packet < end]
+        ordered = _known_order(context, part, [rows.facts[packet] for packet in part])
+        if ordered is None:
+            return None
+        shown += ordered
+    if not shown:
         return None
     return np.array(_with_spoiled(shown, packets.tolist(), set(sound)), dtype=np.int64)
 
 
-def _order_told(
+def _known_order(
     context: av.VideoCodecContext, packets: Sequence[int], facts: Sequence[PacketFacts]
 ) -> list[int] | None:
     orders = [fact.order for fact in facts]
@@ -79,12 +88,13 @@ def place_pictures(
     rank_of = {packet: rank for rank, packet in enumerate(order.tolist())}
     pictures = [output for output in outputs if output is not None]
     good = proven[[output is not None for output in outputs]]
+    unsure = _unsure(order, rows)
     if any(picture.packet is None for picture in pictures):
         return None
     came = [
         (rank_of[picture.packet], place)
         for place, picture in enumerate(pictures)
-        if good[place] and picture.packet in rank_of
+        if good[place] and picture.packet in rank_of.keys() - unsure
     ]
     ranks, places = (np.array(column, dtype=np.int64) for column in zip(*came, strict=True)) if came else ([], [])
     if not len(ranks) or (np.diff(ranks) <= 0).any():
@@ -93,6 +103,37 @@ def place_pictures(
     lost, absent = following - ranks - 1, _absent_after(ranks, rank_of, rows)
     lost_ticks = np.where((lost > 0) & (absent == 0), due[np.minimum(ranks + 1, len(due) - 1)], np.nan)
     return Placed(due[ranks], places, lost + absent, lost_ticks, int(ranks[0]), due)
+
+
+def _unsure(order: np.ndarray, rows: PacketRows) -> set[int]:
+    """Packets whose pictures may be due later than their stamps say: those held back where others are missing.
+
+    Stamped in the order of decoding, a picture shown behind others that are gone would take the time of the first.
+    """
+    as_decoded = not np.array_equal(order, np.sort(order)) and all(b > a for a, b in pairwise(rows.due_pts))
+    if not as_decoded:
+        return set()
+    ends = {*rows.holes, *(number - 1 for number, fact in enumerate(rows.facts) if fact.broken)}
+    ends |= {len(rows.pts) - 1} if rows.cut_off or rows.lacks_end else set()
+    return set().union(*(_unsure_before(end, order, rows) for end in ends))
+
+
+def _unsure_before(end: int, order: np.ndarray, rows: PacketRows) -> set[int]:
+    """Those among the packets up to number `end`, behind which others are missing."""
+    last = [packet for packet in order.tolist() if packet <= end and not rows.facts[packet].broken][-MAX_REORDER:]
+    orders = [rows.facts[packet].order for packet in last]
+    if None in orders:
+        return {packet for packet in last[-1:] if not rows.facts[packet].bidirectional}
+    usual = usual_step(fact.order for fact in rows.facts if fact.shown and fact.order is not None)
+    holes = [at for at, (before, after) in enumerate(pairwise(orders), start=1) if not _follows(before, after, usual)]
+    return set(last[holes[0] :]) if usual and holes else set()
+
+
+def _follows(before: int, after: int, usual: int) -> bool:
+    """Whether nothing is missing between two pictures by their numbers; a period begins with place 0."""
+    if period_of(before) == period_of(after):
+        return after - before == usual
+    return after <= period_of(after) * PERIOD
 
 
 def _absent_after(ranks: np.ndarray, rank_of: dict[int, int], rows: PacketRows) -> np.ndarray:

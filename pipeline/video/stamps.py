@@ -115,7 +115,8 @@ def unseen_after(pts: Sequence[int | None], packet_pts: Sequence[int]) -> np.nda
 def are_single_pictures(context: av.VideoCodecContext, facts: Sequence[PacketFacts]) -> bool:
     """Whether every shown packet is to give one picture: no lone fields, nothing packed or left open by its codec."""
     fields = context.codec.canonical_name == "h264" and may_have_fields(context.extradata)
-    paired = all(fact.order is not None for fact in facts if fact.shown)  # a lone field has no place on screen
+    whole = (fact for fact in facts if fact.shown and not fact.broken)
+    paired = all(fact.order is not None for fact in whole)  # a lone field has no place on screen
     return (paired or not fields) and not any(fact.suspect for fact in facts)
 
 

@@ -118,7 +118,9 @@ def make_timeline(
         span_seconds = span_seconds_of(rows.pts, rows.duration, stream)
         if not any(rows.duration):  # the last picture stays as long as others do
             span_seconds += usual_frame_seconds(pts_seconds, stream)
-        by_header = announced_seconds(container, stream) if rows.cut_off or not span_seconds else 0.0
+        begin_seconds = min(rows.shown_pts, default=0) * float(stream.time_base)
+        by_header = announced_seconds(container, stream, begin_seconds=begin_seconds)
+        by_header = by_header if rows.cut_off or not span_seconds else 0.0
         announced_end = max(end_seconds, span_seconds, by_header)
         by_duration = round(announced_end * len(ticks) / end_seconds) if rows.cut_off else 0
         announced_frames = max(announced_frames, stream.frames, int(rows.shown.sum()), by_duration)

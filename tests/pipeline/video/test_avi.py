@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import av
 import numpy as np
 import pytest
 
@@ -74,3 +75,17 @@ def test_zeros_in_a_jpegs_tables_and_behind_its_end_are_no_hole():
     assert mjpeg_facts(memoryview(head + b"\x12" * 30 + bytes(64))).broken
     assert mjpeg_facts(memoryview(bytes(64))).broken
     assert mjpeg_facts(memoryview(b"")).start
+
+
+@pytest.mark.parametrize("grey", [0, 128, 255])
+def test_zeros_of_a_flat_picture_with_its_own_huffman_tables_are_no_hole(tmp_path, grey):
+    with av.open(tmp_path / "a.avi", "w") as container:
+        stream = container.add_stream("mjpeg", rate=10, options={"huffman": "optimal"})
+        stream.width, stream.height, stream.pix_fmt = 1280, 720, "yuvj420p"
+        stream.codec_context.thread_count = 1  # with several threads the tables are the standard's
+        frame = av.VideoFrame.from_ndarray(np.full((720, 1280, 3), grey, np.uint8))
+        container.mux([*stream.encode(frame), *stream.encode(None)])
+    with av.open(tmp_path / "a.avi") as container:
+        packet = bytes(next(container.demux(video=0)))
+    assert packet.count(bytes(64)) > 0
+    assert not mjpeg_facts(memoryview(packet)).broken

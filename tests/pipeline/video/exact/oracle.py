@@ -91,7 +91,7 @@ def _from_first_picture(path: Path, plan: Plan) -> Plan:
     start = plan.numbers.index(first)
     zero = plan.moments[start]
     moments = tuple(moment - zero for moment in plan.moments[start:])
-    return replace(plan, numbers=plan.numbers[start:], moments=moments, end=plan.end - zero)
+    return replace(plan, numbers=plan.numbers[start:], moments=moments, end=plan.end - zero, headless=start > 0)
 
 
 def _judge_refusal(error: VideoError, plan: Plan, request: Request) -> list[str]:
@@ -202,7 +202,7 @@ class _Judge:
             yield f"{missing[:8]} are missing without a word"
         if plan.noted and plan.lost and problem is None and not self.batch.note:
             yield "a picture is missing from a steady rate without a note"
-        if problem is not None and not missing and not plan.silent:
+        if problem is not None and not missing and not plan.silent and not plan.headless:
             yield f"{problem.reason} though nothing is missing ({problem.message.rpartition('/')[2]})"
         if not plan.lost and not plan.doubtful and self.batch.num_expected != len(due):
             yield f"{self.batch.num_expected} frames are expected, {len(due)} are due"
