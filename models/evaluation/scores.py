@@ -7,21 +7,24 @@ both say by which protocol and with which checkpoint the scores were made.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import combinations, pairwise
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tdn_data.models.evaluation.metrics import fuse, hit_at_k, label_matrix
+from tdn_data.models.evaluation.metrics import compute_metrics, fuse, hit_at_k, label_matrix
 from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.files import replacing
 from tdn_data.pipeline.shards.reader import StoredVideo
 
 ABOUT = b"tdn_data"  # the key of the metadata
+MAX_SEARCHED = 300  # weights that a search tries
 _FIELDS = [("labels", pa.list_(pa.int32())), ("scores", pa.list_(pa.float32()))]
 SCORES_SCHEMA = pa.schema([("video_id", pa.string()), *_FIELDS])
 CLIPS_SCHEMA = pa.schema([("video_id", pa.string()), ("clip", pa.int32()), *_FIELDS])
@@ -117,6 +120,33 @@ def fuse_scores(streams: Sequence[VideoScores], *, weights: Sequence[float], nor
     options = {"weights": tuple(weights), "normalize": normalize}
     fused = fuse([one.scores for one in ordered], **options)
     return replace(first, scores=fused, about={"fused": [dict(one.about) for one in streams], **options})
+
+
+def search_weights(streams: Sequence[VideoScores], *, multi_label: bool, normalize: str = "l1") -> tuple[float, ...]:
+    """Return the weights of several runs, which sum to 1, whose fusion is best: by top-1, with several labels by mAP.
+
+    All weights are tried that are multiples of a step, at most MAX_SEARCHED of them; of equally good ones those count
+    that are nearest to equal. Only the scores of validation videos may be given: the same videos would flatter a test.
+    """
+    labels, best = streams[0].labels, (-1.0, 0.0, ())
+    for shares in _shares(len(streams)):
+        fused = fuse_scores(streams, weights=shares, normalize=normalize)
+        metrics = compute_metrics(fused.scores, labels, multi_label=multi_label)
+        evenness = -sum((share - 1 / len(streams)) ** 2 for share in shares)
+        best = max(best, (metrics.mean_ap if multi_label else metrics.top1, evenness, shares))
+    return best[2]
+
+
+def _shares(count: int) -> Iterator[tuple[float, ...]]:
+    """Yield all weights of `count` runs that are multiples of 1 / steps and sum to 1.
+
+    >>> list(_shares(2))[:2]
+    [(0.0, 1.0), (0.05, 0.95)]
+    """
+    steps = next(number for number in range(20, 0, -1) if math.comb(number + count - 1, count - 1) <= MAX_SEARCHED)
+    for bars in combinations(range(steps + count - 1), count - 1):
+        ends = (-1, *bars, steps + count - 1)
+        yield tuple((after - before - 1) / steps for before, after in pairwise(ends))
 
 
 def in_order_of(video_ids: Sequence[str], result: VideoScores) -> VideoScores:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 
 from tdn_data.models.evaluation.metrics import compute_metrics, fuse, hit_at_k, mean_metrics
+from tdn_data.models.evaluation.scores import VideoScores, search_weights
 
 
 def test_top_k_and_confusion_count_by_hand() -> None:
@@ -102,3 +104,18 @@ def test_equal_scores_rank_in_the_order_of_the_classes() -> None:
     truth[0, 0] = truth[1, 1] = truth[2, 29] = True
     assert hit_at_k(scores, truth, 1) == 1 / 3
     assert hit_at_k(scores, truth, 2) == 2 / 3
+
+
+def test_a_search_finds_the_weights_under_which_two_runs_are_right() -> None:
+    labels, ids = tuple((number % 3,) for number in range(30)), tuple(map(str, range(30)))
+    good = VideoScores(ids, labels, 2 * np.eye(3)[np.arange(30) % 3])
+    bad = VideoScores(ids, labels, 5 * np.eye(3)[(np.arange(30) + 1) % 3])
+    weights = search_weights([good, bad], multi_label=False, normalize="none")
+    assert weights == (0.75, 0.25)  # of those that are right the nearest to equal
+    assert sum(search_weights([good, bad, good], multi_label=False)) == pytest.approx(1)
+
+
+def test_probabilities_are_averaged_after_softmax() -> None:
+    streams = [np.array([[0.0, 1.0, 2.0]]), np.array([[3.0, 0.0, 0.0]])]
+    fused = fuse(streams, weights=(1, 3), normalize="softmax")
+    np.testing.assert_allclose(softmax(fused), (softmax(streams[0]) + 3 * softmax(streams[1])) / 4)
