@@ -77,7 +77,7 @@ def test_nothing_is_imported_by_its_folders_name_alone():
 
 def test_av_ray_and_torch_stay_in_their_rooms():
     assert all(path.startswith("pipeline/video/") for path in importers_of("av"))
-    assert importers_of("ray") == {"pipeline/extraction/workers.py"}
+    assert importers_of("ray") == {"pipeline/cluster.py"}
     assert all(path.startswith("pipeline/flow/") for path in importers_of("torch") | importers_of("triton"))
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
+
+Keys = list[tuple[int, int]]  # (epoch, index) of clips
 
 
 class EpochBatches(Sampler):
@@ -15,15 +17,24 @@ class EpochBatches(Sampler):
 
     `clips` are the indices in the data set, or their number where all are drawn. Epochs are counted from `first_epoch`.
     All batches have nearly `batch_size` clips: a last one of a single clip would leave normalisation nothing to
-    normalise by. `keys` are the batches of the epoch drawn last, whole.
+    normalise by. `keys` are the batches of the epoch drawn last, whole; what comes out of each is its `own` share.
     """
 
-    def __init__(self, clips: int | Sequence[int], batch_size: int, *, seed: int, first_epoch: int = 0) -> None:
+    def __init__(
+        self,
+        clips: int | Sequence[int],
+        batch_size: int,
+        *,
+        seed: int,
+        first_epoch: int = 0,
+        own: Callable[[Keys], Keys] = list,
+    ) -> None:
+        self._own = own
         self._clips = np.arange(clips) if isinstance(clips, int) else np.array(clips)
         self._generator = np.random.default_rng(seed)
         self._num_batches = num_batches(len(self._clips), batch_size)
         self._epoch, self._skipped = first_epoch, 0
-        self.keys: list[list[tuple[int, int]]] = []
+        self.keys: list[Keys] = []
 
     def __len__(self) -> int:
         return self._num_batches
@@ -33,7 +44,7 @@ class EpochBatches(Sampler):
         skipped, self._skipped = self._skipped, 0
         order = self._clips[self._generator.permutation(len(self._clips))]
         self.keys = [[(epoch, int(index)) for index in part] for part in np.array_split(order, self._num_batches)]
-        yield from self.keys[skipped:]
+        yield from map(self._own, self.keys[skipped:])
 
     @property
     def order(self) -> dict[str, object]:

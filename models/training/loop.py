@@ -8,17 +8,20 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
+from functools import partial
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from tdn_data.models.networks.base import Criterion, VideoNetwork
+from tdn_data.models.networks.base import Criterion, Losses, VideoNetwork
 from tdn_data.models.training.batches import EpochBatches, load_batches
 from tdn_data.models.training.config import TrainConfig
 from tdn_data.models.training.losses import mixed
 from tdn_data.models.training.optimiser import HALVES, Optimiser, moving_average
-from tdn_data.models.training.phases import Phase, set_phase
+from tdn_data.models.training.phases import Phase, PhaseLosses, set_phase
+from tdn_data.models.training.processes import ALONE, Processes, SharedStatistics
 from tdn_data.models.training.reports import EpochReport
 from tdn_data.models.training.resources import ONE_PROCESS, Resources, chosen_device
 from tdn_data.models.training.schedule import Plateau
@@ -50,10 +53,14 @@ class Training:
         num_classes: int,
         validation: Validation | None = None,
         resources: Resources = ONE_PROCESS,
+        processes: Processes = ALONE,
     ) -> None:
         self._resources, self._device = resources, chosen_device(resources.device)
+        self._processes, self._num_parts = processes, processes.num_parts(config.micro_batches)
         self._model, self._phases = model.to(self._device), phases
-        self._config, self._criterion, self._num_classes = config, criterion, num_classes
+        self._config, self._num_classes = config, num_classes
+        self._losses = processes.share(PhaseLosses(self._model, criterion))
+        self._statistics = SharedStatistics(self._model, processes)
         self._validation, self._best, self._plateau = validation, None, Plateau(config.patience)
         self._average = moving_average(self._model, config.ema) if config.ema else None
         self._save, self._stop, self._saved_at = None, StopRequest(), time.monotonic()
@@ -62,8 +69,8 @@ class Training:
         self._sums, self._reports = EpochSums(), []
         self._begin_phase()
 
-    def stops(self, stop: StopRequest, *, save: Callable[[State], None]) -> None:
-        """From now on give `save` the state when it is due, and obey `stop`."""
+    def stops(self, stop: StopRequest, *, save: Callable[[State], None] | None) -> None:
+        """From now on give `save` the state when it is due, and obey `stop`, the first process's for all."""
         self._stop, self._save = stop, save
 
     def epochs(self) -> Iterator[EpochReport]:
@@ -141,7 +148,9 @@ class Training:
         """Build what each phase has of its own."""
         phase, config = self._phases[self._phase], self._config
         self._optimiser = Optimiser(self._model, config, self._device)
-        self._batches = EpochBatches(phase.clips, config.batch_size, seed=config.seed, first_epoch=phase.epochs.start)
+        own = partial(self._processes.own, num_parts=self._num_parts)
+        order = {"seed": config.seed, "first_epoch": phase.epochs.start, "own": own}
+        self._batches = EpochBatches(phase.clips, config.batch_size, **order)
         self._loader = load_batches(phase.dataset, self._batches, num_workers=self._resources.num_workers)
         self._order = self._batches.order
 
@@ -181,31 +190,46 @@ class Training:
             )
 
     def _train_step(self, phase: Phase, batch: list[Tensor]) -> None:
-        """Take a step for a batch; its micro-batches count by their share of its clips."""
-        targets = batch[1]
-        if self._config.mixup and phase.kind == "classes":
-            batch = list(mixed(*batch, alpha=self._config.mixup, num_classes=self._num_classes))
+        """Take a step for this process's share of a batch; micro-batches count by their share of the batch's clips."""
         self._optimiser.clear()
-        values, hits = Counter(), 0
-        for part, own in zip(self._split(batch), targets.tensor_split(self._config.micro_batches), strict=True):
-            if not len(part[0]):
-                continue
-            with self._autocast():
-                losses = phase.losses(self._model, part, self._criterion)
-            share = len(part[0]) / len(batch[0])
+        self._statistics.begin()
+        num_clips, values, hits = len(self._batches.keys[self._step]), Counter(), 0
+        parts = self._split(batch)
+        for number, part in enumerate(parts):
+            share = len(part[0]) / num_clips
+            with self._processes.gathering(self._losses, last=number == len(parts) - 1):
+                losses = self._part_losses(phase, part, number)
+                self._optimiser.add(share * self._processes.size * losses.total)
             values.update({name: share * value for name, value in parts_of(losses).items()})
-            self._check_finite(phase, values["loss"])
-            self._optimiser.add(share * losses.total)
-            hits += 0 if losses.scores is None else num_hits(losses.scores, own)
+            hits += 0 if losses.scores is None else num_hits(losses.scores, part[1])
+        self._statistics.end()
+        totals = self._processes.sum({**values, "hits": hits}, self._device)
+        hits = int(totals.pop("hits"))
+        self._check_finite(phase, totals["loss"])
         self._optimiser.step()
         if self._average is not None:
             self._average.update_parameters(self._model)
-        self._sums.add(values, num_hits=hits, num_clips=len(batch[0]))
+        self._sums.add(totals, num_hits=hits, num_clips=num_clips)
+
+    def _part_losses(self, phase: Phase, part: list[Tensor], number: int) -> Losses:
+        """Return the losses of one of this process's micro-batches.
+
+        Where a batch has several, each draws (dropout, mixup) from a seed of its own, in whichever process it is.
+        """
+        if self._num_parts > 1:
+            place = self._processes.rank * (self._num_parts // self._processes.size) + number
+            words = np.random.SeedSequence((self._config.seed, self._iteration, place)).generate_state(1, np.uint64)
+            torch.manual_seed(int(words[0]))
+        if self._config.mixup and phase.kind == "classes":
+            part = list(mixed(*part, alpha=self._config.mixup, num_classes=self._num_classes))
+        with self._autocast():
+            return self._losses(phase.kind, part)
 
     def _split(self, batch: list[Tensor]) -> list[list[Tensor]]:
-        """Return the micro-batches of a batch."""
-        parts = (one.tensor_split(self._config.micro_batches) for one in batch)
-        return [list(part) for part in zip(*parts, strict=True)]
+        """Return this process's micro-batches that have clips."""
+        count = self._num_parts // self._processes.size
+        parts = zip(*(one.tensor_split(count) for one in batch), strict=True)
+        return [list(part) for part in parts if len(part[0])]
 
     def _autocast(self) -> AbstractContextManager[object]:
         half = HALVES.get(self._config.precision)
@@ -248,7 +272,7 @@ class Training:
         due = self._epoch % self._config.validate_every == 0 or self._epoch == self._num_epochs
         if self._validation is None or phase.kind == "flow" or not due:
             return {}
-        measured = self._validation.measure(self._tested, self._device)
+        measured = self._validation.measure(self._tested, self._device, self._processes)
         self._plateau.note(measured.rank[0])
         if self._best is None or measured.rank > tuple(self._best["rank"]):
             weights = {name: value.cpu().clone() for name, value in self.weights("last").items()}
@@ -258,7 +282,7 @@ class Training:
 
     def _save_where_due(self) -> None:
         """Take a snapshot if it is time for one; leave by `Stopped` if a signal has come."""
-        stopped = self._stop.number is not None
+        stopped = bool(self._processes.of_first(self._stop.number or 0, self._device))
         due = time.monotonic() - self._saved_at >= self._resources.snapshot_seconds
         if self._save is not None and (stopped or due):
             self._save(self.state())

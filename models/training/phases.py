@@ -21,6 +21,7 @@ from tdn_data.models.clips.with_flow import FlowClipDataset, FlowPairDataset
 from tdn_data.models.networks.base import ClipShape, Criterion, Losses, VideoNetwork
 from tdn_data.models.training.batches import num_batches
 from tdn_data.models.training.config import TrainConfig
+from tdn_data.models.training.processes import Processes
 from tdn_data.pipeline.datasets.base import mirror_labels
 from tdn_data.pipeline.datasets.registry import dataset_spec, read_dataset
 from tdn_data.pipeline.errors import InputError
@@ -42,13 +43,21 @@ class Phase:
         names = _names(self.dataset)
         return [names[index] for index in indices]
 
-    def losses(self, model: VideoNetwork, batch: list[Tensor], criterion: Criterion) -> Losses:
-        """Return the losses for a batch: clips, targets if there are any, flow if there is any."""
-        if self.kind == "flow":
-            return model.flow_losses(batch[0], batch[-1])
-        if self.kind == "joint":
-            return model.joint_losses(*batch, criterion=criterion)
-        return model.class_losses(*batch, criterion=criterion)
+
+class PhaseLosses(nn.Module):
+    """The losses of a network, as a module: what processes share and torch compiles."""
+
+    def __init__(self, model: VideoNetwork, criterion: Criterion) -> None:
+        super().__init__()
+        self.model, self.criterion = model, criterion
+
+    def forward(self, kind: str, batch: list[Tensor]) -> Losses:
+        """Return the losses of a phase's kind for a batch: clips, targets if there are any, flow if there is any."""
+        if kind == "flow":
+            return self.model.flow_losses(batch[0], batch[-1])
+        if kind == "joint":
+            return self.model.joint_losses(*batch, criterion=self.criterion)
+        return self.model.class_losses(*batch, criterion=self.criterion)
 
 
 def training_phases(
@@ -81,6 +90,19 @@ def training_phases(
         clips = tuple(index for index, name in enumerate(_names(dataset)) if name not in excluded)
         phases.append(_phase(phases[-1] if phases else None, kind, dataset, clips, length, config))
     return phases
+
+
+def check_shares(phases: Iterable[Phase], config: TrainConfig, processes: Processes) -> None:
+    """Raise InputError where a batch has fewer clips than several processes need, each for all its micro-batches."""
+    needed = processes.num_parts(config.micro_batches)
+    for phase in phases:
+        least = len(phase.clips) // num_batches(len(phase.clips), config.batch_size)
+        if processes.size > 1 and least < needed:
+            raise InputError(
+                f"batch_size is {config.batch_size}, of which some batches have {least} clips, and {processes.size} "
+                f"processes part each into {needed} micro-batches; start fewer processes, or raise batch_size.",
+                key="batch_size",
+            )
 
 
 def _clip_options(reader: ShardReader, model: VideoNetwork, config: TrainConfig) -> dict[str, object]:

@@ -36,7 +36,7 @@ class Resources:
     """
 
     num_processes: int = 1  # that share each batch, on one machine or several
-    ray_address: str | None = None  # of a cluster, HOST:PORT; None: this machine
+    ray_address: str | None = None  # of the cluster that trains, HOST:PORT; None: this machine
     device: str = "auto"  # or cpu, cuda; auto: a GPU where there is one
     num_workers: int = 0  # further processes, of each of these, that prepare clips
     snapshot_seconds: float = 300.0  # how often the state is kept from which an interrupted training goes on
@@ -49,6 +49,11 @@ class Resources:
             raise ValueError(f"device is {self.device!r}; it must be one of {', '.join(DEVICES)}")
         if not 0 <= self.snapshot_seconds < math.inf:
             raise ValueError(f"snapshot_seconds is {self.snapshot_seconds!r}; it must be a number, 0 or more")
+
+    @property
+    def needs_ray(self) -> bool:
+        """Whether anything but this process computes."""
+        return self.num_processes > 1 or self.ray_address is not None
 
     @classmethod
     def from_environment(cls, given: Mapping[str, object] | None = None) -> Resources:
@@ -66,6 +71,8 @@ class Resources:
             except ValueError as error:
                 words = f": {error}" if name in str(error) else " is no number"
                 raise InputError(f"{variable}={text}{words}.", key=variable) from error
+        if chosen.get("num_processes", 1) == 1 and "ray_address" not in (given or {}):
+            chosen.pop("ray_address", None)  # other programs read that variable, too
         return cls(**chosen)
 
 

@@ -21,6 +21,7 @@ from tdn_data.models.clips.views import video_views
 from tdn_data.models.networks.base import ClipShape, Criterion, VideoNetwork
 from tdn_data.models.precision import average_precisions, mean_of_defined
 from tdn_data.models.training.config import TrainConfig
+from tdn_data.models.training.processes import ALONE, Processes
 from tdn_data.models.training.sums import num_hits
 from tdn_data.pipeline.datasets.registry import dataset_spec
 from tdn_data.pipeline.errors import InputError
@@ -53,23 +54,31 @@ class Validation:
     batch_size: int
 
     @torch.no_grad()
-    def measure(self, model: VideoNetwork, device: torch.device) -> Measured:
-        """Return how well a network does; it is in evaluation mode afterwards."""
+    def measure(self, model: VideoNetwork, device: torch.device, processes: Processes = ALONE) -> Measured:
+        """Return how well a network does; it is in evaluation mode afterwards.
+
+        Each of the processes takes some of the batches; the result is all the same.
+        """
         model.eval()
-        loss, hits, scores, truth = 0.0, 0, [], []
-        for start in range(0, len(self.videos), self.batch_size):
-            videos = self.videos[start : start + self.batch_size]
-            targets = torch.stack([self.target(video) for video in videos]).to(device)
-            clips = torch.cat([self.views(video) for video in videos]).to(device)
-            losses = model.class_losses(clips, targets, criterion=self.criterion)
-            loss += losses.total.item() * len(videos)
-            hits += num_hits(losses.scores, targets)
-            scores.append(losses.scores.float().cpu())
-            truth.append(targets.cpu() > 0)
+        starts = range(0, len(self.videos), self.batch_size)
+        own = [self._batch(model, device, start) for start in starts[processes.rank :: processes.size]]
+        found = processes.gather(own)
+        batches = [found[number % processes.size][number // processes.size] for number in range(len(starts))]
+        loss, hits = (sum(values) for values in zip(*(batch[:2] for batch in batches), strict=True))
+        scores, truth = (torch.cat(values) for values in zip(*(batch[2:] for batch in batches), strict=True))
         count, mean_ap = len(self.videos), None
-        if truth[0].ndim == 2:
-            mean_ap = mean_of_defined(average_precisions(torch.cat(scores).numpy(), torch.cat(truth).numpy()))
+        if truth.ndim == 2:
+            mean_ap = mean_of_defined(average_precisions(scores.numpy(), truth.numpy()))
         return Measured(loss / count, hits / count, mean_ap)
+
+    def _batch(self, model: VideoNetwork, device: torch.device, start: int) -> tuple[float, int, Tensor, Tensor]:
+        """Return the summed loss, the number of hits, the scores and the truth of the batch that begins at a video."""
+        videos = self.videos[start : start + self.batch_size]
+        targets = torch.stack([self.target(video) for video in videos]).to(device)
+        clips = torch.cat([self.views(video) for video in videos]).to(device)
+        losses = model.class_losses(clips, targets, criterion=self.criterion)
+        summed, hits = losses.total.item() * len(videos), num_hits(losses.scores, targets)
+        return summed, hits, losses.scores.float().cpu(), targets.cpu() > 0
 
 
 def validation_of(

@@ -11,6 +11,17 @@ from tdn_data.stages.cli.types import Real, Text, Whole, Word
 
 @click.command()
 @click.argument("run", type=Text())
+@click.option(
+    "--num-processes",
+    type=Whole(1, MAX_THREADS),
+    help="Processes that share every batch, one for each GPU or core  [default: $TDN_DATA_TRAIN_PROCESSES or 1]",
+)
+@click.option(
+    "--ray-address",
+    type=Text(),
+    help="Cluster that trains, HOST:PORT; its machines see this folder and the shards at the same places  "
+    "[default: for several processes $RAY_ADDRESS or this machine]",
+)
 @click.option("--device", type=Word(*DEVICES), help="cpu, cuda or auto  [default: $TDN_DATA_TRAIN_DEVICE or auto]")
 @click.option(
     "--num-workers",
@@ -27,10 +38,12 @@ def train(run: str, **resources: object) -> None:
     """Train RUN of params.yaml, as the pipeline's stage does; given again after an interruption, go on.
 
     No option changes what is trained, so none of them is in params.yaml: where DVC runs the stage, set the variables.
+    More processes than the run has micro_batches do change what its normalisations see: each has its share of a batch.
 
     \b
     Examples:
       tdn-data train tdn-rgb --num-workers 4
+      tdn-data train tdn-rgb --num-processes 8 --ray-address head:6379
       TDN_DATA_TRAIN_WORKERS=4 dvc repro train@tdn-rgb
     """
     from tdn_data.stages.train import train_run  # brings torch

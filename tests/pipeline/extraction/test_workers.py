@@ -8,10 +8,11 @@ import time
 import psutil
 import pytest
 
+from tdn_data.pipeline.cluster import _ray_folder
 from tdn_data.pipeline.datasets.index import index_dataset
 from tdn_data.pipeline.errors import InputError, PipelineError
 from tdn_data.pipeline.extraction.one_shard import ShardJob
-from tdn_data.pipeline.extraction.workers import _ray_folder, _wants_gpu, run_jobs
+from tdn_data.pipeline.extraction.workers import _wants_gpu, run_jobs
 from tdn_data.pipeline.files import is_scratch
 from tdn_data.pipeline.parameters import ExtractParameters, FlowParameters, FrameParameters
 from tdn_data.pipeline.shards.plan import plan_shards
@@ -129,8 +130,8 @@ def test_an_address_that_is_none_is_refused_with_how_to_write_it(clip_folder, tm
 
 LONG = """
 import os, sys, tempfile
-from tdn_data.pipeline.extraction.workers import _cluster
-with _cluster(1, None) as ray:
+from tdn_data.pipeline.cluster import ray_cluster
+with ray_cluster(1, None) as ray:
     print(ray.get(ray.remote(lambda: "works").remote()))
 """
 
@@ -145,7 +146,7 @@ def test_ray_starts_under_a_long_tmpdir_and_without_shared_memory(on_a_small_dis
 
 def test_a_path_that_is_too_long_for_rays_sockets_is_said(tmp_path, monkeypatch):
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / ("x" * 90)))
-    monkeypatch.setattr("tdn_data.pipeline.extraction.workers._has_room", lambda folder, num_bytes: folder != "/tmp")
+    monkeypatch.setattr("tdn_data.pipeline.cluster._has_room", lambda folder, num_bytes: folder != "/tmp")
     with pytest.raises(InputError, match="must have at most 35 bytes .* set TMPDIR"):
         _ray_folder()
 
@@ -154,6 +155,6 @@ def test_whatever_ray_raises_becomes_a_sentence(clip_folder, tmp_path, monkeypat
     def broken(num_workers):
         raise Exception("The current node timed out during startup.\nLogs follow.")
 
-    monkeypatch.setattr("tdn_data.pipeline.extraction.workers._start_local", broken)
+    monkeypatch.setattr("tdn_data.pipeline.cluster._start_local", broken)
     with pytest.raises(InputError, match="no Ray could be started on this machine; .* The current node timed out"):
         run_jobs(jobs_for(clip_folder, tmp_path), num_workers=1, ray_address=None, on_done=lambda *counts: None)

@@ -1,0 +1,117 @@
+"""Ray, of a cluster at an address or of this machine alone: what is spread over processes runs inside it."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+import socket
+import tempfile
+from collections.abc import Iterator
+
+from tdn_data.pipeline.errors import InputError, PipelineError
+
+KNOCK_SECONDS = 10
+OBJECT_STORE_BYTES = 80 << 20  # results are small; Ray wants at least 75 MB
+SHARED_MEMORY = "/dev/shm"
+SOCKET_PATH_BYTES = 107  # Linux' limit
+RAY_PATH_BYTES = 72  # /ray/session_2026-11-26_11-54-13_123456_1234567/sockets/plasma_store
+MAX_REASON = 300  # characters of Ray's own words, which can be pages
+_ADDRESS = re.compile(r"(auto|(ray://)?[^\s:/]+:\d+)")
+
+
+@contextlib.contextmanager
+def ray_cluster(num_workers: int | None, ray_address: str | None) -> Iterator:
+    """Give the ray module, connected to an existing cluster or to a local one that ends with the block.
+
+    Raises InputError with what is wrong and what to set: Ray's own errors are of any kind, plain Exception among them.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if ray_address is not None and not _ADDRESS.fullmatch(ray_address):
+        raise InputError(
+            f"--ray-address is {ray_address!r}; write HOST:PORT, e.g. head:6379, or ray://HOST:PORT.", key=ray_address
+        )
+    import ray
+
+    logging.getLogger("ray").setLevel(logging.ERROR)  # it tells of other clusters on this machine
+    with contextlib.ExitStack() as stack:
+        try:
+            if ray_address is not None:
+                _knock(ray_address)
+            else:
+                local = _start_local(num_workers)
+                stack.callback(local.shutdown)
+            stack.callback(ray.shutdown)
+            ray.init(address=ray_address or local.address, logging_level=logging.ERROR, log_to_driver=False)
+        except PipelineError:
+            raise
+        except Exception as error:
+            words = " ".join(str(error).split()).rstrip(".")[:MAX_REASON] or type(error).__name__
+            raise InputError(f"{_no_ray(ray_address)}: {words}.", key=ray_address) from error
+        yield ray
+
+
+def _no_ray(ray_address: str | None) -> str:
+    """Return what could not be done, and what to look at."""
+    if ray_address is not None:
+        return f"no Ray could be reached at {ray_address}; check the address, and that `ray start --head` runs there"
+    return (
+        f"no Ray could be started on this machine; it needs room in {tempfile.gettempdir()} (set TMPDIR to another "
+        "folder) and some memory and processes (--workers 1 needs fewest)"
+    )
+
+
+def _start_local(num_workers: int | None):
+    """Start a Ray of this machine alone.
+
+    `ray.init` would start an autoscaler and a log monitor, too, and waits a second for the former to end: a fortieth
+    of a minute's extraction for nothing.
+    """
+    from ray.cluster_utils import Cluster
+
+    os.environ["RAY_TMPDIR"] = _ray_folder()  # Ray keeps a note of its address there, too
+    folder = os.path.join(os.environ["RAY_TMPDIR"], "ray")
+    arguments = {
+        "num_cpus": num_workers or os.cpu_count(),
+        "include_dashboard": False,
+        "include_log_monitor": False,
+        "no_monitor": True,
+        "object_store_memory": OBJECT_STORE_BYTES,
+        "temp_dir": folder,
+    }
+    if not _has_room(SHARED_MEMORY, OBJECT_STORE_BYTES):  # read-only or tiny, as in many containers
+        arguments["plasma_directory"] = folder
+    return Cluster(initialize_head=True, head_node_args=arguments)
+
+
+def _ray_folder() -> str:
+    """Return the folder for Ray's sessions, short enough for the sockets in it; raise InputError where there is none.
+
+    A socket's path has at most 107 bytes on Linux, and Ray needs `RAY_PATH_BYTES` of them for its own names.
+    """
+    wanted = os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
+    for folder in (wanted, "/tmp"):
+        if len(os.fsencode(folder)) + RAY_PATH_BYTES <= SOCKET_PATH_BYTES and _has_room(folder, 1 << 20):
+            return folder
+    raise InputError(
+        f"Ray cannot put its sockets into {wanted}: its path must have at most {SOCKET_PATH_BYTES - RAY_PATH_BYTES} "
+        f"bytes (it has {len(os.fsencode(wanted))}), and the folder must be writable; set TMPDIR to such a folder.",
+        path=wanted,
+    )
+
+
+def _has_room(folder: str, num_bytes: int) -> bool:
+    """Return whether a folder can be written into and has room for so many bytes."""
+    try:
+        room = os.statvfs(folder)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK | os.X_OK) and room.f_bavail * room.f_frsize >= num_bytes
+
+
+def _knock(address: str) -> None:
+    """Raise OSError when nothing listens at HOST:PORT, which Ray itself would wait minutes for."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if port.isdigit():
+        socket.create_connection((host, int(port)), timeout=KNOCK_SECONDS).close()
