@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 
 from tdn_data.models.clips.augment import Augment, View
 from tdn_data.models.clips.cut import Cut
-from tdn_data.models.clips.pixels import normalize
+from tdn_data.models.clips.pixels import as_clip
 from tdn_data.models.clips.rows import CACHE_BYTES, CachedRows, RowCache
 from tdn_data.models.networks.base import ClipShape
 from tdn_data.pipeline.errors import InputError
@@ -89,8 +89,7 @@ class ClipDataset(Dataset):
         stored = self._frames.read(video.video_id, rows)
         clip, view = self._augment(stored.pictures, stored.places, generator)
         target = self._target(video, view.mirrored)
-        tensor = normalize(clip) if self._normalized else torch.from_numpy(clip)
-        return DrawnClip(tensor, target, rows, stored.pts_seconds, stored.frame_size, view)
+        return DrawnClip(as_clip(clip, self._normalized), target, rows, stored.pts_seconds, stored.frame_size, view)
 
     def _target(self, video: StoredVideo, mirrored: bool) -> Tensor:
         labels = video.labels

@@ -21,6 +21,11 @@ from tdn_data.models.weights.trained_on import NORMALIZATION
 MODALITIES = {3: "rgb", 2: "flow"}  # by the number of channels
 
 
+def as_clip(clip: np.ndarray, normalized: bool) -> Tensor:
+    """Return uint8 (S, K, H, W, C) as a tensor, normalised or as it is."""
+    return normalize(clip) if normalized else torch.from_numpy(clip)
+
+
 def normalize(clip: np.ndarray) -> Tensor:
     """Return uint8 (S, K, H, W, C) as float32 (S, K, C, H, W), normalised."""
     tables, (height, width, channels) = _tables(clip.shape[-1]), clip.shape[2:]

@@ -25,7 +25,7 @@ from torch.utils.data import Dataset
 from tdn_data.models.clips.augment import Augment, resize_flow
 from tdn_data.models.clips.cut import Cut
 from tdn_data.models.clips.dataset import SEGMENTS, ClipDataset
-from tdn_data.models.clips.pixels import normalize
+from tdn_data.models.clips.pixels import as_clip
 from tdn_data.models.clips.rows import CachedRows
 from tdn_data.pipeline.datasets.flow_pairs import FlowPairs
 from tdn_data.pipeline.errors import InputError
@@ -81,12 +81,15 @@ class FlowClipDataset(ClipDataset):
 class FlowPairDataset(Dataset):
     """Image pairs with known flow as (epoch, index) -> (clip (1, 2, 3, H, W), flow float32 (1, 1, 2, H, W)).
 
-    Where the true flow is not known it is not a number. Raises InputError when the split is empty or a file is missing.
+    With `normalized=False` clips come as levels, as those of `ClipDataset`. Where the true flow is not known it is not
+    a number. Raises InputError when the split is empty or a file is missing.
     """
 
-    def __init__(self, pairs: FlowPairs, *, augment: Augment, split: str = "train", seed: int = 0) -> None:
+    def __init__(
+        self, pairs: FlowPairs, *, augment: Augment, split: str = "train", seed: int = 0, normalized: bool = True
+    ) -> None:
         self._source = replace(pairs, pairs=tuple(pair for pair in pairs.pairs if pair.split == split))
-        self._augment, self._seed = augment, seed
+        self._augment, self._seed, self._normalized = augment, seed, normalized
         missing = self._source.missing()
         if missing or not self._source.pairs:
             problem = f"{len(missing)} files are missing, e.g. {missing[0]}" if missing else f"no pair is for {split}"
@@ -101,7 +104,7 @@ class FlowPairDataset(Dataset):
         generator = np.random.default_rng((self._seed, epoch, index))
         clip, view = self._augment([first, second], np.array([[0, 1]]), generator)
         flow = np.where(known_pixels(flow)[..., None], flow, np.float32(np.nan))
-        return normalize(clip), _channels_first(view.of_flow(flow[None, None]))
+        return as_clip(clip, self._normalized), _channels_first(view.of_flow(flow[None, None]))
 
 
 def known_fields(rows: np.ndarray, num_rows: int) -> np.ndarray:

@@ -7,7 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
+
+from tdn_data.models.clips.pixels import normalize_batch
 
 Keys = list[tuple[int, int]]  # (epoch, index) of clips
 
@@ -75,6 +78,12 @@ def load_batches(dataset: Dataset, batches: EpochBatches, *, num_workers: int) -
         generator=torch.Generator(),
         worker_init_fn=_leave_signals_to_the_training,
     )
+
+
+def on_device(batch: list[Tensor], device: torch.device) -> list[Tensor]:
+    """Return a batch (clips as levels, uint8, and what belongs to them) on a device, where its clips are normalised."""
+    clips, *others = (part.to(device) for part in batch)
+    return [normalize_batch(clips), *others]
 
 
 def _leave_signals_to_the_training(_: int) -> None:

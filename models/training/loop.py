@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from tdn_data.models.networks.base import Criterion, Losses, VideoNetwork
-from tdn_data.models.training.batches import EpochBatches, load_batches
+from tdn_data.models.training.batches import EpochBatches, load_batches, on_device
 from tdn_data.models.training.config import TrainConfig
 from tdn_data.models.training.losses import mixed
 from tdn_data.models.training.optimiser import HALVES, Optimiser, moving_average
@@ -161,7 +161,7 @@ class Training:
             _draw_once()
         for batch in self._loader:
             self._set_step(phase)
-            self._train_step(phase, [part.to(self._device) for part in batch])
+            self._train_step(phase, on_device(batch, self._device))
             self._step, self._iteration = self._step + 1, self._iteration + 1
             if self._iteration == phase.last_step:
                 break

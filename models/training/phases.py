@@ -116,6 +116,7 @@ def _clip_options(reader: ShardReader, model: VideoNetwork, config: TrainConfig)
         "mirror_labels": mirror_labels(spec, reader.info.class_names),
         "repeat_to": cut.repeat_to(reader.info),
         "cut": cut,
+        "normalized": False,  # but on the network's device
     }
 
 
@@ -156,7 +157,7 @@ def _pairs(model: VideoNetwork, config: TrainConfig) -> FlowPairDataset:
             key="flow_pairs",
         )
     pairs = read_dataset(config.flow_pairs, Path(config.flow_pairs_root))
-    return FlowPairDataset(pairs, augment=config.augment(), seed=config.seed)
+    return FlowPairDataset(pairs, augment=config.augment(), seed=config.seed, normalized=False)
 
 
 def set_phase(

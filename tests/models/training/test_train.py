@@ -12,11 +12,12 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from tdn_data.models import build_model
 from tdn_data.models.clips.dataset import ClipDataset
+from tdn_data.models.clips.pixels import normalize
 from tdn_data.models.evaluation.evaluate import EvaluateConfig, evaluate, restore_model
 from tdn_data.models.networks.base import ClipShape
-from tdn_data.models.training.batches import EpochBatches
+from tdn_data.models.training.batches import EpochBatches, load_batches, on_device
 from tdn_data.models.training.config import TrainConfig
-from tdn_data.models.training.phases import set_phase
+from tdn_data.models.training.phases import set_phase, training_phases
 from tdn_data.models.training.resources import Resources
 from tdn_data.models.training.schedule import learning_rate_at
 from tdn_data.models.training.train import train
@@ -155,6 +156,16 @@ def test_batches_hold_every_clip_once_and_none_is_a_leftover(num_clips: int) -> 
         assert [key[1] for key in sum(first, [])] != [key[1] for key in sum(second, [])]
 
 
+def test_clips_are_moved_as_levels_and_normalised_on_the_device(coloured: ShardReader) -> None:
+    model = build_model("tsn", num_classes=2, **SMALL.model_options("tsn", "rgb"))
+    (phase,) = training_phases(coloured, None, model, SMALL)
+    batches = EpochBatches(phase.clips, 4, seed=0)
+    loaded = next(iter(load_batches(phase.dataset, batches, num_workers=0)))
+    assert loaded[0].dtype == torch.uint8 and loaded[0].shape[-1] == 3
+    clips, _ = on_device(loaded, torch.device("cpu"))
+    assert torch.equal(clips, torch.stack([normalize(clip.numpy()) for clip in loaded[0]]))
+
+
 def test_several_labels_are_learned_independently(make_shards, tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
     videos = []
@@ -259,7 +270,7 @@ def test_a_mirrored_training_clip_gets_its_partners_label(make_shards, tmp_path:
     class Watched(ClipDataset):
         def __getitem__(self, key):
             clip, target = super().__getitem__(key)
-            seen.append((key[1], bool(clip[..., -1].mean() > clip[..., 0].mean()), int(target)))
+            seen.append((key[1], bool(clip[..., -1, :].sum() > clip[..., 0, :].sum()), int(target)))
             return clip, target
 
     monkeypatch.setattr("tdn_data.models.training.phases.ClipDataset", Watched)
