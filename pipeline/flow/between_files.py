@@ -13,6 +13,7 @@ from tdn_data.pipeline.files import check_output_file
 from tdn_data.pipeline.flow.accuracy import EndPointError, end_point_error
 from tdn_data.pipeline.flow.color import flow_to_color
 from tdn_data.pipeline.flow.flo_files import read_flo, write_flo
+from tdn_data.pipeline.flow.solver import FlowSolver
 from tdn_data.pipeline.images import read_image_file, write_png
 
 
@@ -36,28 +37,34 @@ def flow_between_files(
     truth: str | os.PathLike[str] | None = None,
     method: str = "tvl1",
     device: str = "auto",
+    solver: FlowSolver | None = None,
     **options: object,
 ) -> FlowReport:
     """Compute the flow between two image files and write it: `.flo` as numbers, `.png` in the colour wheel's coding.
 
-    `truth`: a .flo file to compare with. Raises InputError for files that cannot be read, that differ in size, or an
-    output of another kind; nothing is computed then.
+    `truth`: a .flo file to compare with. `solver` is handed in where `method` is none of the pipeline's own, e.g. a
+    network's file; it has 3 `channels` where it takes colour. Raises InputError for files that cannot be read, that
+    differ in size, or an output of another kind; nothing is computed then.
     """
     from tdn_data.pipeline.flow import optical_flow
 
     output = Path(output)
     if output.suffix.lower() not in (".flo", ".png"):
         raise InputError(f"{output} ends in {output.suffix!r}; flow is written as .flo or .png.", path=output)
-    prev, next = (read_image_file(path, channels=1) for path in (first, second))
+    channels = getattr(solver, "channels", 1)
+    prev, next = (read_image_file(path, channels=channels) for path in (first, second))
     if prev.shape != next.shape:
         raise InputError(
             f"{first} is {_size(prev)} and {second} {_size(next)} pixels; they must be of one size.", path=second
         )
     expected = None if truth is None else read_flo(truth)
-    if expected is not None and expected.shape[:2] != prev.shape:
+    if expected is not None and expected.shape[:2] != prev.shape[:2]:
         raise InputError(f"{truth} is {_size(expected)} pixels and the images {_size(prev)}.", path=truth)
     check_output_file(output, inputs=[first, second, *([] if truth is None else [truth])])
-    flow = optical_flow(prev, next, method=method, device=device, **options)[0]
+    if solver is None:
+        flow = optical_flow(prev, next, method=method, device=device, **options)[0]
+    else:
+        flow = solver.pairs(prev[None], next[None])[0]
     _write_flow(output, flow)
     magnitude = np.hypot(flow[..., 0], flow[..., 1])
     error = None if expected is None else end_point_error(flow, expected)

@@ -16,6 +16,7 @@ MODULES = {  # command -> the module that holds it
     "export-model": "export",
     "extract": "extract",
     "flow": "flow",
+    "flow-error": "flow",
     "fuse": "fuse",
     "index": "data",
     "inspect": "look",

@@ -134,6 +134,27 @@ class InputFile(click.ParamType):
             return self.fail(error.message, param, ctx)
 
 
+class FlowMethod(click.ParamType):
+    """A flow method: one of a few words, the file of a trained network, or onnx:FILE for one in ONNX."""
+
+    name = "method"
+
+    def __init__(self, *words: str) -> None:
+        self.words = words
+
+    def convert(self, value, param, ctx):
+        """Return the word or the file's name as text; refuse what is neither."""
+        if value in self.words:
+            return value
+        name = value.removeprefix("onnx:")
+        try:
+            check_regular(_path(self, name, param, ctx), what="network")
+        except InputError as error:
+            words = f"'{shown_path(value)}' is none of {', '.join(self.words)}, and no network's file: {error.message}"
+            return self.fail(words, param, ctx)
+        return value
+
+
 class InputFolder(click.ParamType):
     """A folder that is there and can be looked into."""
 

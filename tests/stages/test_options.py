@@ -36,6 +36,7 @@ HOSTILE = {
     types.DatasetName: CHOICES,
     types.InputFile: NO_FILES,
     types.InputFolder: NO_FOLDERS,
+    types.FlowMethod: (*CHOICES, *NO_FILES, "onnx:", "onnx:missing", "onnx:folder"),
     types.OutputFile: ("", "\0", "folder", "fifo", "socket", "file/below.png", "x" * 300, "/dev/null", "\udcff"),
     types.OutputFolder: ("", "\0", "file", "fifo", "socket", "file/below", "x" * 300, "/dev/null", "\udcff"),
     types.ShardFolder: NO_FOLDERS,

@@ -1,0 +1,149 @@
+"""Networks that estimate flow as flow methods: a checkpoint of a two-frame network, or any in ONNX.
+
+A network in ONNX gets RGB images as float32 from 0 to 1: either two inputs (N, 3, H, W), the earlier image first, or
+one (N, 6, H, W) with the later image's channels behind the earlier's. It gives flow (N, 2, h, w) in pixels of its input
+from the earlier to the later, component 0 to the right, 1 down; where h and w are smaller the flow is enlarged. Where
+the file fixes H and W, images are resized to them and the vectors scaled back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tdn_data.models.evaluation.evaluate import restore_model
+from tdn_data.models.networks import MODELS
+from tdn_data.models.networks.base import VideoNetwork
+from tdn_data.models.weights.checkpoint import read_checkpoint
+from tdn_data.models.weights.trained_on import NORMALIZATION
+from tdn_data.pipeline.errors import InputError
+from tdn_data.pipeline.files import check_regular
+from tdn_data.pipeline.flow.methods import METHODS, build_solver
+from tdn_data.pipeline.flow.solver import FlowSolver
+
+ONNX = "onnx:"
+MULTIPLE = 32  # pixels, of which sides are made multiples by repeating the last ones: an encoder halves five times
+FLOW_LEARNERS = tuple(name for name, kind in MODELS.items() if kind.learns_flow)
+
+
+class NetworkSolver:
+    """A network over pairs of RGB images, float32 (N, 6, H, W) from 0 to 1 to flow (N, 2, h, w)."""
+
+    channels = 3
+
+    def __init__(self, compute: Callable[[Tensor], Tensor]) -> None:
+        self._compute = compute
+
+    def pairs(self, prev: np.ndarray, next: np.ndarray) -> np.ndarray:
+        """Return the flow of each pair, float32 (N, H, W, 2), of uint8 (N, H, W, 3)."""
+        height, width = prev.shape[1:3]
+        below, right = -height % MULTIPLE, -width % MULTIPLE
+        images = torch.from_numpy(np.concatenate([prev, next], axis=-1)).movedim(-1, 1).float() / 255
+        images = F.pad(images, (0, right, 0, below), mode="replicate")
+        flow = self._compute(images)
+        if flow.shape[-2:] != images.shape[-2:]:
+            flow = F.interpolate(flow, images.shape[-2:], mode="bilinear", align_corners=False)
+        return flow[..., :height, :width].movedim(1, -1).contiguous().numpy()
+
+    def stream(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """Yield the flow (H, W, 2) between neighbouring frames (H, W, 3)."""
+        before = None
+        for frame in frames:
+            if before is not None:
+                yield self.pairs(before[None], frame[None])[0]
+            before = frame
+
+
+class FlowFromImages(nn.Module):
+    """A two-frame network of ours: images float32 (N, 6, H, W) from 0 to 1 to flow (N, 2, h, w)."""
+
+    def __init__(self, network: VideoNetwork) -> None:
+        super().__init__()
+        self.network = network
+        for name, values in zip(("mean", "deviation"), NORMALIZATION["rgb"], strict=True):
+            self.register_buffer(name, torch.tensor(values)[:, None, None])
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the network's finest flow."""
+        clip = (images.unflatten(1, (2, 3)) - self.mean) / self.deviation
+        return self.network.flow(clip[:, None])[:, 0, 0]
+
+
+def solver_named(method: str, *, device: str = "auto", **options: object) -> FlowSolver:
+    """Return the solver of a method's name: one of the pipeline's, `onnx:FILE`, or a checkpoint's file.
+
+    Raises InputError for a file that is none, and for a network that does not give the flow between two frames.
+    """
+    if method in METHODS:
+        return build_solver(method, device=device, options=options)
+    if method.startswith(ONNX):
+        return NetworkSolver(_onnx_network(check_regular(method.removeprefix(ONNX), what="network")))
+    return NetworkSolver(_checkpoint_network(Path(method)))
+
+
+def _checkpoint_network(path: Path) -> Callable[[Tensor], Tensor]:
+    saved = read_checkpoint(path)
+    if saved.model not in FLOW_LEARNERS:
+        raise InputError(
+            f"{path} holds a {saved.model}, which gives no flow; these do: {', '.join(FLOW_LEARNERS)}.", path=path
+        )
+    model = restore_model(saved)
+    if model.snippet_length != 2 or model.num_fields != 1:
+        raise InputError(
+            f"{path} holds a {saved.model} that reads {model.snippet_length} frames at once; the flow of two images "
+            "needs a network of two frames, e.g. actionflownet_2f.",
+            path=path,
+        )
+    if model.flownet.decoder is None:
+        raise InputError(f"{path} holds a {saved.model} without its flow decoder, so it gives no flow.", path=path)
+    module, device = FlowFromImages(model).eval(), next(model.parameters()).device
+    module.to(device)
+
+    @torch.inference_mode()
+    def compute(images: Tensor) -> Tensor:
+        return module(images.to(device)).float().cpu()
+
+    return compute
+
+
+def _onnx_network(path: Path) -> Callable[[Tensor], Tensor]:
+    if find_spec("onnxruntime") is None:
+        raise InputError("networks in ONNX need ONNX Runtime; `pip install onnxruntime`.", key="onnxruntime")
+    import onnxruntime
+
+    try:
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime has a dozen kinds for files that are none of its own
+        raise InputError(f"{path} is no network in ONNX that ONNX Runtime can run.", path=path) from error
+    inputs = session.get_inputs()
+    layout = [(len(one.shape), one.shape[1]) for one in inputs if len(one.shape) > 1]
+    if layout not in ([(4, 6)], [(4, 3), (4, 3)]):
+        shapes = " and ".join(str(one.shape) for one in inputs)
+        raise InputError(f"{path} takes {shapes}; a flow network takes (N, 6, H, W), or (N, 3, H, W) twice.", path=path)
+    height, width = (side if isinstance(side, int) else None for side in inputs[0].shape[2:])
+
+    def compute(images: Tensor) -> Tensor:
+        size = (height or images.shape[2], width or images.shape[3])
+        given = _resized(images, size)
+        parts = [given] if len(inputs) == 1 else given.split(3, dim=1)
+        feed = {one.name: part.contiguous().numpy() for one, part in zip(inputs, parts, strict=True)}
+        flow = torch.from_numpy(np.asarray(session.run(None, feed)[0], np.float32))
+        if flow.ndim != 4 or flow.shape[1] != 2:
+            raise InputError(f"{path} gives {tuple(flow.shape)}; flow is (N, 2, h, w).", path=path)
+        scale = torch.tensor([images.shape[3] / size[1], images.shape[2] / size[0]])
+        return flow * scale[:, None, None]
+
+    return compute
+
+
+def _resized(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return images (N, C, H, W) at another size."""
+    if tuple(images.shape[2:]) == size:
+        return images
+    return F.interpolate(images, size, mode="bilinear", align_corners=False, antialias=True)
