@@ -31,6 +31,14 @@ class Metrics:
     per_class_ap: np.ndarray
     confusion: np.ndarray | None
 
+    @property
+    def per_class_accuracy(self) -> np.ndarray | None:
+        """The share of each class's videos that is right, float64 (C,), NaN without a video; None as `top1`."""
+        if self.confusion is None:
+            return None
+        counts = self.confusion.sum(axis=1)
+        return np.divide(self.confusion.diagonal(), counts, out=np.full(len(counts), np.nan), where=counts > 0)
+
     def as_dict(self) -> dict[str, float | int]:
         """Return the single numbers by the names that metrics.json has."""
         numbers = {name: getattr(self, name) for name in ("top1", "top5", "hit1", "hit5")}

@@ -35,8 +35,7 @@ def write_results(folder: Path, scores: VideoScores, info: DatasetInfo, *, list_
     write_scores(folder / SCORES, scores)
     which = {} if list_split is None else {"list_split": list_split}
     write_text(folder / METRICS, json.dumps({**metrics.as_dict(), **scores.clip_metrics, **which}, indent=2) + "\n")
-    values = zip(info.class_names, metrics.per_class_ap.tolist(), strict=True)
-    _write_csv(folder / "average_precision.csv", ("class", "average_precision"), values)
+    _write_classes(folder / "average_precision.csv", metrics, info.class_names)
     predicted = scores.scores.argmax(1)
     pairs = (
         (info.class_names[labels[0]], info.class_names[guess])
@@ -45,6 +44,14 @@ def write_results(folder: Path, scores: VideoScores, info: DatasetInfo, *, list_
     )
     _write_csv(folder / "confusion.csv", ("actual", "predicted"), pairs)
     return metrics
+
+
+def _write_classes(path: Path, metrics: Metrics, class_names: Sequence[str]) -> None:
+    """Write each class's average precision and, where videos have one label, its accuracy."""
+    columns = {"class": class_names, "average_precision": metrics.per_class_ap.tolist()}
+    if metrics.per_class_accuracy is not None:
+        columns["accuracy"] = metrics.per_class_accuracy.tolist()
+    _write_csv(path, tuple(columns), zip(*columns.values(), strict=True))
 
 
 def _write_csv(path: Path, header: tuple[str, ...], rows: Iterable[tuple]) -> None:

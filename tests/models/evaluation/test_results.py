@@ -32,7 +32,8 @@ def test_a_runs_folder_holds_scores_metrics_average_precisions_and_confusions(tm
         name: list(csv.reader((tmp_path / "run" / name).read_text().splitlines()))
         for name in ("average_precision.csv", "confusion.csv")
     }
-    assert rows["average_precision.csv"] == [["class", "average_precision"], ["x", "0.5"], ["y", "1.0"]]
+    heads = ["class", "average_precision", "accuracy"]
+    assert rows["average_precision.csv"] == [heads, ["x", "0.5", "1.0"], ["y", "1.0", "0.0"]]
     assert rows["confusion.csv"] == [["actual", "predicted"], ["x", "x"], ["y", "x"]]
 
 

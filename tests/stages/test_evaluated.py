@@ -1,0 +1,84 @@
+"""What is said where the results of a run are asked for and cannot be had; what is printed where they can."""
+
+import json
+from datetime import UTC, datetime
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from tdn_data.models.evaluation.results import write_results
+from tdn_data.models.evaluation.run_record import EVALUATION, describe_run, write_record
+from tdn_data.models.evaluation.scores import VideoScores
+from tdn_data.pipeline.shards.reader import DatasetInfo
+from tdn_data.stages.cli import main
+
+CLASSES = ("left", "right", "up")
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A function that writes an evaluated run into an empty project; the working folder is that project."""
+    monkeypatch.chdir(tmp_path)
+
+    def write(run, right=0.5, *, num_videos=24, split="test", classes=CLASSES):
+        labels = tuple((number % 3,) for number in range(num_videos))
+        guesses = [one if number < right * num_videos else (one + 1) % 3 for number, (one,) in enumerate(labels)]
+        scores = VideoScores(tuple(map(str, range(num_videos))), labels, 3 * np.eye(3)[guesses])
+        write_results(tmp_path / "runs" / run, scores, DatasetInfo("demo", classes, False, {}))
+        facts = {"name": run, "network": "tsn", "modality": "rgb", "dataset": "demo", "class_names": classes}
+        facts |= {"multi_label": False, "split": split, "list_split": None, "parameters": {}}
+        write_record(tmp_path / "runs" / run / EVALUATION, describe_run(datetime.now(UTC), **facts))
+
+    return write
+
+
+def run(*words):
+    answer = CliRunner().invoke(main, words, env={"COLUMNS": "100"})
+    said = " ".join(answer.stderr.split())
+    return SimpleNamespace(code=answer.exit_code, stdout=answer.stdout, said=said)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["compare", "one", "none"], "'none' is no run and no folder of one; the runs here are classes, fewer, one"),
+        (["compare", "one", "untested"], "untested was never evaluated: runs/untested/scores.parquet is missing"),
+        (["compare", "one", "fewer"], "3 videos are scored in only one of two runs, e.g. '21'"),
+        (["compare", "one", "classes"], "one and classes were tested with another class_names"),
+        (["compare", "one", "one", "--class", "down"], "no class is called 'down'; the classes are left, right, up"),
+        (["mistakes", "one", "--class", "down"], "no class is called 'down'"),
+        (["mistakes", "one", "--out", "m.png"], "params.yaml is missing; run the stages from the project's folder"),
+        (["predict", ".", "--run", "one"], ". holds no video"),
+        (["predict", "x*.mp4", "--run", "one"], "x*.mp4 is no file, no folder and no pattern that fits a file"),
+        (["predict", "a.mp4", "--run", "one"], "one has no checkpoint.pt: it is a fusion, or not trained yet"),
+        (["export-model", "one", "--onnx", "one.onnx"], "one has no checkpoint.pt"),
+        (["fuse", "one", "one", "--search"], "the runs were evaluated on test, the split that results on demo are rep"),
+        (["fuse", "one", "one", "--weight", "1"], "Give --search, or --weight 2 times, once for each run"),
+    ],
+)
+def test_bad_input_is_answered_in_one_sentence(project, tmp_path, words, sentence):
+    project("one")
+    project("fewer", num_videos=21)
+    project("classes", classes=("left", "right", "down"))
+    (tmp_path / "runs/untested").mkdir()
+    if words[1] == "a.mp4":
+        (tmp_path / "a.mp4").write_bytes(b"")
+    answer = run(*words)
+    assert answer.code == 2 and answer.said.startswith("error: ") and sentence in answer.said, answer.said
+    assert not answer.stdout and not list(tmp_path.glob("*.png")) + list(tmp_path.glob("*.onnx"))
+
+
+def test_runs_are_compared_listed_and_fused(project, tmp_path):
+    for name, right in (("one", 0.5), ("two", 1.0)):
+        project(name, right, split="val")
+    compared = run("compare", "one", "two", "--out", "c.png")
+    assert "50.0 [29.2, 70.8]" in compared.stdout and "+50.0" in compared.stdout and "c.png" in compared.stdout
+    assert (tmp_path / "c.png").stat().st_size > 1000
+    plain = json.loads(run("compare", "one", "two", "--json").stdout)
+    assert plain["metrics"][0]["difference"]["value"] == pytest.approx(0.5)
+    listed = run("mistakes", "one", "--count", "1").stdout
+    assert listed.splitlines() == ["12: left 0.05, taken for right 0.91", "12 of 24 videos wrong"]
+    fused = run("fuse", "one", "two", "--search", "--normalize", "none")
+    assert "0.45 one + 0.55 two: top-1 100.0" in fused.stdout
