@@ -17,6 +17,7 @@ from tdn_data.pipeline.video.asf import object_losses
 from tdn_data.pipeline.video.avi import lost_by_index
 from tdn_data.pipeline.video.container import format_names
 from tdn_data.pipeline.video.matroska import torn_blocks
+from tdn_data.pipeline.video.ogg import page_losses
 
 
 class Losses(NamedTuple):
@@ -24,6 +25,7 @@ class Losses(NamedTuple):
 
     lost: dict[int, int]  # packet -> how many are missing right behind it
     spoiled: frozenset[int] = frozenset()  # packets that are not whole
+    moved: dict[int, int] = {}  # packet -> its right time in ticks
     lacks_beginning: bool = False  # the first are missing
     cut_off: bool | None = None  # whether the last are missing; None: not known
 
@@ -32,16 +34,21 @@ def find_losses(
     path: str | os.PathLike,
     container: InputContainer,
     stream: VideoStream,
+    pts: Sequence[int | None],
     dts: Sequence[int | None],
-    begins: Sequence[int],
+    places: Sequence[tuple[int, int]],
 ) -> Losses:
-    """What the container tells of the packets with these decoding times and first bytes; of most, nothing."""
+    """What the container tells of the packets with these times, first bytes and sizes; of most, nothing."""
     names = format_names(container)
     if "avi" in names:
         return Losses(lost_by_index(path, container, stream, dts))
     if "asf" in names:
-        return Losses(*object_losses(path, stream.id, dts))
+        lost, spoiled, *ends = object_losses(path, stream.id, dts)
+        return Losses(lost, spoiled, {}, *ends)
+    if "ogg" in names:
+        found = page_losses(path, stream.index, pts, [size for _, size in places])
+        return Losses(found.lost, found.spoiled, found.moved, cut_off=found.cut_off)
     if "matroska" in names:
         torn = set(torn_blocks(path))
-        return Losses({}, frozenset(number for number, begin in enumerate(begins) if begin in torn))
+        return Losses({}, frozenset(number for number, (begin, _) in enumerate(places) if begin in torn))
     return Losses({})

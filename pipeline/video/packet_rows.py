@@ -131,7 +131,8 @@ def read_rows(
     ends_inside = bool(places) and _ends_inside_picture(path, container, places[-1])
     if ends_inside:
         facts = (*facts[:-1], _spoiled(facts[-1]))
-    losses = find_losses(path, container, stream, dts, [begin for begin, _ in places])
+    losses = find_losses(path, container, stream, pts, dts, places)
+    pts = tuple(losses.moved.get(number, time) for number, time in enumerate(pts))
     facts = tuple(_spoiled(fact) if number in losses.spoiled else fact for number, fact in enumerate(facts))
     extent = {"num_packets": len(rows), "span_seconds": span_seconds_of(pts, duration, stream)}
     seconds = np.sort([ticks for ticks in pts if ticks is not None]) * float(stream.time_base)
@@ -140,6 +141,7 @@ def read_rows(
     cut_off = losses.cut_off
     if cut_off is None:
         cut_off = is_cut_off(path, container, stream, max_pixels=max_pixels, **extent)
+    says_length = announces_duration(container) and announced_seconds(container, stream) > 0
     damaged = any(corrupt) and flags_incomplete_packets(container)
     ends_inside = ends_inside or (damaged and corrupt[-1] and not announces_duration(container))
     spoiled = failed or damaged or bool(losses.spoiled) or tell_of_loss(facts)
@@ -158,7 +160,7 @@ def read_rows(
         packets=tuple(packets) if num_bytes <= MAX_KEPT_BYTES else None,
         damaged=damaged,
         cut_off=failed or cut_off,
-        lacks_end=ends_inside or lacks_its_end(path) or (cut_off and not announced_seconds(container, stream)),
+        lacks_end=ends_inside or lacks_its_end(path) or (bool(losses.cut_off) and not says_length),
         lacks_beginning=losses.lacks_beginning,
         changes_setup=any(new_setup[1:]),
         readable=reader is not None,

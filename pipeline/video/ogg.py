@@ -1,0 +1,159 @@
+"""The pages of an Ogg file: their sequence numbers tell what is missing, their granule positions how much.
+
+RFC 3533, 6: each page has a number, a check sum and the position of the last packet that ends on it; packets may go on
+over pages, and the last page of a stream is marked. In Theora (specification, A.2.3) and VP8 (VP8 in Ogg mapping) a
+position counts pictures.
+
+    pages       0[1 2]  1[3 4 5]  . . .  3[9 10]      page 2 is overwritten: pictures 6, 7 and 8 are missing
+    FFmpeg       1 2     3 4 5            6 7         counts on
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+_CAPTURE = b"OggS"
+_HEAD_BYTES = 27
+_CONTINUED, _FIRST, _LAST = 1, 2, 4
+_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+_THEORA_HEAD, _VP8_HEAD = b"\x80theora", b"OVP80"
+_VP8_SHOWN = 0x10
+
+
+class _Page(NamedTuple):
+    flags: int
+    granule: int
+    serial: int
+    number: int
+    segments: bytes  # sizes of the pieces of packets; 255: the packet goes on
+    content: bytes
+
+
+@dataclass
+class _Packet:
+    content: bytes
+    whole: bool = True
+    after_hole: bool = False  # a page is missing before the one that it ends on
+    place: int | None = None  # which picture of the stream it is
+
+
+class PageLosses(NamedTuple):
+    """What pages tell of the packets that FFmpeg gives, by their numbers in file order."""
+
+    lost: dict[int, int]  # packet -> how many pictures are missing behind it
+    spoiled: frozenset[int] = frozenset()  # packets that are not whole
+    moved: dict[int, int] = {}  # packet -> its time in pictures, where FFmpeg counted on over a hole
+    cut_off: bool | None = None  # whether the last are missing; None: not known
+
+
+def page_losses(path: str | os.PathLike, stream: int, pts: Sequence[int | None], sizes: Sequence[int]) -> PageLosses:
+    """What the pages of stream number `stream` tell of FFmpeg's packets with these times, in pictures, and sizes.
+
+    Of joined files, and of codecs whose positions are not known, nothing.
+    """
+    with Path(path).open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        pages = _pages_of(data, stream)
+    if not pages:
+        return PageLosses({})
+    packets = _packets(pages)
+    if packets is None or [len(packet.content) for packet in packets] != list(sizes) or None in pts:
+        return PageLosses({})
+    spoiled = frozenset(number for number, packet in enumerate(packets) if not packet.whole)
+    lost, moved = {}, {}
+    offset = pts[0] - (packets[0].place or 0)
+    for number, (before, after) in enumerate(pairwise(packets)):
+        known = None not in (before.place, after.place)
+        missing = after.place - before.place - 1 if known else 0
+        if after.after_hole and missing > 0:
+            lost[number] = missing
+        if known and after.place + offset != pts[number + 1] and (lost or spoiled):
+            moved[number + 1] = after.place + offset
+    return PageLosses(lost, spoiled, moved, not pages[-1].flags & _LAST)
+
+
+def _pages_of(data: mmap.mmap, stream: int) -> list[_Page]:
+    """The sound pages of one stream; none in files joined from several."""
+    pages = list(_pages(data))
+    first = [page.serial for page in pages if page.flags & _FIRST]
+    num_first = next((at for at, page in enumerate(pages) if not page.flags & _FIRST), len(pages))
+    if stream >= len(first) or len(first) != num_first:
+        return []
+    return [page for page in pages if page.serial == first[stream]]
+
+
+def _pages(data: mmap.mmap) -> Iterator[_Page]:
+    position = data.find(_CAPTURE)
+    while position >= 0:
+        head = bytes(data[position : position + _HEAD_BYTES])
+        segments = bytes(data[position + _HEAD_BYTES : position + _HEAD_BYTES + head[-1]])
+        begin = position + _HEAD_BYTES + head[-1]
+        end = begin + sum(segments)
+        page = bytes(data[position:end])
+        is_sound = end <= len(data) and check_sum(page[:22] + bytes(4) + page[26:]) == _number(page[22:26])
+        if is_sound:
+            granule = int.from_bytes(head[6:14], "little", signed=True)
+            yield _Page(head[5], granule, _number(head[14:18]), _number(head[18:22]), segments, page[begin - position :])
+        position = data.find(_CAPTURE, end if is_sound else position + 1)
+
+
+def _number(data: bytes) -> int:
+    return int.from_bytes(data, "little")
+
+
+def check_sum(page: bytes) -> int:
+    """A page's CRC-32 of polynomial 04c11db7 that takes the high bits first and begins with zero.
+
+    >>> hex(check_sum(b"123456789"))
+    '0x89a1897f'
+    """
+    reflected = zlib.crc32(page.translate(_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
+    return int(f"{reflected:032b}"[::-1], 2)
+
+
+def _packets(pages: list[_Page]) -> list[_Packet] | None:
+    """The packets that FFmpeg gives, without headers and empty ones; None for codecs that are not known."""
+    head = pages[0].content
+    if not head.startswith((_THEORA_HEAD, _VP8_HEAD)):
+        return None
+    shift = (head[40] & 3) << 3 | head[41] >> 5 if head.startswith(_THEORA_HEAD) else 32
+    packets: list[_Packet] = []
+    rest, is_open, is_spoiled, expected = b"", False, False, pages[0].number
+    for page in pages:
+        hole, expected = page.number != expected, page.number + 1
+        is_continued = bool(page.flags & _CONTINUED)
+        skips = is_continued and not is_open  # the beginning is missing
+        is_spoiled = is_open and hole
+        rest = rest if is_continued else b""
+        ended: list[_Packet] = []
+        position = 0
+        for length in page.segments:
+            rest += page.content[position : position + length]
+            position += length
+            if length < 255:
+                if not skips:
+                    ended.append(_Packet(rest, not (is_spoiled and is_continued and not ended), hole))
+                rest, skips = b"", False
+        is_open = bool(page.segments) and page.segments[-1] == 255
+        _number_pictures(ended, page.granule, shift)
+        packets += [packet for packet in ended if packet.content and not _is_header(packet.content)]
+    return packets
+
+
+def _is_header(content: bytes) -> bool:
+    return content.startswith(_VP8_HEAD) or content[1:7] == b"theora"
+
+
+def _number_pictures(packets: list[_Packet], granule: int, shift: int) -> None:
+    """Count back from the last packet that ends on a page; hidden VP8 pictures have the place of the shown one."""
+    is_vp8 = shift == 32
+    place = granule >> 32 if is_vp8 else (granule >> shift) + (granule & ((1 << shift) - 1))
+    for packet in reversed(packets if granule >= 0 else ()):
+        packet.place = place
+        place -= not is_vp8 or bool(packet.content and packet.content[0] & _VP8_SHOWN)
