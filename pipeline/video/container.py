@@ -46,7 +46,7 @@ def open_video(path: str | os.PathLike, *, max_pixels: int) -> Iterator[tuple[In
         context = stream.codec_context
         check_pixels(context.width * context.height, max_pixels=max_pixels, path=path)
         context.thread_count = 1
-        context.options = {"max_pixels": str(2 * max_pixels + _PADDING_PIXELS)}
+        context.options = {"max_pixels": str(_decoder_limit(max_pixels))}
         try:
             yield container, stream
         except av.FFmpegError as error:
@@ -63,6 +63,16 @@ def _open(path: Path, **options: str) -> InputContainer:
         container.close()
         return _open(path, ignore_editlist="1")
     return container
+
+
+def refuses_size(context: av.VideoCodecContext, *, max_pixels: int) -> bool:
+    """Whether a decoder that failed did so for the size of a picture; some keep that size, some take it back."""
+    num_pixels = context.width * context.height
+    return num_pixels == 0 or num_pixels > _decoder_limit(max_pixels)
+
+
+def _decoder_limit(max_pixels: int) -> int:
+    return 2 * max_pixels + _PADDING_PIXELS
 
 
 def check_pixels(num_pixels: int, *, max_pixels: int, path: object) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import replace
 from fractions import Fraction
 from itertools import islice, pairwise
 
@@ -12,8 +13,15 @@ import numpy as np
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
+from tdn_data.pipeline.errors import VideoError
 from tdn_data.pipeline.video.completeness import announces_duration
-from tdn_data.pipeline.video.container import flags_incomplete_packets, nothing_decodes, open_video, read_packets
+from tdn_data.pipeline.video.container import (
+    flags_incomplete_packets,
+    nothing_decodes,
+    open_video,
+    read_packets,
+    refuses_size,
+)
 from tdn_data.pipeline.video.decode_plan import needed_packets, plan_runs
 from tdn_data.pipeline.video.frame_seconds import FALLBACK_FRAME_SECONDS
 from tdn_data.pipeline.video.missing import lost_by_stamps
@@ -47,8 +55,11 @@ def decode_timeline(path: str | os.PathLike, rows: PacketRows, *, max_pixels: in
     decodes.
     """
     with open_video(path, max_pixels=max_pixels) as (container, stream):
-        outputs = [_output(frame, rows) for frame in decode_all(container, stream, rows)]
+        frames = decode_all(container, stream, rows, max_pixels=max_pixels)
+        outputs, met_too_large = _all_outputs(frames, rows)
         proven = are_proven(outputs, rows)
+        if not proven.any() and met_too_large:
+            raise VideoError("too_large", f"{path}: pictures are larger than allowed", path=path)
         if not proven.any():
             raise nothing_decodes(path, failed=bool(outputs), cut_off=rows.cut_off or rows.lacks_end)
         begins = announces_duration(container) and not rows.begins_in_the_middle
@@ -56,15 +67,17 @@ def decode_timeline(path: str | os.PathLike, rows: PacketRows, *, max_pixels: in
         order = screen_order(stream.codec_context, rows) if single else None
         placed = None if order is None else place_pictures(outputs, proven, order, rows)
         if placed is not None and not lacks_time_scale(path, float(stream.time_base)):
-            return _exact_timeline(placed, container, stream, rows, begins=begins)
-        return _told_timeline(path, outputs, proven, container, stream, rows, begins=begins)
+            timeline = _exact_timeline(placed, container, stream, rows, begins=begins)
+        else:
+            timeline = _stamped_timeline(path, outputs, proven, container, stream, rows, begins=begins)
+        return replace(timeline, met_too_large=met_too_large)
 
 
 def _exact_timeline(
     placed: Placed, container: InputContainer, stream: VideoStream, rows: PacketRows, *, begins: bool
 ) -> Timeline:
     """The timeline where each picture's packet is known, and when each packet's picture was to come on screen."""
-    gap_before = begins and placed.num_before > 0
+    gap_before = (begins or placed.lacks_start) and placed.num_before > 0
     zero = placed.due[0] if gap_before else placed.ticks[0]
     return make_timeline(
         placed.ticks - zero,
@@ -79,7 +92,7 @@ def _exact_timeline(
     )
 
 
-def _told_timeline(
+def _stamped_timeline(
     path: str | os.PathLike,
     outputs: list[Output | None],
     proven: np.ndarray,
@@ -165,6 +178,18 @@ def _next_due(pts: list[int | None], rows: PacketRows, ticks: np.ndarray) -> np.
     return after - pts[0] + ticks[0]
 
 
+def _all_outputs(
+    frames: Generator[av.VideoFrame | None, None, bool], rows: PacketRows
+) -> tuple[list[Output | None], bool]:
+    """The pictures that come, and whether some were refused for their size."""
+    outputs: list[Output | None] = []
+    while True:
+        try:
+            outputs.append(_output(next(frames), rows))
+        except StopIteration as end:
+            return outputs, end.value
+
+
 def _output(frame: av.VideoFrame | None, rows: PacketRows) -> Output | None:
     if frame is None:
         return None
@@ -172,18 +197,21 @@ def _output(frame: av.VideoFrame | None, rows: PacketRows) -> Output | None:
     return Output(packet, None if packet is None else rows.pts[packet], frame.dts, frame.is_corrupt)
 
 
-def decode_all(container: InputContainer, stream: VideoStream, rows: PacketRows) -> Iterator[av.VideoFrame | None]:
+def decode_all(
+    container: InputContainer, stream: VideoStream, rows: PacketRows, *, max_pixels: int
+) -> Generator[av.VideoFrame | None, None, bool]:
     """Every picture that comes out of a stream's packets, damaged ones too; None where others may be missing.
 
     A picture's `pts` is the number of its packet in `rows`. After damage the decoder is reset and goes on at the next
-    packet that needs nothing from before; it may have gone past that when a damaged picture comes out.
+    packet that needs nothing from before; it may have gone past that when a damaged picture comes out. Returns whether
+    the decoder refused pictures for their size.
     """
     context, flags = stream.codec_context, flags_incomplete_packets(container)
     resumes, waiting, resumed = rows.resumes.tolist(), rows.begins_in_the_middle, 0
-    leads = rows.leading.tolist()
+    leads, refused = rows.leading.tolist(), False
     try:
-        told = zip(rows.facts, rows.breaks.tolist(), resumes, strict=True)
-        packets = enumerate(zip(read_packets(container, stream), told, strict=False))
+        known = zip(rows.facts, rows.breaks.tolist(), resumes, strict=True)
+        packets = enumerate(zip(read_packets(container, stream), known, strict=False))
         for number, (packet, (fact, after_loss, resume)) in packets:
             broken = fact.broken or (packet.is_corrupt and flags)
             if fact.new_setup and not waiting:  # what is held back would be lost
@@ -204,12 +232,14 @@ def decode_all(container: InputContainer, stream: VideoStream, rows: PacketRows)
             frames, waiting = _decode_or_reset(context, packet, resumed, incomplete=broken)
             yield from frames
             if waiting:
+                refused = refused or refuses_size(context, max_pixels=max_pixels)
                 yield None
     except MemoryError:
         raise
     except av.FFmpegError:
         yield None
     yield from _drain(context)
+    return refused
 
 
 def decode_runs(

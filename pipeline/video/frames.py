@@ -231,7 +231,9 @@ class FrameSource:
         timeline = decode_timeline(self.path, rows, max_pixels=limit)
         selected = self._select(timeline)
         with open_video(self.path, max_pixels=limit) as (container, stream):
-            outputs = (picture for picture in decode_all(container, stream, rows) if picture is not None)
+            outputs = (
+                picture for picture in decode_all(container, stream, rows, max_pixels=limit) if picture is not None
+            )
             frame_of = {int(timeline.outputs[index]): index for index in _with_first(selected).tolist()}
             pictures = ((frame_of[place], picture) for place, picture in enumerate(outputs) if place in frame_of)
             yield from self._deliver(pictures, selected, stream)
@@ -252,6 +254,8 @@ class FrameSource:
             if self.rows.cut_off or lacks_end
             else ("corrupt", "the others are missing or do not decode")
         )
+        if self.timeline is not None and self.timeline.met_too_large:
+            reason, what = "too_large", "the others are larger than allowed or do not decode"
         message = f"{self.path}: {num_frames} of {self.num_expected} frames, {what}"
         return VideoError(reason, message, path=self.path)
 

@@ -99,7 +99,8 @@ def _pages(data: mmap.mmap) -> Iterator[_Page]:
         is_sound = end <= len(data) and check_sum(page[:22] + bytes(4) + page[26:]) == _number(page[22:26])
         if is_sound:
             granule = int.from_bytes(head[6:14], "little", signed=True)
-            yield _Page(head[5], granule, _number(head[14:18]), _number(head[18:22]), segments, page[begin - position :])
+            serial, number, content = _number(head[14:18]), _number(head[18:22]), page[begin - position :]
+            yield _Page(head[5], granule, serial, number, segments, content)
         position = data.find(_CAPTURE, end if is_sound else position + 1)
 
 

@@ -31,6 +31,7 @@ class Placed(NamedTuple):
     lost: np.ndarray  # int64 (N,): how many are missing after each
     lost_ticks: np.ndarray  # float64 (N,): when the next packet's picture was due, NaN where that is not known
     num_before: int  # packets before the first
+    lacks_start: bool  # one of those is a start that is decoded later, as where files of the same times were joined
     due: np.ndarray  # int64: when each packet's picture was due, rising
 
 
@@ -102,7 +103,9 @@ def place_pictures(
     following = np.append(ranks[1:], len(order))
     lost, absent = following - ranks - 1, _absent_after(ranks, rank_of, rows)
     lost_ticks = np.where((lost > 0) & (absent == 0), due[np.minimum(ranks + 1, len(due) - 1)], np.nan)
-    return Placed(due[ranks], places, lost + absent, lost_ticks, int(ranks[0]), due)
+    earlier, first = order[: ranks[0]].tolist(), int(order[ranks[0]])
+    lacks_start = any(rows.facts[packet].start and packet > first for packet in earlier)
+    return Placed(due[ranks], places, lost + absent, lost_ticks, int(ranks[0]), lacks_start, due)
 
 
 def _unsure(order: np.ndarray, rows: PacketRows) -> set[int]:

@@ -41,6 +41,7 @@ class Timeline:
     table: PacketTable | None = None  # packets in decoding order; None: frames are known only by decoding all
     frame_packets: np.ndarray | None = None  # int64 (N,): the packet of each frame
     lost_seconds: np.ndarray | None = None  # float64 (N,): when the next packet's picture was due, NaN for unknown
+    met_too_large: bool = False  # some pictures were refused for their size
     outputs: np.ndarray | None = None  # int64 (N,): each frame's place among all that a full decode gives
 
     @property

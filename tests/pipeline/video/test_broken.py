@@ -131,6 +131,16 @@ def test_pictures_larger_than_allowed_are_refused(make_clip):
     assert reason_of(sample_frames, path, size=(200, 200), max_pixels=64 * 96) == "too_large"
 
 
+@pytest.mark.parametrize("codec", ["libx264", "mpeg2video"])
+def test_pictures_that_grow_past_what_is_allowed_are_too_large(make_clip, codec):
+    small = make_clip("a.ts", codec=codec, num_frames=10).read_bytes()
+    large = make_clip("b.ts", codec=codec, num_frames=2, size=(1088, 1920))
+    path = large.with_name("c.ts")
+    path.write_bytes(small + large.read_bytes())
+    problem = sample_frames(path, max_pixels=64 * 96).problem
+    assert (problem.reason, "10 of 12 frames" in problem.message) == ("too_large", True)
+
+
 def test_a_hostile_number_of_frames_is_refused(make_clip):
     path = make_clip("a.mkv", num_frames=2, fps=1, pts=[0, 100_000_000], options={"bf": "0"})
     assert reason_of(sample_frames, path, fps=30) == "too_large"

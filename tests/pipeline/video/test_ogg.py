@@ -1,4 +1,4 @@
-"""Ogg files with pages overwritten, missing or cut off: what comes is right and has its time, and the loss is noticed."""
+"""Ogg files with pages overwritten, missing or cut off: what comes is right and in time, the loss is noticed."""
 
 from __future__ import annotations
 
