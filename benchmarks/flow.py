@@ -6,7 +6,6 @@ batches as large as an extraction's, and OpenCV on the CPU: its CUDA class is in
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import platform
 import time
@@ -21,6 +20,7 @@ from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.flow import end_point_error, optical_flow, quantize
 from tdn_data.pipeline.flow.methods import build_solver
 from tdn_data.pipeline.images import read_image_file
+from tdn_data.pipeline.machine import installed_versions, processor
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".ppm", ".bmp", ".tif", ".tiff")
 GPU_PAIRS = 512  # pairs per timed call on a GPU
@@ -107,7 +107,7 @@ def run(
         pairs_per_second=our_rate if gpu is None else gpu[0],
         opencv_pairs_per_second=len(pairs) / sum(pair.opencv_seconds for pair in pairs),
         kernel_pairs_per_second=None if gpu is None else gpu[1],
-        hardware=_cpu_name() if gpu is None else gpu[2],
+        hardware=f"{processor()}, one thread" if gpu is None else gpu[2],
         versions=_versions(),
     )
 
@@ -252,21 +252,6 @@ def _best_wall(action: Callable[[], object], num_rounds: int) -> float:
     return best
 
 
-def _cpu_name() -> str:
-    """Return the processor's name as the system tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.machine()}, one thread"
-
-
 def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version(), "opencv": cv2.__version__}
-    for name in ("numba", "llvmlite", "numpy", "torch", "triton"):
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+    known = {"python": platform.python_version(), "opencv": cv2.__version__}
+    return known | installed_versions(("numba", "llvmlite", "numpy", "torch", "triton"))

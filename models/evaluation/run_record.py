@@ -7,15 +7,15 @@ shows several runs says of each what its own record says, not what params.yaml s
 from __future__ import annotations
 
 import os
-import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tdn_data.models.versions import installed_versions
+from tdn_data.models.versions import deciding_versions
 from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.files import read_json, write_json
+from tdn_data.pipeline.machine import processor
 
 TRAINING, EVALUATION = "training.json", "evaluation.json"
 FUSION = "fusion"
@@ -55,7 +55,7 @@ def describe_run(started: datetime, **facts: object) -> RunRecord:
         date=now.isoformat(timespec="seconds"),
         seconds=round((now - started).total_seconds(), 1),
         hardware=hardware(),
-        libraries=installed_versions(),
+        libraries=deciding_versions(),
         **facts,
     )
 
@@ -70,17 +70,8 @@ def hardware() -> str:
     """Return the processor's and the GPU's names, e.g. `AMD EPYC 9R14, 2 cores`."""
     import torch
 
-    words = f"{_processor()}, {os.cpu_count()} cores"
+    words = f"{processor()}, {os.cpu_count()} cores"
     return f"{words}, {torch.cuda.get_device_name()}" if torch.cuda.is_available() else words
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
-    except OSError:
-        lines = []
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.processor() or platform.machine()
 
 
 def write_record(path: Path, record: RunRecord) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tdn_data.models.backbones.base import IMAGENET_MEAN, IMAGENET_STD
-from tdn_data.models.versions import installed_versions
+from tdn_data.models.versions import deciding_versions
 from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.text import some_of
 
@@ -61,7 +61,7 @@ class TrainedOn:
             dict(info.parameters),
             tuple(tuple(values) for values in NORMALIZATION[reader.modality]),
             data_digest(reader),
-            installed_versions(),
+            deciding_versions(),
         )
 
     def as_dict(self) -> dict[str, object]:

@@ -13,8 +13,9 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from importlib import metadata
 from pathlib import Path
+
+from tdn_data.pipeline.machine import installed_version
 
 PACKAGE = Path(__file__).parents[1]
 PREFIX = "tdn_data.pipeline"
@@ -68,17 +69,10 @@ def _library_versions(modality: str) -> dict[str, str]:
     found = ffmpeg_versions()
     for name in LIBRARIES[modality]:
         builds = OPENCV_BUILDS if name == "opencv" else (name,)
-        versions = [version for build in builds if (version := _version(build)) is not None]
+        versions = [version for build in builds if (version := installed_version(build)) is not None]
         if versions:
             found[name] = versions[0]
     return dict(sorted(found.items()))
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def code_digest(modality: str, package: Path = PACKAGE) -> str:
