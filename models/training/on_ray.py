@@ -225,7 +225,7 @@ def _require_ray_train() -> None:
     except ImportError as error:
         raise InputError(
             "training in several processes takes Ray Train, which is not installed (or only a part of it); run "
-            "`pip install 'tdn-data[train]'`, or train in one process.",
+            "`pip install 'tdn-data[cluster]'`, or train in one process.",
             key="num_processes",
         ) from error
 

@@ -35,7 +35,7 @@ from tdn_data.pipeline.extraction.cache import (
 )
 from tdn_data.pipeline.extraction.one_shard import ShardJob, ShardResult
 from tdn_data.pipeline.extraction.versions import row_versions
-from tdn_data.pipeline.extraction.workers import run_jobs
+from tdn_data.pipeline.extraction.workers import check_ray, run_jobs
 from tdn_data.pipeline.files import is_scratch
 from tdn_data.pipeline.parameters import ExtractParameters
 from tdn_data.pipeline.shards.folder import (
@@ -118,6 +118,7 @@ def run_extraction(
     policy = Policy(replace, keep_versions, retry_failed, allow_loss)
     root, storage = Path(manifest.root).absolute(), Storage(out)
     check_method(parameters)
+    check_ray()
     if ray_address is None or root.is_dir():  # the machine that starts a cluster's work need not see the videos
         check_sources(manifest, root)
     storage.create()

@@ -10,6 +10,7 @@ import contextlib
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 
 from tdn_data.pipeline.cluster import ray_cluster
 from tdn_data.pipeline.errors import PipelineError
@@ -19,6 +20,12 @@ TASKS_PER_WORKER = 2  # tasks in flight: enough to keep every worker busy, few e
 MAX_RETRIES = 3
 POLL_SECONDS = 0.5
 GPU_SHARE = 0.25  # of one GPU for each actor: one computes while the others decode and encode
+
+
+def check_ray() -> None:
+    """Raise ModuleNotFoundError where Ray is not installed; it is not imported for that."""
+    if find_spec("ray") is None:
+        raise ModuleNotFoundError("No module named 'ray'", name="ray")
 
 
 def run_jobs(

@@ -12,6 +12,7 @@ MODULES = {  # command -> the module that holds it
     "compare": "compare",
     "datasets": "data",
     "demo": "data",
+    "doctor": "doctor",
     "evaluate": "runs",
     "export-model": "export",
     "extract": "extract",

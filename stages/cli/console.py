@@ -24,6 +24,7 @@ from rich.text import Text
 from tdn_data.pipeline.errors import InputError, PipelineError
 from tdn_data.pipeline.files import shown_path
 from tdn_data.pipeline.text import shown_text, without_controls
+from tdn_data.stages.cli.extras import missing_package
 from tdn_data.stages.cli.output import written_to_its_end
 from tdn_data.stages.cli.progress import show_progress
 from tdn_data.stages.start import EXIT_STOPPED
@@ -84,6 +85,8 @@ def _explained(error: BaseException) -> tuple[str, int] | None:
         return error.message, EXIT_USAGE if isinstance(error, InputError) else EXIT_FAILED
     if isinstance(error, KeyboardInterrupt):
         return "stopped; what is finished stays, and the same command continues.", EXIT_STOPPED
+    if isinstance(error, ImportError) and (words := missing_package(error)) is not None:
+        return words, EXIT_USAGE
     if isinstance(error, MemoryError):
         return "there is not enough memory for this; ask for less, or run it on a larger machine.", EXIT_FAILED
     if isinstance(error, UnicodeEncodeError):
