@@ -73,7 +73,8 @@ def _spec_words(spec: DatasetSpec) -> dict[str, str]:
 
 
 def _spec_record(spec: DatasetSpec) -> dict[str, object]:
-    return {name: value for name, value in vars(spec).items() if name != "read"}
+    """Return what a data set says of itself, without the functions that read it."""
+    return {name: value for name, value in vars(spec).items() if name not in ("read", "find_list_splits")}
 
 
 def _sampling_words(spec: DatasetSpec) -> str:

@@ -63,6 +63,7 @@ def test_the_list_split_reaches_the_reader(tmp_path):
 def test_datasets_lists_every_set_with_its_folder_and_where_to_get_it():
     text = run("datasets").stdout
     records = {record["name"]: record for record in json.loads(run("datasets", "--json").stdout)}
+    assert not any(str(value).startswith("<") for record in records.values() for value in record.values())
     assert len(records) == 18
     for name, record in records.items():
         assert f"{name}: " in text
