@@ -82,7 +82,7 @@ def _first_after(facts: Sequence[PacketFacts], keys: Sequence[int | None], numbe
     if known == sorted(known) or keys[number] is None:
         return number + 1
     if not any(fact.bidirectional for _, fact in group):
-        return begin + 1  # which of them are predicted from both sides is not told
+        return begin + 1  # nothing says which of them are predicted from both sides
     anchors = [at for at, (key, fact) in enumerate(group) if not fact.bidirectional and key is not None]
     before = max((at for at in anchors if group[at][0] <= keys[number]), default=None)
     if before is None:  # those whose places are known are all shown later

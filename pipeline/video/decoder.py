@@ -122,13 +122,13 @@ def _stamped_timeline(
     if ticks is by_rate:
         lost[:-1] = np.maximum(lost[:-1], np.diff(ticks) - 1)
     places = np.flatnonzero(proven[[output is not None for output in outputs]])
-    told = {"known_lost": lost, "breaks_off": gap_before or bool(lost.any()), "outputs": places}
+    known = {"known_lost": lost, "breaks_off": gap_before or bool(lost.any()), "outputs": places}
     if tick == stream.time_base:
         due = _next_due([pts for pts, _ in stamps], rows, ticks)
         in_holes = lost_by_stamps(ticks, [pts for pts, _ in stamps], container, rows)  # a steady rate tells it better
-        told["known_lost"] = np.maximum(lost, in_holes)
-        told["lost_seconds"] = np.where((absent > 0) | (in_holes > 0), np.nan, due) * float(tick)
-    return make_timeline(ticks, container, stream, rows, tick=tick, **told)
+        known["known_lost"] = np.maximum(lost, in_holes)
+        known["lost_seconds"] = np.where((absent > 0) | (in_holes > 0), np.nan, due) * float(tick)
+    return make_timeline(ticks, container, stream, rows, tick=tick, **known)
 
 
 def _counted(outputs: list[Output | None], proven: np.ndarray, rows: PacketRows) -> np.ndarray:
@@ -208,7 +208,7 @@ def decode_all(
     """
     context, flags = stream.codec_context, flags_incomplete_packets(container)
     resumes, waiting, resumed = rows.resumes.tolist(), rows.begins_in_the_middle, 0
-    leads, refused = rows.leading.tolist(), False
+    leads, refused, has_size = rows.leading.tolist(), False, context.width > 0
     try:
         known = zip(rows.facts, rows.breaks.tolist(), resumes, strict=True)
         packets = enumerate(zip(read_packets(container, stream), known, strict=False))
@@ -232,7 +232,7 @@ def decode_all(
             frames, waiting = _decode_or_reset(context, packet, resumed, incomplete=broken)
             yield from frames
             if waiting:
-                refused = refused or refuses_size(context, max_pixels=max_pixels)
+                refused = refused or (has_size and refuses_size(context, max_pixels=max_pixels))
                 yield None
     except MemoryError:
         raise
@@ -307,7 +307,7 @@ def _decode_or_reset(
         except MemoryError:
             raise
         except av.FFmpegError:
-            pass  # told to the caller by the flag
+            pass  # the flag says so to the caller
     drained = _drain(context)
     if not frames:  # a picture that failed is given all the same by some decoders, without a mark
         drained = [None if frame.pts is not None and frame.pts == packet.pts else frame for frame in drained]

@@ -14,7 +14,7 @@ _MAX_SETS = 64
 
 
 def read_sets(bits: Bits, sub_layers: int) -> tuple[ReferenceSet, ...] | None:
-    """The sets of a sequence parameter set, read from behind log2_max_pic_order_cnt_lsb; None where that is not told.
+    """The sets of a sequence parameter set, read from behind log2_max_pic_order_cnt_lsb; None where that is not known.
 
     `sub_layers` is sps_max_sub_layers_minus1. Streams with scaling lists of their own are not read.
     """

@@ -50,10 +50,10 @@ class PacketRows:
     @property
     def resumes(self) -> np.ndarray:
         """Where decoding may go on after damage, bool (P,): by the packets themselves, else by the container."""
-        told = np.array([fact.start or fact.restart for fact in self.facts], dtype=bool)
-        if self.readable and (told[1:].any() or not self.holds_back):
-            return told
-        return told if all(self.keyframe[1:]) and not self.holds_back else told | np.array(self.keyframe, dtype=bool)
+        said = np.array([fact.start or fact.restart for fact in self.facts], dtype=bool)
+        if self.readable and (said[1:].any() or not self.holds_back):
+            return said
+        return said if all(self.keyframe[1:]) and not self.holds_back else said | np.array(self.keyframe, dtype=bool)
 
     @property
     def begins_in_the_middle(self) -> bool:
@@ -108,7 +108,7 @@ def read_rows(
     try:
         for packet in read_packets(container, stream):
             is_foreign = foreign is not None and (packet.pos or 0) >= foreign.begin
-            if is_foreign and not foreign.is_told:
+            if is_foreign and not foreign.is_known:
                 break
             is_broken = is_foreign or (compresses and is_blank(memoryview(packet)))
             is_broken = is_broken or (hollow_is_broken and has_hole(bytes(packet)))

@@ -14,7 +14,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tdn_data.pipeline.video.missing import are_numbered
 from tdn_data.pipeline.video.packet_rows import PacketRows
+from tdn_data.pipeline.video.stamps import lost_after
 
 
 class Output(NamedTuple):
@@ -36,8 +38,40 @@ def are_proven(outputs: Sequence[Output | None], rows: PacketRows) -> np.ndarray
     for output in outputs:
         if output is not None and output.damaged and output.packet is not None:
             spoiled |= _depending_on(output.packet, rows)
+    if not are_numbered(rows.facts):
+        spoiled |= _behind_holes(outputs, rows)
     ours = [None if output is None else output.packet for output in outputs]
     return proven & ~np.array([number is not None and bool(spoiled[number]) for number in ours], dtype=bool)
+
+
+def _behind_holes(outputs: Sequence[Output | None], rows: PacketRows) -> np.ndarray:
+    """Packets between a hole in a steady rate and the place where the decoder failed in the same group, bool (P,).
+
+    A decoder may show something else for a while before it notices what it lacks.
+    """
+    spoiled = np.zeros(len(rows.pts), dtype=bool)
+    shown = rows.shown.tolist()
+    packet_of = {pts: number for number, pts in enumerate(rows.pts) if shown[number] and pts is not None}
+    stamps = sorted(packet_of)
+    holes = np.flatnonzero(lost_after(np.array(stamps, dtype=np.int64))).tolist() if None in outputs else ()
+    reached = _reached_at_failures(outputs)
+    starts = np.flatnonzero(rows.resumes).tolist()
+    for begin in (packet_of[stamps[hole]] + 1 for hole in holes):
+        end = next((start for start in starts if start >= begin), len(spoiled))
+        if any(begin - 1 <= number < end for number in reached):
+            spoiled[begin:end] = True
+    return spoiled
+
+
+def _reached_at_failures(outputs: Sequence[Output | None]) -> list[int]:
+    """The latest packet that gave a picture before each place where some are missing."""
+    reached, latest = [], -1
+    for output in outputs:
+        if output is None:
+            reached.append(latest)
+        elif output.packet is not None:
+            latest = max(latest, output.packet)
+    return reached
 
 
 def _depending_on(first: int, rows: PacketRows) -> np.ndarray:

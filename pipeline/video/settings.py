@@ -33,10 +33,10 @@ _MISREAD = {"nut": b"nut/multimedia container\0", "ivf": b"DKIF\0\0\x20\0"}  # h
 
 
 class Foreign(NamedTuple):
-    """The first byte of a joined file of which no packet is to be decoded, and whether its packets are told rightly."""
+    """The first byte of a joined file of which no packet is to be decoded, and whether FFmpeg finds its packets."""
 
     begin: int
-    is_told: bool = True
+    is_known: bool = True
 
 
 def find_foreign(path: str | os.PathLike, container: InputContainer, stream: VideoStream) -> Foreign | None:
@@ -52,7 +52,7 @@ def find_foreign(path: str | os.PathLike, container: InputContainer, stream: Vid
         for name in names & _MISREAD.keys():
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 begin = data.find(_MISREAD[name], 1)
-                return Foreign(begin, is_told=False) if begin > 0 else None
+                return Foreign(begin, is_known=False) if begin > 0 else None
     return None
 
 
@@ -88,5 +88,5 @@ def _decoder_settings(file: BinaryIO, begin: int, place: int) -> tuple:
     """What a Matroska file that begins at byte `begin` tells the decoder of its video track number `place`."""
     track = next(iter(video_tracks(file, begin)[place:]), {})
     video = dict(elements(track.get(VIDEO, b"")))
-    told = (track.get(identifier) for identifier in (CODEC_ID, CODEC_PRIVATE, CONTENT_ENCODINGS))
-    return (*told, video.get(PIXEL_WIDTH), video.get(PIXEL_HEIGHT))
+    given = (track.get(identifier) for identifier in (CODEC_ID, CODEC_PRIVATE, CONTENT_ENCODINGS))
+    return (*given, video.get(PIXEL_WIDTH), video.get(PIXEL_HEIGHT))

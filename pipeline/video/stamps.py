@@ -51,8 +51,8 @@ def are_believable(
     if codec in TYPED_CODECS:
         return bool((np.argsort(pts, kind="stable") == typed_order(facts)).all())
     if rises:
-        none_told = codec in _NAMED_TYPES and not any(fact.bidirectional for fact in facts)
-        return context.reorder_depth == 0 and (none_told or codec == "hevc")
+        no_b = codec in _NAMED_TYPES and not any(fact.bidirectional for fact in facts)
+        return context.reorder_depth == 0 and (no_b or codec == "hevc")
     return all(_group_is_reordered(context, pts[a:b], facts[a:b]) for a, b in _groups(starts, len(pts)))
 
 
@@ -131,8 +131,8 @@ def _group_is_reordered(context: av.VideoCodecContext, pts: np.ndarray, facts: S
     H.265 does not name them before its parameter sets are read; in streams that reorder, pictures that nothing is
     predicted from are taken for them.
     """
-    told = context.codec.canonical_name in _NAMED_TYPES
-    has_b = any(fact.bidirectional if told else fact.droppable for fact in facts)
+    named = context.codec.canonical_name in _NAMED_TYPES
+    has_b = any(fact.bidirectional if named else fact.droppable for fact in facts)
     return not has_b or bool((np.diff(pts) < 0).any())
 
 

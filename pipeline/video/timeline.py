@@ -24,8 +24,10 @@ from tdn_data.pipeline.video.decode_plan import PacketTable
 from tdn_data.pipeline.video.frame_seconds import span_seconds_of, stored_seconds, usual_frame_seconds
 from tdn_data.pipeline.video.packet_facts import PacketFacts
 from tdn_data.pipeline.video.packet_rows import HOLDING_BACK, PacketRows
-from tdn_data.pipeline.video.stamps import are_believable, can_reorder
+from tdn_data.pipeline.video.stamps import are_believable, can_reorder, lost_after
 from tdn_data.pipeline.video.structure import lacks_time_scale
+
+_SILENT = ("av1",)  # whose decoders may show another picture in place of one that is missing
 
 
 @dataclass(frozen=True)
@@ -145,6 +147,8 @@ def _is_believable(stream: VideoStream, rows: PacketRows) -> bool:
     shown = np.flatnonzero(rows.shown)
     pts = [rows.pts[row] for row in shown.tolist()]
     if not pts or None in pts:
+        return False
+    if stream.codec_context.codec.canonical_name in _SILENT and lost_after(np.sort(pts)).any():
         return False
     starts = np.searchsorted(shown, _starts(rows))
     facts = [rows.facts[row] for row in shown.tolist()]

@@ -1,7 +1,25 @@
 """What must come from a file of numbered pictures, and what came.
 
 The judge is the plan of the file and the numbers in the pictures. Neither our own timeline nor our own full decode is
-asked.
+asked. What it lets pass, and why:
+
+- `doubtful` pictures may be missing: whether a picture is predicted from a lost one is often in no header. Those that
+  come must be right to the bit.
+- `silent`: a damaged packet may decode without any sign (bytes changed inside it, codecs to which any bytes are a
+  picture, bare streams cut inside a picture). Such pictures may look wrong, and may be missing, with or without a
+  problem; they may not pass for another picture, and all others must be right.
+- not `evident`: a whole picture is gone from a codec that numbers nothing and a container that stores no times of its
+  own: the file is the same as one that never had it. Nobody can say that it is missing.
+- `replaced`: the same where the rate varies: how long the picture before was to stay is not known, and it may stay.
+- `noted`: a hole in a steady rate without numbers is what an encoder that leaves pictures out writes, too. A note
+  beside ok is asked for, not a problem.
+- not `timed`: where a file was cut off, or bytes changed, the moment of a doubtful picture may have gone with others.
+- `from_first`: nothing says when a lost beginning was, so that the first picture that comes is at time zero; it may
+  not come later than the first that must come. A problem may say that the beginning is missing.
+- `unreadable`: a file cut before its index or its first picture may be refused as a whole, for these reasons alone.
+- Times may be off by the container's tick, by a millisecond at most; at such an edge either neighbour is right.
+- In a damaged file the last picture may stay on: how long it stays is known from the sound part alone. For the same
+  reason `frame_index` is compared between requests in sound files only.
 """
 
 from __future__ import annotations
