@@ -34,8 +34,7 @@ class Convolution2d(nn.Conv2d):
     @property
     def steps_over_pixels(self) -> bool:
         """Whether oneDNN could write past its workspace for this layer, in some layout and size."""
-        pointwise = self.kernel_size == (1, 1) and self.stride != (1, 1) and self.groups == 1
-        return pointwise and self.padding in ((0, 0), "valid") and self.in_channels < WIDEST_BLOCK
+        return _writes_past(self)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the convolution of a map (N, C, H, W)."""
@@ -43,3 +42,15 @@ class Convolution2d(nn.Conv2d):
             return super().forward(x)
         step_down, step_right = self.stride
         return F.conv2d(x[..., ::step_down, ::step_right], self.weight, self.bias)
+
+
+def unsafe_layers(network: nn.Module) -> list[str]:
+    """Return the names of layers with which training on a CPU is not safe: torch's own where this file's belongs."""
+    layers = ((name, part) for name, part in network.named_modules() if isinstance(part, nn.Conv2d))
+    return [name for name, part in layers if _writes_past(part) and not isinstance(part, Convolution2d)]
+
+
+def _writes_past(layer: nn.Conv2d) -> bool:
+    """Return whether oneDNN could write past its workspace for a layer, in some layout and size."""
+    pointwise = layer.kernel_size == (1, 1) and layer.stride != (1, 1) and layer.groups == 1
+    return pointwise and layer.padding in ((0, 0), "valid") and layer.in_channels < WIDEST_BLOCK

@@ -107,6 +107,9 @@ class TrainConfig:
     keep: Literal["best", "last"] = "best"  # weights, where there is validation
     partial_bn: bool = False  # statistics of every normalisation but each backbone's first stay as they are
     init: tuple[str, ...] = ()  # files of weights, loaded one after the other; "imagenet": the backbone's published one
+    compile: bool = False  # torch.compile: faster on a GPU after minutes of compiling, and rounded otherwise
+    channels_last: bool = False  # clips, too, lie in memory with their channels last, as the weights do
+    fused: bool = False  # the optimiser changes all weights at once
     num_threads: int | None = None  # that compute, see models.threads; None: as many as torch takes
     seed: int = 0  # of the weights, the order of the videos, the clips drawn
 

@@ -24,6 +24,7 @@ from tdn_data.models.training.reports import EpochReport
 from tdn_data.models.training.resources import Resources, chosen_device
 from tdn_data.models.training.signals import StopRequest
 from tdn_data.models.training.snapshot import Identity, SnapshotFolder, digest_of
+from tdn_data.models.training.speed import check_speed
 from tdn_data.models.training.validation import Validation, validation_of
 from tdn_data.models.weights.checkpoint import Checkpoint, load_weights, room_for_checkpoint, save_checkpoint
 from tdn_data.models.weights.trained_on import TrainedOn, data_digest
@@ -106,7 +107,9 @@ def run(
 
 def _training(job: Job, processes: Processes) -> tuple[Training, dict[str, object]]:
     prepared = prepare(job, processes)
-    check_precision(job.config.precision, chosen_device(job.resources.device))
+    device = chosen_device(job.resources.device)
+    check_precision(job.config.precision, device)
+    check_speed(prepared.model, job.config, device)
     training = Training(
         prepared.model,
         prepared.phases,

@@ -26,6 +26,7 @@ from tdn_data.models.training.reports import EpochReport
 from tdn_data.models.training.resources import ONE_PROCESS, Resources, chosen_device
 from tdn_data.models.training.schedule import Plateau
 from tdn_data.models.training.signals import Stopped, StopRequest
+from tdn_data.models.training.speed import compiled, laid_out
 from tdn_data.models.training.sums import EpochSums, num_hits, parts_of
 from tdn_data.models.training.validation import Validation
 from tdn_data.pipeline.errors import PipelineError
@@ -59,7 +60,7 @@ class Training:
         self._processes, self._num_parts = processes, processes.num_parts(config.micro_batches)
         self._model, self._phases = model.to(self._device), phases
         self._config, self._num_classes = config, num_classes
-        self._losses = processes.share(PhaseLosses(self._model, criterion))
+        self._losses = compiled(processes.share(PhaseLosses(self._model, criterion)), config)
         self._statistics = SharedStatistics(self._model, processes)
         self._validation, self._best, self._plateau = validation, None, Plateau(config.patience)
         self._average = moving_average(self._model, config.ema) if config.ema else None
@@ -223,7 +224,7 @@ class Training:
         if self._config.mixup and phase.kind == "classes":
             part = list(mixed(*part, alpha=self._config.mixup, num_classes=self._num_classes))
         with self._autocast():
-            return self._losses(phase.kind, part)
+            return self._losses(phase.kind, [laid_out(part[0], self._config), *part[1:]])
 
     def _split(self, batch: list[Tensor]) -> list[list[Tensor]]:
         """Return this process's micro-batches that have clips."""

@@ -82,9 +82,10 @@ def parameter_groups(model: nn.Module, config: TrainConfig) -> tuple[list[Part |
 
 def build_optimizer(groups: list[dict[str, object]], config: TrainConfig) -> torch.optim.Optimizer:
     """Return the optimiser of groups of parameters; those without a gradient stay as they are."""
+    options = {"lr": config.learning_rate, **({"fused": True} if config.fused else {})}
     if config.optimizer == "adam":
-        return torch.optim.Adam(groups, lr=config.learning_rate, betas=(config.momentum, 0.999))
-    return torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum)
+        return torch.optim.Adam(groups, betas=(config.momentum, 0.999), **options)
+    return torch.optim.SGD(groups, momentum=config.momentum, **options)
 
 
 def moving_average(model: nn.Module, decay: float) -> AveragedModel:
