@@ -106,6 +106,6 @@ def test_what_cannot_be_done_is_said_before_anything_starts(coloured, tmp_path: 
 def test_ray_train_that_is_not_installed_is_said(coloured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray.train.torch", None)
     with pytest.raises(
-        InputError, match="takes Ray Train, which is not installed .* `pip install 'tdn-data\\[train\\]'`"
+        InputError, match="takes Ray Train, which is not installed .* `pip install 'tdn-data\\[cluster\\]'`"
     ):
         train(coloured, "tdn", config=CONFIG, out=tmp_path / "c.pt", resources=Resources(num_processes=2))
