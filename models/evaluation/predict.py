@@ -20,7 +20,7 @@ from tdn_data.models.evaluation.protocol import EvaluateConfig
 from tdn_data.models.threads import torch_threads
 from tdn_data.models.weights.checkpoint import read_checkpoint
 from tdn_data.models.weights.trained_on import NORMALIZATION, TrainedOn
-from tdn_data.pipeline.errors import InputError
+from tdn_data.pipeline.errors import InputError, VideoError
 from tdn_data.pipeline.extraction.one_shard import extract_in_sandbox, why_no_rows
 from tdn_data.pipeline.extraction.rows.job import VideoJob
 from tdn_data.pipeline.parameters import FlowParameters, FrameParameters, Limits
@@ -83,6 +83,7 @@ class Predictor:
         extraction = extract_in_sandbox(job, self._limits)
         if not len(extraction.rows):
             raise why_no_rows(extraction)
+        self._check_size(extraction.rows)
         video = StoredVideo(video_id or Path(path).stem, "", (), len(extraction.rows))
         decoded = DecodedVideo(extraction.rows, self._section.codec)
         with torch_threads(self._config.num_threads):
@@ -90,6 +91,13 @@ class Predictor:
         probabilities = expit(scores) if self.trained.multi_label else softmax(scores)
         problem = extraction.problem and extraction.problem.sentence
         return Prediction(os.fspath(path), self.trained.class_names, scores, probabilities, problem)
+
+    def _check_size(self, rows: VideoRows) -> None:
+        """Raise VideoError where the crop that the network sees does not fit into a video's frames."""
+        side = self._score.shape.size
+        if min(rows.height, rows.width) < side:
+            words = f"its frames are stored at {rows.height} x {rows.width} pixels; the network sees {side} x {side}."
+            raise VideoError("unsupported", words)
 
 
 class DecodedVideo:

@@ -20,7 +20,7 @@ from tdn_data.models.evaluation.protocol import EvaluateConfig
 from tdn_data.models.networks.base import ClipShape, VideoNetwork
 from tdn_data.pipeline.shards.reader import ShardReader, StoredVideo
 
-MAX_BATCH_BYTES = 1 << 30  # of a batch of views as float32
+MAX_BATCH_BYTES = 1 << 28  # of a batch of views as float32, which normalising takes several times
 
 
 @dataclass(frozen=True)

@@ -86,6 +86,8 @@ def test_broken_videos_and_checkpoints_from_elsewhere_are_named(clip_folder, tmp
     write_clip(tmp_path / "one.mp4", num_frames=1)
     with pytest.raises(VideoError, match="the video has one frame; flow needs two"):
         predictor(tmp_path / "one.mp4")
+    with pytest.raises(VideoError, match="stored at 48 x 64 pixels; the network sees 56 x 56"):
+        Predictor(path, config=EvaluateConfig(num_clips=1, num_crops=1, size=56))(clip_folder / "videos/clip 03.mp4")
     torch.save({"weight": torch.zeros(3)}, tmp_path / "other.pth")
     with pytest.raises(InputError, match="other.pth is no checkpoint of this program"):
         Predictor(tmp_path / "other.pth")
