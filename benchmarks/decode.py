@@ -77,7 +77,7 @@ def _sparse_decoders(path: str | os.PathLike, every_seconds: float, times: np.nd
         "ours": lambda: sample_frames(path, every_seconds=every_seconds).data,
         "pyav": lambda: _full_decode_at(path, times),
     }
-    if _torchcodec() is not None:
+    if torchcodec_decoders() is not None:
         decoders["torchcodec"] = lambda: _torchcodec_at(path, times)
     return decoders
 
@@ -115,11 +115,11 @@ def _pyav_pictures(path: str | os.PathLike):
 
 
 def _torchcodec_at(path: str | os.PathLike, times: np.ndarray) -> np.ndarray:
-    decoder = _torchcodec().VideoDecoder(str(path), num_ffmpeg_threads=1, dimension_order="NHWC")
+    decoder = torchcodec_decoders().VideoDecoder(str(path), num_ffmpeg_threads=1, dimension_order="NHWC")
     return decoder.get_frames_played_at(times.tolist()).data.numpy()
 
 
-def _torchcodec():
+def torchcodec_decoders():
     """torchcodec.decoders, or None where it or FFmpeg's libraries are not installed."""
     try:
         import torchcodec.decoders
@@ -157,5 +157,5 @@ def _processor_seconds(decode: Callable[[], object]) -> float:
 
 
 def _versions() -> dict[str, str]:
-    names = ["av", "numpy"] + (["torchcodec"] if _torchcodec() is not None else [])
+    names = ["av", "numpy"] + (["torchcodec"] if torchcodec_decoders() is not None else [])
     return {name: importlib.metadata.version(name) for name in names}

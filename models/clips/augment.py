@@ -173,10 +173,10 @@ def _corners(bottom: int, right: int) -> list[tuple[int, int]]:
 
 def _corner_window(height: int, width: int, generator: np.random.Generator) -> tuple[int, int, int, int]:
     """Draw a window (top, left, height, width) with jittered sides at a corner or the centre."""
-    sides = np.round(min(height, width) * np.array(SCALES)).astype(int)
+    sides = [round(min(height, width) * scale) for scale in SCALES]
     first = generator.integers(len(sides))
-    second = np.clip(first + generator.integers(-1, 2), 0, len(sides) - 1)  # neighbouring scales: little distortion
-    crop_height, crop_width = int(sides[first]), int(sides[second])
+    second = first + generator.integers(-1, 2)  # neighbouring scales: little distortion
+    crop_height, crop_width = sides[first], sides[min(max(second, 0), len(sides) - 1)]
     corners = _corners(height - crop_height, width - crop_width)
     return *corners[generator.integers(len(corners))], crop_height, crop_width
 

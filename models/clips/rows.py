@@ -88,8 +88,8 @@ class CachedRows:
 
     def read(self, video_id: str, rows: np.ndarray) -> ClipRows:
         """Return a video's rows (S, K); no other row of it is decoded."""
-        unique, places = np.unique(rows, return_inverse=True)
-        modality, wanted = self._reader.modality, unique.tolist()
+        asked = rows.ravel().tolist()
+        modality, wanted = self._reader.modality, sorted(set(asked))
         found = {row: self._cache.get(modality, video_id, row) for row in wanted}
         missing = [row for row in wanted if found[row] is None]
         if missing:
@@ -97,6 +97,7 @@ class CachedRows:
             for row, picture, time in zip(missing, stored.pictures, stored.pts_seconds.tolist(), strict=True):
                 found[row] = KeptRow(picture, time, stored.bound)
                 self._cache.put(modality, video_id, row, found[row])
-        kept, places = [found[row] for row in wanted], places.reshape(rows.shape)
+        kept, place_of = [found[row] for row in wanted], {row: place for place, row in enumerate(wanted)}
+        places = np.array([place_of[row] for row in asked]).reshape(rows.shape)
         times = np.array([row.pts_seconds for row in kept])
         return ClipRows([row.picture for row in kept], places, times[places], kept[0].bound)

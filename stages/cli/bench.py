@@ -9,7 +9,7 @@ import click
 
 from tdn_data.benchmarks import Benchmark, Times
 from tdn_data.pipeline.flow.methods import DEVICES
-from tdn_data.pipeline.limits import MAX_SEGMENTS, MAX_THREADS
+from tdn_data.pipeline.limits import MAX_CLIP_SIDE, MAX_SEGMENTS, MAX_THREADS, MIN_CLIP_SIDE
 from tdn_data.stages.cli import console
 from tdn_data.stages.cli.options import json_option
 from tdn_data.stages.cli.types import InputFile, Real, Size, Text, Whole, Word
@@ -23,6 +23,7 @@ def bench() -> None:
     Examples:
       tdn-data bench flow a.png b.png
       tdn-data bench decode video.mp4 --every-seconds 3
+      tdn-data bench loader video.mp4
     """
 
 
@@ -73,6 +74,33 @@ def extract(video: Path, copies: int, workers: int, rounds: int, as_json: bool) 
     with console.messages(), console.err.status("extracting in turn"):
         result = benchmark.run(video, num_copies=copies, num_workers=workers, num_rounds=rounds)
     _show(benchmark, result, "overhead", as_json)
+
+
+@bench.command()
+@click.argument("video", type=InputFile("video"))
+@click.option("--frames", default=3, show_default=True, type=Whole(1, MAX_SEGMENTS), help="Frames of a clip.")
+@click.option("--size", default=224, show_default=True, type=Whole(MIN_CLIP_SIDE, MAX_CLIP_SIDE), help="Its side.")
+@click.option("--crop", type=Text(), default="corner", show_default=True, help="As `crop` of a training.")
+@click.option("--clips", default=50, show_default=True, type=Whole(1, 1_000_000), help="Clips of a round.")
+@click.option("--workers", default=2, show_default=True, type=Whole(0, MAX_THREADS), help="The most loader processes.")
+@click.option("--rounds", default=5, show_default=True, type=Whole(1, 10_000))
+@json_option
+def loader(
+    video: Path, frames: int, size: int, crop: str, clips: int, workers: int, rounds: int, as_json: bool
+) -> None:
+    """Training clips from shards against JPEG files, decord and torchcodec.
+
+    \b
+    Example: tdn-data bench loader video.mp4
+    """
+    from tdn_data.benchmarks import loader as benchmark
+    from tdn_data.models.memory import keep_freed_memory
+
+    keep_freed_memory()  # as in training
+    options = {"num_frames": frames, "size": size, "crop": crop, "num_clips": clips, "num_rounds": rounds}
+    with console.messages(), console.wrong_arguments(), console.err.status("loading clips in turn"):
+        result = benchmark.run(video, **options, num_workers=range(workers + 1))
+    _show(benchmark, result, "ratios", as_json)
 
 
 @bench.command()
