@@ -319,6 +319,9 @@ def _open_once(path: Path, name: str) -> _OpenFile:
     status = path.stat()
     key = (os.getpid(), status.st_dev, status.st_ino)
     with _opening:
+        for (process, *_), inherited in list(_open_files.items()):
+            if process != key[0]:  # after a fork: of the parent, whose file this process must not use
+                inherited.environment.close()
         file = _open_files.get(key) or _OpenFile(path, name)
         return _open_files.setdefault(key, file)
 

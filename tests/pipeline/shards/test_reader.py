@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 import zipfile
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tdn_data.pipeline.errors import InputError
@@ -71,3 +74,18 @@ def test_what_are_no_positions_is_refused_with_those_that_there_are(folder, rows
 def test_a_list_split_is_a_whole_number(folder, number):
     with pytest.raises(TypeError, match=re.escape(f"list_split is {number!r}; it must be a whole number")):
         ShardReader(folder, list_split=number)
+
+
+def test_two_readers_of_the_same_shards_read_on_in_a_forked_process(folder):
+    reader, other = ShardReader(folder), ShardReader(folder)
+    video = reader.videos[0].video_id
+    expected = reader.read(video, [0]).data
+    assert np.array_equal(other.read(video, [0]).data, expected)
+    with ProcessPoolExecutor(1, mp_context=get_context("fork")) as pool:
+        assert np.array_equal(pool.submit(_last_of_both, reader, other, video).result(), expected)
+    assert np.array_equal(other.read(video, [0]).data, expected)
+
+
+def _last_of_both(first: ShardReader, second: ShardReader, video: str) -> np.ndarray:
+    first.read(video, [0])
+    return second.read(video, [0]).data
