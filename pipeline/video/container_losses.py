@@ -1,7 +1,7 @@
 """What a container itself knows of packets that are missing or not whole, whatever their codec says.
 
-An AVI file has an index, ASF numbers its media objects and Ogg its pages, and a Matroska cluster holds nothing but
-elements of its own.
+An AVI file has an index, ASF numbers its media objects and Ogg its pages, a Matroska cluster holds nothing but elements
+of its own, and the packets of a transport stream have one size.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from tdn_data.pipeline.video.asf import object_losses
 from tdn_data.pipeline.video.avi import lost_by_index
 from tdn_data.pipeline.video.container import format_names
 from tdn_data.pipeline.video.matroska import torn_blocks
+from tdn_data.pipeline.video.mpegts import torn_end
 from tdn_data.pipeline.video.ogg import page_losses
 
 
@@ -48,6 +49,9 @@ def find_losses(
     if "ogg" in names:
         found = page_losses(path, stream.index, pts, [size for _, size in places])
         return Losses(found.lost, found.spoiled, found.moved, cut_off=found.cut_off)
+    if "mpegts" in names:
+        torn = torn_end(path, stream.id)
+        return Losses({}, frozenset([len(places) - 1] if torn and places else ()), cut_off=torn is not None or None)
     if "matroska" in names:
         torn = set(torn_blocks(path))
         return Losses({}, frozenset(number for number, (begin, _) in enumerate(places) if begin in torn))

@@ -159,7 +159,7 @@ def read_rows(
         facts=facts,
         packets=tuple(packets) if num_bytes <= MAX_KEPT_BYTES else None,
         damaged=damaged,
-        cut_off=failed or cut_off,
+        cut_off=failed or (cut_off and (says_length or not losses.cut_off)),
         lacks_end=ends_inside or lacks_its_end(path) or (bool(losses.cut_off) and not says_length),
         lacks_beginning=losses.lacks_beginning,
         changes_setup=any(new_setup[1:]),

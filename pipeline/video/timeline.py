@@ -110,6 +110,8 @@ def make_timeline(
     end_seconds = float(pts_seconds[-1]) + (last_seconds or usual_frame_seconds(pts_seconds, stream))
     lost = np.zeros(len(ticks), dtype=np.int64) if known_lost is None else known_lost
     gap_after = lost > 0
+    if rows.lacks_end and _is_steady(ticks):
+        gap_after[-1] = True
     if rows.cut_off:  # some of the last pictures may have been held back for others that are gone
         depth = stream.codec_context.reorder_depth if can_reorder(stream.codec_context) else 0
         gap_after[-1 - depth :] = True
@@ -197,6 +199,12 @@ def _starts(rows: PacketRows) -> np.ndarray:
     elif setups:
         starts = sorted(setups)
     return np.array([0, *starts], dtype=np.int64)
+
+
+def _is_steady(ticks: np.ndarray) -> bool:
+    """Whether all pictures stay equally long, but for the rounding of their times."""
+    steps = np.diff(ticks)
+    return bool(len(steps) and np.ptp(steps) <= 1)
 
 
 def _reordering(pts: Sequence[int]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from tdn_data.pipeline.video import sample_frames
 
@@ -25,3 +26,16 @@ def test_an_ivf_file_that_ends_inside_a_picture_is_cut_off(make_clip):
     path.write_bytes(data[: (places[20] + 12 + places[21]) // 2])
     batch = sample_frames(path)
     assert (batch.problem.reason, len(batch)) == ("truncated", 20)
+
+
+@pytest.mark.parametrize(("options", "length"), [({}, 188), ({"mpegts_m2ts_mode": "1"}, 192)])
+def test_a_transport_stream_that_ends_inside_a_packet_is_cut_off(make_clip, options, length):
+    clip = {"codec": "mpeg2video", "options": {"g": "1", "qscale": "2"}, "container_format": "mpegts"}
+    path = make_clip("a.ts", num_frames=20, container_options=options, **clip)
+    data, whole = path.read_bytes(), sample_frames(path)
+    assert (whole.problem, len(data) % length) == (None, 0)
+    for num_packets in range(len(data) // length // 2, len(data) // length, 7):
+        path.write_bytes(data[: num_packets * length + 100])
+        batch = sample_frames(path)
+        assert batch.problem.reason == "truncated"
+        np.testing.assert_array_equal(batch.data, whole.data[: len(batch)])
