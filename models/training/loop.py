@@ -223,8 +223,10 @@ class Training:
             torch.manual_seed(int(words[0]))
         if self._config.mixup and phase.kind == "classes":
             part = list(mixed(*part, alpha=self._config.mixup, num_classes=self._num_classes))
+        if self._config.channels_last and part[0].ndim == 6:
+            part = [laid_out(part[0]), *part[1:]]
         with self._autocast():
-            return self._losses(phase.kind, [laid_out(part[0], self._config), *part[1:]])
+            return self._losses(phase.kind, part)
 
     def _split(self, batch: list[Tensor]) -> list[list[Tensor]]:
         """Return this process's micro-batches that have clips."""

@@ -5,13 +5,16 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from tdn_data.models.backbones.convolution import unsafe_layers
-from tdn_data.models.training.config import TrainConfig
 from tdn_data.pipeline.errors import InputError
+
+if TYPE_CHECKING:  # it brings the shards' reader, which a bare GPU machine cannot import
+    from tdn_data.models.training.config import TrainConfig
 
 
 def compiled(losses: nn.Module, config: TrainConfig) -> nn.Module:
@@ -19,14 +22,12 @@ def compiled(losses: nn.Module, config: TrainConfig) -> nn.Module:
     return torch.compile(losses) if config.compile else losses
 
 
-def laid_out(clips: Tensor, config: TrainConfig) -> Tensor:
-    """Return clips (N, S, K, C, H, W), with the channels of a stacked snippet last in memory where that is asked for.
+def laid_out(clips: Tensor) -> Tensor:
+    """Return clips (N, S, K, C, H, W), with the channels of a stacked snippet last in memory.
 
     K and C lie side by side behind the pixels, so that a snippet's K * C channels are last, too: nothing is copied
     again where a network stacks them.
     """
-    if not config.channels_last or clips.ndim != 6:
-        return clips
     return clips.permute(0, 1, 4, 5, 2, 3).contiguous().permute(0, 1, 4, 5, 2, 3)
 
 

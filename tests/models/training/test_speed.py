@@ -33,7 +33,7 @@ def test_options_for_speed_change_rounding_alone(coloured, tmp_path: Path, monke
 
 def test_stacked_channels_are_last_in_memory_without_another_copy() -> None:
     clips = torch.randn(2, 3, 5, 2, 8, 8)
-    laid = laid_out(clips, replace(CONFIG, channels_last=True))
+    laid = laid_out(clips)
     images = laid.flatten(2, 3).flatten(0, 1)
     assert torch.equal(laid, clips) and images.data_ptr() == laid.data_ptr()
     assert images.is_contiguous(memory_format=torch.channels_last)
