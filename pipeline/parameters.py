@@ -65,7 +65,8 @@ class DemoParameters(Strict):
 
     seed: int = Field(0, ge=0, le=MAX_SEED)
     train_per_class: int = Field(60, ge=1, le=100_000)
-    test_per_class: int = Field(25, ge=1, le=100_000)
+    val_per_class: int = Field(25, ge=1, le=100_000)
+    test_per_class: int = Field(15, ge=1, le=100_000)
 
 
 class Limits(Strict):

@@ -38,7 +38,7 @@ CLASS_NAMES = tuple(name for pair in PAIRS for name in pair)
 SHAPES = ("bar", "ellipse", "wedge", "hook", "tee")
 FPS = 10
 VIDEO_LIST, CLASS_LIST, COLUMNS = "videos.csv", "classes.txt", ("path", "split", "labels")
-SPLITS = ("train", "test")
+SPLITS = ("train", "val", "test")  # a clip's seed holds its split's number
 TEXTURE_SIZE = 64  # texels along each side; textures repeat
 TEXELS_PER_RADIUS = 5.0
 NOISE_LEVELS = 4.0  # standard deviation of the sensor noise
@@ -116,11 +116,14 @@ def render_demo(
     versions, same bytes, whatever the number of threads (`num_workers`, by default one for each core). A clip depends
     on the seed, its split, its class and its number alone, so a larger data set contains the smaller one. The lists
     are written last.
+
+    The validation clips are those that were the test split before there was validation, while the rendering and the
+    recipes were being tuned.
     """
     asked = DemoParameters(**parameters)
     out = Path(out)
     _refuse_other_lists(out)
-    jobs = list(_jobs(out, asked.seed, (asked.train_per_class, asked.test_per_class)))
+    jobs = list(_jobs(out, asked.seed, (asked.train_per_class, asked.val_per_class, asked.test_per_class)))
     for folder in {path.parent for path, *_ in jobs}:
         folder.mkdir(parents=True, exist_ok=True)
     for done, _ in enumerate(_render_all(jobs, num_workers or os.cpu_count() or 1), start=1):
@@ -256,7 +259,7 @@ def _exact_flow(poses: list[_Pose], alphas: list[np.ndarray]) -> tuple[np.ndarra
 _Job = tuple[Path, str, str, tuple[int, ...]]  # file, split, class name, the clip's own seed
 
 
-def _jobs(out: Path, seed: int, counts: tuple[int, int]) -> Iterator[_Job]:
+def _jobs(out: Path, seed: int, counts: tuple[int, int, int]) -> Iterator[_Job]:
     for split_number, (split, count) in enumerate(zip(SPLITS, counts, strict=True)):
         for label, name in enumerate(CLASS_NAMES):
             for number in range(count):

@@ -21,6 +21,7 @@ from tdn_data.stages.cli.types import DatasetName, InputFolder, OutputFile, Outp
 @click.option("--out", type=OutputFolder(), required=True, help="Folder to write the videos and lists to.")
 @field_option("--seed", DemoParameters, "seed", help="Same seed, same bytes.")
 @field_option("--train-per-class", DemoParameters, "train_per_class")
+@field_option("--val-per-class", DemoParameters, "val_per_class")
 @field_option("--test-per-class", DemoParameters, "test_per_class")
 @json_option
 def demo(out: Path, as_json: bool, **parameters: int) -> None:

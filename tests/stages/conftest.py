@@ -57,7 +57,7 @@ def first_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ignore = shutil.ignore_patterns("__pycache__", "tmp", "cache")
         shutil.copytree(source, folder / name, ignore=ignore) if source.is_dir() else shutil.copy(source, folder / name)
     params = yaml.safe_load((folder / "params.yaml").read_text())
-    params["demos"]["demo"] |= {"train_per_class": 2, "test_per_class": 1}
+    params["demos"]["demo"] |= {"train_per_class": 2, "val_per_class": 1, "test_per_class": 1}
     params["defaults"]["train"] |= {"epochs": 1, "batch_size": 8}
     for name in ("tdn-rgb", "tdn-flow"):
         params["runs"][name]["train"] = {}  # an epoch has no share that could be fixed

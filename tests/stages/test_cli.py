@@ -238,13 +238,14 @@ def test_a_manifest_never_replaces_what_it_is_made_of(clip_folder_copy):
 @pytest.mark.parametrize("content", ["path,split,labels\nv/a.mp4,train,run\n", "anything"])
 def test_rendering_never_replaces_lists_of_ones_own(tmp_path, content):
     (tmp_path / "videos.csv").write_text(content)
-    code, _, stderr = call("demo", "--out", tmp_path, "--train-per-class", 1, "--test-per-class", 1)
+    counts = [word for split in ("train", "val", "test") for word in (f"--{split}-per-class", 1)]
+    code, _, stderr = call("demo", "--out", tmp_path, *counts)
     assert code == 2 and "videos.csv is a list of your own" in " ".join(stderr.split())
     assert (tmp_path / "videos.csv").read_text() == content and len(list(tmp_path.iterdir())) == 1
 
 
 def test_the_built_in_set_can_be_rendered_again_in_its_place(tmp_path):
     for count in (1, 2):
-        options = ("--train-per-class", count, "--test-per-class", 1)
+        options = ("--train-per-class", count, "--val-per-class", 1, "--test-per-class", 1)
         code, stdout, stderr = call("demo", "--out", tmp_path, *options)
-        assert code == 0 and f"{8 * (count + 1)} clips in" in stdout, stderr
+        assert code == 0 and f"{8 * (count + 2)} clips in" in stdout, stderr

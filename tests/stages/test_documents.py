@@ -38,7 +38,7 @@ NOT_HERE = {  # what no test types, word for word -> why
     "tdn-data bench flow": "it measures for minutes; tests/benchmarks runs it small",
     "tdn-data bench networks": "it measures for minutes; tests/benchmarks runs it small",
     "tdn-data extract ... --plan": "words stand for arguments in it",
-    "tdn-data demo --out clips": "680 clips; the pipeline's run renders a few",
+    "tdn-data demo --out clips": "800 clips; the pipeline's run renders a few",
 }
 
 

@@ -98,7 +98,7 @@ def test_wrong_arguments_are_named(wrong: dict, message: str) -> None:
 @pytest.fixture(scope="module")
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("demo")
-    assert render_demo(root, seed=3, train_per_class=2, test_per_class=1) == 24
+    assert render_demo(root, seed=3, train_per_class=2, val_per_class=1, test_per_class=1) == 32
     return root
 
 
@@ -125,7 +125,7 @@ def test_files_are_h264_and_show_the_clip(rendered: Path) -> None:
 
 
 def test_same_seed_same_bytes_for_any_number_of_threads(rendered: Path, tmp_path: Path) -> None:
-    render_demo(tmp_path, seed=3, train_per_class=2, test_per_class=1, num_workers=1)
+    render_demo(tmp_path, seed=3, train_per_class=2, val_per_class=1, test_per_class=1, num_workers=1)
     for path in sorted(path for path in rendered.rglob("*") if path.is_file()):
         again = tmp_path / path.relative_to(rendered)
         assert hashlib.sha256(again.read_bytes()).digest() == hashlib.sha256(path.read_bytes()).digest(), path
@@ -133,8 +133,10 @@ def test_same_seed_same_bytes_for_any_number_of_threads(rendered: Path, tmp_path
 
 def test_progress_counts_every_clip(tmp_path: Path) -> None:
     seen = []
-    render_demo(tmp_path, train_per_class=1, test_per_class=1, on_progress=lambda *state: seen.append(state))
-    assert seen == [(done, 16) for done in range(1, 17)]
+    render_demo(
+        tmp_path, train_per_class=1, val_per_class=1, test_per_class=1, on_progress=lambda *state: seen.append(state)
+    )
+    assert seen == [(done, 24) for done in range(1, 25)]
 
 
 def test_empty_split_is_refused(tmp_path: Path) -> None:
