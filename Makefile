@@ -26,13 +26,23 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
 
-# the runs are independent and take one core each: as many side by side as there are cores, then whatever is left
+# The runs are independent and take one core each: as many side by side as there are cores, then whatever is left.
+# Their lines go through sed, which puts the run's name before those that lack it; bars of several would overwrite each other.
 repro: install
+	@echo '== 1 of 4: videos, frames and optical flow; about 2 minutes for the built-in clips on two cores'
 	dvc repro extract
+	@echo '== 2 of 4: training and testing the runs, $(JOBS) at a time; about 4 minutes'
 	@python -c "import yaml; print(*yaml.safe_load(open('params.yaml'))['runs'], sep='\n')" \
-	  | xargs -P $(JOBS) -I RUN sh -c 'dvc repro --quiet evaluate@RUN || echo RUN waits for the others'
+	  | xargs -P $(JOBS) -I RUN sh -c '{ dvc repro --quiet evaluate@RUN && echo "trained and tested" || echo "left for step 3"; } 2>&1 \
+	    | sed -u "/^RUN: /! s/^/RUN: /"'
+	@echo '== 3 of 4: what is left, the scores of several runs added, the report; about half a minute'
 	dvc repro
+	@echo '== 4 of 4: the results'
 	@python -m tdn_data.stages.results
+	@echo 'Three commands to try next, after . $(VENV)/bin/activate:'
+	@echo '  tdn-data inspect data/shards/demo/flow --sheet sheet.png   # a picture of the flow'
+	@echo '  dvc exp run -S defaults.train.epochs=8                     # train again with another parameter'
+	@echo '  dvc exp show --only-changed                                # and compare'
 
 test: install
 	python -m pytest $(SIDE_BY_SIDE)
