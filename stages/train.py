@@ -1,33 +1,28 @@
-"""DVC stage `train`: shards -> checkpoint and live metrics of one run."""
+"""DVC stage `train`: shards -> checkpoint, live metrics and a picture of the first batch of one run."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 from tdn_data.models import build_model
 from tdn_data.models.evaluation.run_record import TRAINING, describe_run, write_record
 from tdn_data.models.memory import keep_freed_memory
+from tdn_data.models.report.first_batch import FIRST_BATCH, write_first_batch
 from tdn_data.models.training.config import TrainConfig
 from tdn_data.models.training.curves import Curves
 from tdn_data.models.training.resources import Resources
-from tdn_data.models.training.train import EpochReport, train
+from tdn_data.models.training.train import train
 from tdn_data.models.weights.published import IMAGENET, published_file
 from tdn_data.pipeline.datasets.registry import dataset_spec
 from tdn_data.stages.cli import console
+from tdn_data.stages.cli.training import TrainingProgress
 from tdn_data.stages.params import RUNS, SNAPSHOTS, Run, checkpoint, load_params
 
-LOGGED = {  # what is logged of an epoch -> what the line for a reader calls it
-    "loss": "loss",
-    "class_loss": "class loss",
-    "flow_loss": "flow loss",
-    "accuracy": "accuracy on the training clips",
-    "validation_loss": "validation loss",
-    "validation_accuracy": "validation accuracy",
-    "validation_map": "validation mAP",
-    "learning_rate": "learning rate",
-}
+EVENTS = "TDN_DATA_TENSORBOARD"  # a folder: event files for TensorBoard go into FOLDER/RUN
 
 
 def main(name: str) -> None:
@@ -45,15 +40,11 @@ def train_run(name: str, resources: Mapping[str, object]) -> None:
         _fetch_published(run, config)
         reader = params.open_shards(run.modality)
         flow = params.open_shards("flow") if config.needs_flow else None
-        started, curves = datetime.now(UTC), Curves(RUNS / name / "training")
-        with curves, console.progress(name, total=config.epochs, unit="epochs") as update:
-
-            def on_epoch(report: EpochReport) -> None:
-                known = {name: getattr(report, name) for name in LOGGED if getattr(report, name) is not None}
-                curves.log(known)
-                note = ", ".join(f"{LOGGED[name]} {value:.4g}" for name, value in known.items())
-                update(report.epoch, note=note, say=True)
-
+        started = datetime.now(UTC)
+        events = Path(os.environ[EVENTS]) / name if os.environ.get(EVENTS) else None
+        curves = Curves(RUNS / name / "training", events=events)
+        with curves, console.progress(name, unit="steps") as update:
+            shown = TrainingProgress(update, curves)
             files = replace(config, init=params.init_files(name))
             train(
                 reader,
@@ -61,7 +52,9 @@ def train_run(name: str, resources: Mapping[str, object]) -> None:
                 config=files,
                 out=checkpoint(name),
                 flow=flow,
-                on_epoch=on_epoch,
+                on_start=lambda phase: write_first_batch(RUNS / name / FIRST_BATCH, phase, config, reader.info),
+                on_step=shown.on_step,
+                on_epoch=shown.on_epoch,
                 snapshots=SNAPSHOTS / name,
                 resources=used,
             )

@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from tdn_data.pipeline.files import write_text
-from tdn_data.pipeline.images import encode_image
+from tdn_data.pipeline.images import encode_image, read_image_file
 from tdn_data.pipeline.shards.reader import ShardReader
 from tdn_data.pipeline.view.inspect import pictures_at
 
@@ -61,6 +61,7 @@ class RunResult:
     curves: Mapping[str, Sequence[float]] | None = None
     made: Mapping[str, str] = field(default_factory=dict)  # `trained`, `tested` -> when, where and how, in words
     parameters: Mapping[str, object] = field(default_factory=dict)  # of the test, or the weights of a fusion
+    first_batch: Path | None = None  # a picture of what the network was given
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,7 @@ def write_report(
         ap_runs=[run.name for run in runs],
         ap_rows=_ap_rows(runs, class_names),
         samples=[(sample.caption, _png(sample.image)) for sample in samples],
+        first_batches=[(run.name, _jpeg(run.first_batch)) for run in runs if run.first_batch is not None],
         paper_table=PAPER_TABLE if dataset == "hmdb51" else (),
         fusions=_fusion_words(runs),
         made=[(run.name, run.made) for run in runs if run.made],
@@ -198,6 +200,11 @@ def _svg(figure: Figure) -> str:
 
 def _png(image: np.ndarray) -> str:
     return base64.b64encode(encode_image(image, codec="png")).decode()
+
+
+def _jpeg(path: Path) -> str:
+    """Return a picture in a file as a JPEG, which is a quarter of a PNG's size, base64."""
+    return base64.b64encode(encode_image(read_image_file(path), codec="jpeg", quality=85)).decode()
 
 
 def sample_videos(

@@ -11,6 +11,7 @@ from tdn_data.models.evaluation.metrics import compute_metrics
 from tdn_data.models.evaluation.results import SCORES, result_columns
 from tdn_data.models.evaluation.run_record import EVALUATION, TRAINING, RunRecord, read_record
 from tdn_data.models.evaluation.scores import VideoScores, read_scores
+from tdn_data.models.report.first_batch import FIRST_BATCH
 from tdn_data.models.report.page import RunResult, sample_videos, write_report
 from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.shards.reader import ShardReader
@@ -89,6 +90,7 @@ def _read_run(name: str, folder: Path, reader: ShardReader) -> RunResult:
         _curves(folder),
         trained | {"tested": record.words()},
         record.parameters,
+        folder / FIRST_BATCH if (folder / FIRST_BATCH).exists() else None,
     )
 
 

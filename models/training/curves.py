@@ -1,4 +1,4 @@
-"""What a training logs by epoch, for DVC: `training/metrics.json` and one table for each curve."""
+"""What a training logs by epoch: for DVC `training/metrics.json` and one table for each curve; event files if asked."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 
+from tdn_data.models.training.events import EventFile
 from tdn_data.pipeline.errors import StorageError
 from tdn_data.pipeline.files import check_output_file
 
@@ -22,25 +23,30 @@ class Curves(AbstractContextManager):
     """Writes a value of each curve an epoch into a folder. A disk that takes no more does not end the training.
 
     It is said when it happens, and again as a StorageError on leaving: the weights are worth more than their curves.
-    Raises InputError or StorageError at once where the folder cannot be written into.
+    `events` is a folder for what TensorBoard reads. Raises InputError or StorageError at once where a folder cannot be
+    written into.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, events: Path | None = None) -> None:
         from dvclive import Live  # brings DVC, which a bare GPU machine trains without
 
         check_output_file(folder / "metrics.json")
-        self._folder, self._problem = folder, ""
+        self._folder, self._problem, self._epoch = folder, "", 0
         try:
+            self._events = None if events is None else EventFile(events)
             self._live = Live(dir=str(folder), dvcyaml=None, save_dvc_exp=False, report=None)
         except FAULTS as error:
             raise StorageError(f"{folder}: curves cannot be written ({_words(error)}).", path=folder) from error
 
     def log(self, values: Mapping[str, float]) -> None:
         """Add one epoch's values."""
+        self._epoch += 1
         try:
             for name, value in values.items():
                 self._live.log_metric(name, value)
             self._live.next_step()
+            if self._events is not None:
+                self._events.log(self._epoch, values)
         except FAULTS as error:
             self._note(error)
 
@@ -52,6 +58,8 @@ class Curves(AbstractContextManager):
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         try:
             self._live.end()
+            if self._events is not None:
+                self._events.close()
         except FAULTS as fault:
             self._note(fault)
         if self._problem and error is None:

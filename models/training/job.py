@@ -29,6 +29,7 @@ from tdn_data.models.training.validation import Validation, validation_of
 from tdn_data.models.weights.checkpoint import Checkpoint, load_weights, room_for_checkpoint, save_checkpoint
 from tdn_data.models.weights.trained_on import TrainedOn, data_digest
 from tdn_data.pipeline.files import shown_path
+from tdn_data.pipeline.progress import OnProgress
 from tdn_data.pipeline.shards.reader import ShardReader
 
 logger = logging.getLogger(__name__)
@@ -84,6 +85,8 @@ def run(
     *,
     folder: SnapshotFolder | None,
     stop: StopRequest,
+    on_start: Callable[[Phase], None] | None = None,
+    on_step: OnProgress | None,
     on_epoch: Callable[[EpochReport], None] | None,
     processes: Processes = ALONE,
 ) -> None:
@@ -91,6 +94,8 @@ def run(
     config = job.config
     with torch.random.fork_rng(), torch_threads(config.num_threads):
         training, options = _training(job, processes)
+        if on_start is not None:
+            on_start(training.phases[0])
         if folder is not None:
             identity = _identity(job, options, processes)
             training.stops(stop, save=partial(folder.save, identity=identity) if processes.leads else None)
@@ -99,7 +104,7 @@ def run(
                 logger.info("the training goes on from %s (%s)", training.place, shown_path(folder.path))
         processes.wait()  # nobody writes a snapshot while another still reads the one before
         if processes.leads:
-            _train_and_write(job, training, options, on_epoch)
+            _train_and_write(job, training, options, on_step, on_epoch)
         else:
             for _ in training.epochs():
                 pass
@@ -124,14 +129,18 @@ def _training(job: Job, processes: Processes) -> tuple[Training, dict[str, objec
 
 
 def _train_and_write(
-    job: Job, training: Training, options: dict[str, object], on_epoch: Callable[[EpochReport], None] | None
+    job: Job,
+    training: Training,
+    options: dict[str, object],
+    on_step: OnProgress | None,
+    on_epoch: Callable[[EpochReport], None] | None,
 ) -> None:
     """Train to the end and write the checkpoint, for which there is room from the start."""
     config = job.config
     what = (job.model_name, options, len(job.reader.info.class_names), config.size)
     data = (TrainedOn.of(job.reader).as_dict(), asdict(config.clip_cut()))
     with room_for_checkpoint(Checkpoint(*what, training.weights("last"), *data), job.out) as write:
-        for report in training.epochs():
+        for report in training.epochs(on_step):
             if on_epoch is not None:
                 on_epoch(report)
         write(Checkpoint(*what, training.weights(config.keep), *data))

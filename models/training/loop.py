@@ -30,6 +30,7 @@ from tdn_data.models.training.speed import compiled, laid_out
 from tdn_data.models.training.sums import EpochSums, num_hits, parts_of
 from tdn_data.models.training.validation import Validation
 from tdn_data.pipeline.errors import PipelineError
+from tdn_data.pipeline.progress import OnProgress
 
 MAX_NAMES_SHOWN = 8
 
@@ -67,6 +68,7 @@ class Training:
         self._save, self._stop, self._saved_at = None, StopRequest(), time.monotonic()
         self._phase, self._epoch, self._step = 0, 0, 0  # what comes next; the step within its epoch
         self._iteration, self._learning = 0, None  # steps so far in all; what learns now
+        self._on_step = None
         self._sums, self._reports = EpochSums(), []
         self._begin_phase()
 
@@ -74,8 +76,12 @@ class Training:
         """From now on give `save` the state when it is due, and obey `stop`, the first process's for all."""
         self._stop, self._save = stop, save
 
-    def epochs(self) -> Iterator[EpochReport]:
-        """Train epoch after epoch, yielding a report after each; those of epochs before a `restore` come first."""
+    def epochs(self, on_step: OnProgress | None = None) -> Iterator[EpochReport]:
+        """Train epoch after epoch, yielding a report after each; those of epochs before a `restore` come first.
+
+        `on_step` is told after each step how many are done, and of how many.
+        """
+        self._on_step = on_step
         yield from tuple(self._reports)
         while self._phase < len(self._phases):
             self._train_epoch()
@@ -119,6 +125,11 @@ class Training:
             torch.cuda.set_rng_state_all(state["random_cuda"])
 
     @property
+    def phases(self) -> tuple[Phase, ...]:
+        """All phases of the training, in order."""
+        return tuple(self._phases)
+
+    @property
     def place(self) -> str:
         """Where the training stands, in words."""
         return f"epoch {min(self._epoch + 1, self._num_epochs)} of {self._num_epochs}, step {self._step + 1}"
@@ -139,6 +150,10 @@ class Training:
     @property
     def _num_epochs(self) -> int:
         return self._phases[-1].epochs.stop
+
+    @property
+    def _num_steps(self) -> int:
+        return sum(phase.num_steps(self._config.batch_size) for phase in self._phases)
 
     @property
     def _moment(self) -> float:
@@ -164,6 +179,8 @@ class Training:
             self._set_step(phase)
             self._train_step(phase, on_device(batch, self._device))
             self._step, self._iteration = self._step + 1, self._iteration + 1
+            if self._on_step is not None:
+                self._on_step(self._iteration, self._num_steps)
             if self._iteration == phase.last_step:
                 break
             if self._step < len(self._batches):

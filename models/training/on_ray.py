@@ -19,7 +19,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
@@ -28,12 +28,14 @@ import torch
 
 from tdn_data.models.memory import keep_freed_memory
 from tdn_data.models.training.job import Job, prepare, run
+from tdn_data.models.training.phases import Phase
 from tdn_data.models.training.processes import Processes
 from tdn_data.models.training.reports import EpochReport
 from tdn_data.models.training.signals import Stopped, StopRequest
 from tdn_data.models.training.snapshot import SnapshotFolder
 from tdn_data.pipeline.cluster import ray_cluster
 from tdn_data.pipeline.errors import InputError, PipelineError
+from tdn_data.pipeline.progress import OnProgress
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +46,15 @@ MAX_REASON = 300  # characters of an error's own words
 OnEpoch = Callable[[EpochReport], None]
 
 
-def train_on_ray(job: Job, *, folder: SnapshotFolder | None, stop: StopRequest, on_epoch: OnEpoch | None) -> None:
+def train_on_ray(
+    job: Job,
+    *,
+    folder: SnapshotFolder | None,
+    stop: StopRequest,
+    on_start: Callable[[Phase], None] | None = None,
+    on_step: OnProgress | None,
+    on_epoch: OnEpoch | None,
+) -> None:
     """Train as `run` does, in `job.resources.num_processes` processes.
 
     Raises InputError, before any of them starts, where Ray Train is not installed, no cluster answers, there are fewer
@@ -55,7 +65,9 @@ def train_on_ray(job: Job, *, folder: SnapshotFolder | None, stop: StopRequest, 
     _require_ray_train()
     _check_local_gpus(job)
     with torch.random.fork_rng():
-        prepare(job, Processes(size=resources.num_processes))  # whatever is wrong is said here
+        prepared = prepare(job, Processes(size=resources.num_processes))  # whatever is wrong is said here
+        if on_start is not None:
+            on_start(prepared.phases[0])
     with _work_folder(folder) as work, ray_cluster(resources.num_processes, resources.ray_address) as ray:
         device = _device(ray, job)
         job = replace(job, resources=replace(resources, device=device))
@@ -63,11 +75,19 @@ def train_on_ray(job: Job, *, folder: SnapshotFolder | None, stop: StopRequest, 
         told = {"job": job, "post": post, "cwd": os.getcwd(), "snapshots": None if folder is None else folder.folder}
         trainer = _trainer(told, resources.num_processes, work, use_gpu=device == "cuda")
         try:
-            _follow(ray, post, trainer, stop, on_epoch)
+            _follow(ray, post, trainer, stop, on_step, on_epoch)
         finally:
             del post  # what outlives Ray can crash the process
     if stop.number is not None:
         raise Stopped
+
+
+@dataclass(frozen=True)
+class _Steps:
+    """How many steps are done, and of how many."""
+
+    done: int
+    total: int
 
 
 class _Post:
@@ -78,7 +98,7 @@ class _Post:
         self._stop = 0
 
     def put(self, item: object) -> None:
-        """Leave a report, a message of the log (level, text) or an error."""
+        """Leave a report, a count of steps, a message of the log (level, text) or an error."""
         self._items.append(item)
 
     def take(self) -> list[object]:
@@ -138,7 +158,14 @@ def _work(told: dict[str, object]) -> None:
         log.addHandler(handler)
     folder = None if told["snapshots"] is None else SnapshotFolder(told["snapshots"])
     try:
-        run(told["job"], folder=folder, stop=stop, on_epoch=partial(_post_report, post), processes=processes)
+        run(
+            told["job"],
+            folder=folder,
+            stop=stop,
+            on_step=partial(_post_steps, post),
+            on_epoch=partial(_post_report, post),
+            processes=processes,
+        )
     except Stopped:
         pass
     except (PipelineError, ValueError) as error:
@@ -148,11 +175,15 @@ def _work(told: dict[str, object]) -> None:
         log.removeHandler(handler)
 
 
+def _post_steps(post, done: int, total: int) -> None:
+    post.put.remote(_Steps(done, total))
+
+
 def _post_report(post, report: EpochReport) -> None:
     post.put.remote(report)
 
 
-def _follow(ray, post, trainer, stop: StopRequest, on_epoch: OnEpoch | None) -> None:
+def _follow(ray, post, trainer, stop: StopRequest, on_step: OnProgress | None, on_epoch: OnEpoch | None) -> None:
     """Let Ray train, say what the first worker says, and pass a signal on; until it is done."""
     done, asked, num_told = Future(), False, 0
     threading.Thread(target=_fit, args=(trainer, done), daemon=True).start()
@@ -163,6 +194,9 @@ def _follow(ray, post, trainer, stop: StopRequest, on_epoch: OnEpoch | None) -> 
                 raise item
             if isinstance(item, tuple):
                 logger.log(*item)
+            elif isinstance(item, _Steps):
+                if on_step is not None:
+                    on_step(item.done, item.total)
             elif item.epoch > num_told:  # after a failure the epochs before it are told again
                 num_told = item.epoch
                 if on_epoch is not None:

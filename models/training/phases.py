@@ -37,6 +37,11 @@ class Phase:
     clips: tuple[int, ...]  # of the data set, that an epoch goes through
     epochs: range
     last_step: int | None = None  # of the whole training, at which the phase ends; None: with its last epoch
+    length: int | None = None  # steps of the phase where it is counted in them
+
+    def num_steps(self, batch_size: int) -> int:
+        """Return how many steps the phase has; its last epoch may end early."""
+        return self.length or len(self.epochs) * num_batches(len(self.clips), batch_size)
 
     def names(self, indices: Iterable[int]) -> list[str]:
         """Return the video ids of clips; image pairs have numbers."""
@@ -135,7 +140,7 @@ def _phase(
         return Phase(kind, dataset, clips, range(start, start + length))
     num_epochs = math.ceil(length / num_batches(len(clips), config.batch_size))
     last_step = length + (0 if before is None else before.last_step)
-    return Phase(kind, dataset, clips, range(start, start + num_epochs), last_step)
+    return Phase(kind, dataset, clips, range(start, start + num_epochs), last_step, length)
 
 
 def _names(dataset: Dataset) -> list[str]:

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+
+WORDS = {  # what a line for a reader says, in this order
+    "loss": "loss {:.3g}",
+    "class_loss": "class loss {:.3g}",
+    "flow_loss": "flow loss {:.3g}",
+    "accuracy": "training accuracy {:.1%}",
+    "learning_rate": "learning rate {:.2g}",
+    "validation_loss": "validation loss {:.3g}",
+    "validation_accuracy": "validation accuracy {:.1%}",
+    "validation_map": "validation mAP {:.1%}",
+}
 
 
 @dataclass(frozen=True)
@@ -25,3 +36,12 @@ class EpochReport:
     validation_loss: float | None = None
     validation_accuracy: float | None = None
     validation_map: float | None = None
+
+    def values(self) -> dict[str, float]:
+        """Return the numbers that the epoch has, name -> value, without its own number."""
+        return {name: value for name, value in asdict(self).items() if name in WORDS and value is not None}
+
+    def words(self) -> dict[str, str]:
+        """Return the same as words for a reader, in the order of `WORDS`; a share is in percent."""
+        values = self.values()
+        return {name: words.format(values[name]) for name, words in WORDS.items() if name in values}

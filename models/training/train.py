@@ -14,11 +14,13 @@ from pathlib import Path
 from tdn_data.models.training.config import TrainConfig
 from tdn_data.models.training.job import Job, run
 from tdn_data.models.training.on_ray import train_on_ray
+from tdn_data.models.training.phases import Phase
 from tdn_data.models.training.reports import EpochReport
 from tdn_data.models.training.resources import ONE_PROCESS, Resources
 from tdn_data.models.training.signals import StopRequest, noted_signals
 from tdn_data.models.training.snapshot import SnapshotFolder, locked_snapshots
 from tdn_data.pipeline.files import is_scratch
+from tdn_data.pipeline.progress import OnProgress
 from tdn_data.pipeline.shards.reader import ShardReader
 
 
@@ -29,6 +31,8 @@ def train(
     config: TrainConfig,
     out: Path,
     flow: ShardReader | None = None,
+    on_start: Callable[[Phase], None] | None = None,
+    on_step: OnProgress | None = None,
     on_epoch: Callable[[EpochReport], None] | None = None,
     snapshots: Path | None = None,
     resources: Resources = ONE_PROCESS,
@@ -37,6 +41,9 @@ def train(
 
     `flow` reads the same videos' flow; it is needed where `config.needs_flow`. The same shards, configuration, library
     versions and number of threads give the same weights; global random state is left as it was.
+
+    `on_start` is told the first phase before anything is trained, `on_step` after each step how many are done and of
+    how many, `on_epoch` each epoch after it.
 
     With validation `out` holds the best weights and `checkpoint-last.pt` beside it the last ones (`config.keep`: or the
     other way round).
@@ -54,10 +61,11 @@ def train(
     config.check_model(model_name)
     job = Job(reader, flow, model_name, config, out, resources)
     with _surviving(snapshots, out) as (folder, stop):
+        told = {"folder": folder, "stop": stop, "on_step": on_step, "on_epoch": on_epoch}
         if resources.needs_ray:
-            train_on_ray(job, folder=folder, stop=stop, on_epoch=on_epoch)
+            train_on_ray(job, on_start=on_start, **told)
         else:
-            run(job, folder=folder, stop=stop, on_epoch=on_epoch)
+            run(job, on_start=on_start, **told)
         if folder is not None and stop.number is None:
             folder.delete()
     return out

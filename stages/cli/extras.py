@@ -8,6 +8,7 @@ EXTRAS = {  # package that is imported -> (extra of tdn-data that brings it, wha
     "sklearn": ("train", "metrics and image retrieval"),
     "dvc": ("pipeline", "dvc repro"),
     "dvclive": ("pipeline", "curves while a network trains"),
+    "tensorboardX": ("tensorboard", "curves for TensorBoard"),
 }
 DISTRIBUTIONS = {"sklearn": "scikit-learn"}  # where pip calls it otherwise
 

@@ -66,7 +66,7 @@ class Work:
 class Update(Protocol):
     """What the work calls: the number done, and what else is to be said from now on.
 
-    `note` are the caller's words, e.g. `2 failed` or a loss; `say` prints a line at once where lines are printed.
+    `note` are the caller's words, e.g. `2 failed`; `say` prints them at once as a line that stays, on a terminal, too.
     """
 
     def __call__(
@@ -94,14 +94,19 @@ def show_progress(console: Console, description: str, *, total: int | None = Non
 
 @contextlib.contextmanager
 def _bar(console: Console, work: Work) -> Iterator[Update]:
-    """Move a bar on a terminal."""
+    """Move a bar on a terminal; what is to be said goes above it, where it stays."""
     state = TextColumn("{task.fields[state]}", style="progress.data.speed")
     with Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), state, console=console) as bars:
-        bar = bars.add_task(work.description, total=work.total, state="")
+        bar, beside = bars.add_task(work.description, total=work.total, state=""), ""
 
         def update(done, new_total=None, *, description=None, note=None, say=False) -> None:
+            nonlocal beside
             work.update(done, new_total, description, note)
-            state = "  ".join(filter(None, (work.pace(), work.note, work.time_left())))
+            if say:
+                bars.print(f"{work.description}: {work.note}", soft_wrap=True, highlight=False, markup=False)
+            if note is not None:
+                beside = "" if say else note
+            state = "  ".join(filter(None, (work.pace(), beside, work.time_left())))
             bars.update(bar, completed=done, total=work.total, description=work.description, state=state)
 
         yield update

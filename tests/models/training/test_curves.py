@@ -28,6 +28,27 @@ def test_each_epoch_adds_a_value_to_each_curve(tmp_path: Path) -> None:
     ]
 
 
+def records_of(path: Path) -> list[bytes]:
+    """The records of an event file: length, checksum, content, checksum."""
+    content, records = path.read_bytes(), []
+    while content:
+        end = 12 + int.from_bytes(content[:8], "little")
+        records, content = [*records, content[12:end]], content[end + 4 :]
+    return records
+
+
+def test_event_files_hold_the_same_values_by_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    event_pb2 = pytest.importorskip("tensorboardX.proto.event_pb2")
+    monkeypatch.chdir(tmp_path)
+    with Curves(tmp_path / "training", events=tmp_path / "tensorboard/run") as curves:
+        curves.log({"loss": 2.0})
+        curves.log({"loss": 1.0, "accuracy": 0.5})
+    (path,) = (tmp_path / "tensorboard/run").iterdir()
+    events = [event_pb2.Event.FromString(record) for record in records_of(path)]
+    logged = [(event.step, value.tag, value.simple_value) for event in events for value in event.summary.value]
+    assert logged == [(1, "loss", 2.0), (2, "loss", 1.0), (2, "accuracy", 0.5)]
+
+
 def test_a_full_disk_does_not_end_the_training_but_is_named_at_its_end(
     tmp_path: Path, few_bytes_a_file, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
