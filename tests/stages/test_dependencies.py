@@ -16,6 +16,7 @@ ABOUT_WORDS = {
     "stages/cli/findings.py",
     "stages/cli/group.py",
     "stages/cli/progress.py",
+    "stages/cli/training.py",
     "stages/params.py",
 }  # what is said and accepted, no result
 
