@@ -129,7 +129,9 @@ def read_json(path: str | os.PathLike[str], *, what: str = "file", max_bytes: in
 
 
 @contextmanager
-def replacing(path: str | os.PathLike[str], *, reserve_bytes: int = 0, follow_links: bool = True) -> Iterator[Path]:
+def replacing(
+    path: str | os.PathLike[str], *, reserve_bytes: int = 0, follow_links: bool = True, sync: bool = True
+) -> Iterator[Path]:
     """Give a temporary path beside `path` to write to; on leaving without an error it takes the place of `path`.
 
     What was there stays until then, and nothing is left behind after a fault. The temporary name keeps the suffix, for
@@ -137,7 +139,7 @@ def replacing(path: str | os.PathLike[str], *, reserve_bytes: int = 0, follow_li
     what `fill` then writes fits, however full the disk gets meanwhile. Raises StorageError when the system refuses to
     make the file, to give the bytes or to move it, or has no room for what the body writes; what else the body raises
     passes as it is. In place of a symbolic link its target is replaced, unless not `follow_links`: a link of DVC's
-    leads into its cache, which must not change.
+    leads into its cache, which must not change. Without `sync` the file may be empty after a power cut.
     """
     path = Path(os.path.realpath(path)) if follow_links else Path(path)
     scratch = _scratch_beside(path)
@@ -148,7 +150,8 @@ def replacing(path: str | os.PathLike[str], *, reserve_bytes: int = 0, follow_li
         with _full_disk(path):
             yield scratch
         with _storage_faults(path):
-            _sync(scratch)
+            if sync:
+                _sync(scratch)
             os.replace(scratch, path)
     finally:
         scratch.unlink(missing_ok=True)
