@@ -23,7 +23,7 @@ scale by averaging; where it is not finite it does not count. A video's scores a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Self
 
@@ -32,7 +32,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tdn_data.models.backbones import build_backbone
-from tdn_data.models.backbones.base import SelfFitting, StateDict
+from tdn_data.models.backbones.base import Backbone, SelfFitting, StateDict
 from tdn_data.models.backbones.convolution import Convolution2d
 from tdn_data.models.backbones.resnet import ResNet
 from tdn_data.models.backbones.resnet3d import extend_to_time
@@ -145,7 +145,7 @@ class FlowRecognizer(VideoNetwork):
     `backbone_options` go to the ResNets, e.g. `width=16`.
     """
 
-    learns_flow = True
+    learns_flow = gives_flow = True
     training_options = ("flow_weight",)
     scale_weights: tuple[float, ...] = SCALE_WEIGHTS
 
@@ -222,6 +222,16 @@ class FlowRecognizer(VideoNetwork):
             raise ValueError(f"flow has shape {tuple(truth.shape)}; expected ({expected}, H, W)")
         pairs = zip(self.scale_weights, flows, strict=True)
         return sum(weight * summed_end_point_error(flow, truth) for weight, flow in pairs) / len(truth)
+
+    def place_heads(self) -> dict[str, tuple[Backbone, Callable[[Tensor], Tensor]]]:
+        """Return the one stream's encoder and what scores its map."""
+        backbone = self.recognized
+        return {"image": (backbone, lambda x: self.classifier(self.dropout(backbone.head(x))))}
+
+    @property
+    def recognized(self) -> Backbone:
+        """The backbone whose last map the classifier reads the mean of."""
+        return self.flownet.encoder
 
     def _snippets(self, clip: Tensor) -> Tensor:
         """Return the clip as snippets (N * S, K, C, H, W); raise ValueError when K or C is not right."""
@@ -312,6 +322,11 @@ class Stacked(FlowRecognizer):
         self.recognizer = _build_encoder(backbone, in_channels=2, **backbone_options)
         _remove_stem(self.recognizer)
         return self.recognizer.num_features
+
+    @property
+    def recognized(self) -> Backbone:
+        """The backbone whose last map the classifier reads the mean of."""
+        return self.recognizer
 
     def set_flow_phase(self, flow_only: bool) -> None:
         """Let the flow network learn where the flow alone is trained, and fix it afterwards if it is to be fixed."""

@@ -62,6 +62,7 @@ class VideoNetwork(nn.Module, ABC):
     memory_format: torch.memory_format = torch.channels_last
     training_options: tuple[str, ...] = ()
     learns_flow = False
+    gives_flow = False  # whether it has `flow`: clip to (N, S, fields, 2, h, w), in pixels of the frame per step
     image_part: str | None = None  # what the image subnetwork is called, where there is one
     start_modalities: tuple[str, ...] = ()  # beside its own: whose checkpoints it may start from
 
@@ -96,6 +97,13 @@ class VideoNetwork(nn.Module, ABC):
         `flow_weight` is the weight of the flow's loss, 0 for classes alone. It is asked only if the network
         `learns_flow`.
         """
+
+    def place_heads(self) -> dict[str, tuple[Backbone, Callable[[Tensor], Tensor]]]:
+        """Return stream -> (backbone, what scores its last map), for streams whose score is the mean of such scores.
+
+        They have class activation maps (`evaluation.explain`) where the head reads the mean of a map. Here none has.
+        """
+        return {}
 
     @property
     def image_subnetwork(self) -> Backbone | None:

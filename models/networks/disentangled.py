@@ -47,6 +47,8 @@ class Disentangled(VideoNetwork):
     that of the search, in places of the low-level maps; by default 8 pixels of the frame.
     """
 
+    gives_flow = True
+
     def __init__(
         self,
         *,

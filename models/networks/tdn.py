@@ -17,13 +17,13 @@ both inputs and a sigmoid, and starts as the plain sum. So does the 1x1 convolut
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from tdn_data.models.backbones import build_backbone
-from tdn_data.models.backbones.base import StateDict
+from tdn_data.models.backbones.base import Backbone, StateDict
 from tdn_data.models.backbones.convolution import Convolution2d
 from tdn_data.models.networks.base import VideoNetwork, stack_snippets
 
@@ -82,6 +82,10 @@ class TDN(VideoNetwork):
             "image": self.image.head(last).unflatten(0, num_snippets).mean(1),
             "difference": self.difference.head(x).unflatten(0, size).mean(1),
         }
+
+    def place_heads(self) -> dict[str, tuple[Backbone, Callable[[Tensor], Tensor]]]:
+        """Return each subnetwork and its head (figure 3 of the paper)."""
+        return {"image": (self.image, self.image.head), "difference": (self.difference, self.difference.head)}
 
     def parts_for(self, state: StateDict) -> list[tuple[nn.Module, StateDict]]:
         """Return the (part, its weights) pairs that a file's weights go into; a TSN's go into the image subnetwork."""

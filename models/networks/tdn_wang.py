@@ -16,13 +16,13 @@ The modules and their departures are in `tdn_wang_modules`. Departures here:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from tdn_data.models.backbones import build_backbone
-from tdn_data.models.backbones.base import StateDict
+from tdn_data.models.backbones.base import Backbone, StateDict
 from tdn_data.models.backbones.resnet import ResNet
 from tdn_data.models.networks.base import NUM_CHANNELS, VideoNetwork
 from tdn_data.models.networks.tdn_wang_modules import (
@@ -93,6 +93,10 @@ class TDNWang(VideoNetwork):
                 x = self.fusion[name](x, motion[name])
         scores = self.backbone.head(x)  # (N * S, num_classes)
         return {"image": scores.unflatten(0, (-1, self.num_segments)).mean(1)}
+
+    def place_heads(self) -> dict[str, tuple[Backbone, Callable[[Tensor], Tensor]]]:
+        """Return the one stream's backbone and head."""
+        return {"image": (self.backbone, self.backbone.head)}
 
     def short_term_features(self, clip: Tensor) -> dict[str, Tensor]:
         """Return H(X) of equation 3 before it is enlarged, by the stage that it is fused after: (N * S, c, h, w)."""

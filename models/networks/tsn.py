@@ -5,9 +5,12 @@ One snippet from each of S segments goes through one backbone, and the scores be
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import Tensor
 
 from tdn_data.models.backbones import build_backbone
+from tdn_data.models.backbones.base import Backbone
 from tdn_data.models.networks.base import VideoNetwork, stack_snippets
 
 
@@ -37,3 +40,7 @@ class TSN(VideoNetwork):
         snippets = stack_snippets(clip, self.in_channels)
         scores = self.backbone(snippets.flatten(0, 1))  # (N * S, num_classes)
         return {"image": scores.unflatten(0, snippets.shape[:2]).mean(1)}
+
+    def place_heads(self) -> dict[str, tuple[Backbone, Callable[[Tensor], Tensor]]]:
+        """Return the one stream's backbone and head."""
+        return {"image": (self.backbone, self.backbone.head)}

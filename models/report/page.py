@@ -62,6 +62,7 @@ class RunResult:
     made: Mapping[str, str] = field(default_factory=dict)  # `trained`, `tested` -> when, where and how, in words
     parameters: Mapping[str, object] = field(default_factory=dict)  # of the test, or the weights of a fusion
     first_batch: Path | None = None  # a picture of what the network was given
+    explanations: Sequence[Path] = ()  # pictures of what its scores stand on
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,7 @@ def write_report(
         ap_rows=_ap_rows(runs, class_names),
         samples=[(sample.caption, _png(sample.image)) for sample in samples],
         first_batches=[(run.name, _jpeg(run.first_batch)) for run in runs if run.first_batch is not None],
+        explanations=[(f"{run.name}, {path.stem}", _jpeg(path)) for run in runs for path in run.explanations],
         paper_table=PAPER_TABLE if dataset == "hmdb51" else (),
         fusions=_fusion_words(runs),
         made=[(run.name, run.made) for run in runs if run.made],

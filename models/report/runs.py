@@ -7,6 +7,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tdn_data.models.evaluation.explain import EXPLAIN
 from tdn_data.models.evaluation.metrics import compute_metrics
 from tdn_data.models.evaluation.results import SCORES, result_columns
 from tdn_data.models.evaluation.run_record import EVALUATION, TRAINING, RunRecord, read_record
@@ -18,6 +19,8 @@ from tdn_data.pipeline.shards.reader import ShardReader
 from tdn_data.pipeline.shards.schema import library_versions
 
 logger = logging.getLogger(__name__)
+
+MAX_EXPLANATIONS = 12  # pictures of a run that the page holds
 
 
 def report_runs(out: Path, folders: Mapping[str, Path], *, shards: Sequence[ShardReader]) -> None:
@@ -91,6 +94,7 @@ def _read_run(name: str, folder: Path, reader: ShardReader) -> RunResult:
         trained | {"tested": record.words()},
         record.parameters,
         folder / FIRST_BATCH if (folder / FIRST_BATCH).exists() else None,
+        sorted((folder / EXPLAIN).glob("*.png"))[:MAX_EXPLANATIONS],
     )
 
 

@@ -14,6 +14,7 @@ MODULES = {  # command -> the module that holds it
     "demo": "data",
     "doctor": "doctor",
     "evaluate": "runs",
+    "explain": "explain",
     "export": "export_data",
     "export-model": "export",
     "extract": "extract",

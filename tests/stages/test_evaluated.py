@@ -54,6 +54,8 @@ def run(*words):
         (["predict", "x*.mp4", "--run", "one"], "x*.mp4 is no file, no folder and no pattern that fits a file"),
         (["predict", "a.mp4", "--run", "one"], "one has no checkpoint.pt: it is a fusion, or not trained yet"),
         (["export-model", "one", "--onnx", "one.onnx"], "one has no checkpoint.pt"),
+        (["explain", "one", "--video", "1"], "one has no checkpoint.pt"),
+        (["explain", "one", "--video", "1", "--layer", "res2"], "--layer has no effect with --method cam"),
         (["fuse", "one", "one", "--search"], "the runs were evaluated on test, the split that results on demo are rep"),
         (["fuse", "one", "one", "--weight", "1"], "Give --search, or --weight 2 times, once for each run"),
     ],

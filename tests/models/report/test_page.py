@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from tdn_data.models.report.page import GAP, RunResult, sample_videos, write_report
+from tdn_data.pipeline.images import write_png
 
 
 def test_frames_and_flow_of_other_shapes_stand_under_each_other(make_shards) -> None:
@@ -69,6 +70,14 @@ def test_fusion_is_told_as_it_was_done_and_left_out_runs_are_named(tmp_path: Pat
     page = page_of(tmp_path, fused, left_out=["backup is left out: its record is of the run tdn-rgb."])
     assert "tdn-fusion: tdn-rgb 1, tdn-flow 2.5, l1-normalised" in page and "backup is left out" in page
     assert "Fused scores" not in page_of(tmp_path, result("tdn", "rgb", 0.5))
+
+
+def test_pictures_of_explain_are_a_part_of_the_page(tmp_path: Path) -> None:
+    picture = tmp_path / "videos_a-cam.png"
+    write_png(picture, np.zeros((8, 8, 3), np.uint8))
+    page = page_of(tmp_path, result("tdn", "rgb", 0.5, explanations=[picture]))
+    assert "What the scores stand on" in page and "<figcaption>tdn-rgb, videos_a-cam</figcaption>" in page
+    assert "What the scores stand on" not in page_of(tmp_path, result("tdn", "rgb", 0.5))
 
 
 def test_hmdb51s_numbers_stand_beside_hmdb51s_only(tmp_path: Path) -> None:

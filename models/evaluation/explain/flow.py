@@ -1,0 +1,66 @@
+"""What a network that learned flow sees move, beside the stored flow: Ng's dissertation, figures 4.5 and 4.7."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from tdn_data.models.evaluation.explain.picture import Cell, Row
+from tdn_data.models.evaluation.explain.seen import SeenClip
+from tdn_data.models.networks import MODELS
+from tdn_data.models.networks.base import VideoNetwork
+from tdn_data.pipeline.errors import InputError
+from tdn_data.pipeline.flow import flow_to_color
+from tdn_data.pipeline.shards.reader import ShardReader
+from tdn_data.pipeline.view.inspect import flow_scale
+
+GIVE_FLOW = tuple(name for name, kind in MODELS.items() if kind.gives_flow)
+
+
+def predicted_flow(model: VideoNetwork, clip: Tensor) -> np.ndarray:
+    """Return a network's flow for a clip (1, S, K, C, H, W), float32 (S, fields, H, W, 2), in pixels of the clip.
+
+    Field k leads from frame k of a snippet to the next one; with K of them the last leads to a frame that the network
+    has not seen. Raises InputError for a network that gives no flow.
+    """
+    if not model.gives_flow:
+        raise InputError(f"{type(model).__name__} gives no flow; these do: {', '.join(GIVE_FLOW)}.", key="flow")
+    with torch.inference_mode():
+        found = model.flow(clip)[0].float().cpu().movedim(2, -1).numpy()  # (S, fields, h, w, 2)
+    size = clip.shape[:-3:-1]
+    flat = [cv2.resize(field, size, interpolation=cv2.INTER_LINEAR) for field in found.reshape(-1, *found.shape[2:])]
+    return np.stack(flat).reshape(*found.shape[:2], *flat[0].shape)
+
+
+def flow_rows(model: VideoNetwork, clip: Tensor, seen: SeenClip, reader: ShardReader | None) -> tuple[list[Row], float]:
+    """Return the rows of predicted and of stored flow, in colour on one scale, and the motion that is full colour.
+
+    The last field of a snippet, where it leads to a frame that the network has not seen, says `next`. Without a reader
+    of flow there is one row alone.
+    """
+    predicted, length = predicted_flow(model, clip), seen.rows.shape[1]
+    kinds = {"predicted flow": predicted}
+    if reader is not None:
+        method = str(reader.info.parameters.get("method", "flow"))
+        stored = seen.stored_flow(reader)[:, : predicted.shape[1]]
+        kinds[f"stored flow ({method}){_error_words(predicted, stored)}"] = stored
+    fields = [field for one in kinds.values() for field in one.reshape(-1, *one.shape[2:])]
+    scale = flow_scale([field for field in fields if np.isfinite(field).all()], bound=0.0)
+    return [_row(caption, one, length, scale) for caption, one in kinds.items()], scale
+
+
+def _row(caption: str, fields: np.ndarray, length: int, scale: float) -> Row:
+    """Return a row of fields (S, fields, H, W, 2), each below the frame that it leads from."""
+    cells = []
+    for (snippet, number), known in np.ndenumerate(np.isfinite(fields).all((2, 3, 4))):
+        picture = flow_to_color(np.nan_to_num(fields[snippet, number]), max_magnitude=scale)
+        word = "none stored" if not known else "next" if number == length - 1 else ""
+        cells.append(Cell(snippet * length + number, picture, word))
+    return Row(caption, cells)
+
+
+def _error_words(predicted: np.ndarray, stored: np.ndarray) -> str:
+    error = np.linalg.norm(predicted - stored, axis=-1)
+    return f"; mean end-point error {np.nanmean(error):.2f} px" if np.isfinite(error).any() else ""

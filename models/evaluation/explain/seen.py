@@ -1,0 +1,62 @@
+"""The clip of a video that is explained: one view of its test, the middle clip in its centre crop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tdn_data.models.clips.augment import crops_of, resize_flow
+from tdn_data.models.clips.cut import Cut
+from tdn_data.models.clips.with_flow import known_fields
+from tdn_data.models.networks.base import ClipShape
+from tdn_data.pipeline.flow import dequantize, flow_to_color
+from tdn_data.pipeline.shards.reader import ShardReader, StoredVideo
+from tdn_data.pipeline.view.inspect import flow_scale
+
+
+@dataclass(frozen=True)
+class SeenClip:
+    """A clip of one video: its `levels`, uint8 (S, K, size, size, C), the `rows` and `seconds` (S, K) of its frames.
+
+    `frame_size` are the height and width of the stored frames, `bound` that of flow.
+    """
+
+    video: StoredVideo
+    levels: np.ndarray
+    rows: np.ndarray
+    seconds: np.ndarray
+    frame_size: tuple[int, int]
+    bound: float | None = None
+
+    def frames(self) -> np.ndarray:
+        """Return the clip as pictures, uint8 (S, K, size, size, 3) RGB, flow in colour."""
+        if self.bound is None:
+            return self.levels
+        fields = dequantize(self.levels, self.bound) - np.float32(self.bound / 255)  # the code has no level at zero
+        flat = fields.reshape(-1, *fields.shape[2:])
+        scale = flow_scale(list(flat), bound=self.bound)
+        return np.stack([flow_to_color(one, max_magnitude=scale) for one in flat]).reshape(*fields.shape[:-1], 3)
+
+    def stored_flow(self, reader: ShardReader) -> np.ndarray:
+        """Return the flow that leads from each frame to the next of the video, float32 (S, K, size, size, 2).
+
+        It is in pixels of the clip, and not a number where none is stored, or where the next frame of the snippet is
+        another than the video's.
+        """
+        num_fields, (height, width) = reader.num_rows(self.video.video_id), self.frame_size
+        known = known_fields(self.rows, self.video.num_rows) & (self.rows < num_fields)
+        stored = reader.read(self.video.video_id, np.minimum(self.rows, num_fields - 1).ravel().tolist())
+        fields = dequantize(stored.data, stored.bound) - np.float32(stored.bound / 255)
+        fields = resize_flow(fields.reshape(*self.rows.shape, *fields.shape[1:]), height, width)
+        fields = crops_of(fields, self.levels.shape[2], 1)[0]
+        return np.where(known[..., None, None, None], fields, np.float32(np.nan))
+
+
+def seen_clip(reader: ShardReader, video: StoredVideo, shape: ClipShape, cut: Cut) -> SeenClip:
+    """Return a video's middle clip in its centre crop; raise ValueError where its frames are smaller than the crop."""
+    rows = cut.rows(reader, video, shape, repeat_to=cut.repeat_to(reader.info))
+    stored = reader.read(video.video_id, rows.ravel().tolist())
+    clip = stored.data.reshape(*rows.shape, *stored.data.shape[1:])
+    levels = np.ascontiguousarray(crops_of(clip, shape.size, 1)[0])
+    return SeenClip(video, levels, rows, stored.pts_seconds.reshape(rows.shape), clip.shape[2:4], stored.bound)
