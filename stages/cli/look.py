@@ -12,29 +12,101 @@ from tdn_data.pipeline.errors import InputError
 from tdn_data.stages.cli import console
 from tdn_data.stages.cli.extraction import print_failures
 from tdn_data.stages.cli.options import json_option, refuse_idle
-from tdn_data.stages.cli.types import OutputFile, ShardFolder, Whole
+from tdn_data.stages.cli.types import OutputFile, ShardFolder, Text, Whole, Word
 
 
 @click.command()
 @click.argument("path", type=ShardFolder())
 @click.option("--sheet", type=OutputFile(".png"), help="Also draw labelled thumbnails into this PNG.")
-@click.option("--videos", default=12, show_default=True, type=Whole(1, 1000), help="Videos on the sheet.")
+@click.option("--sheet-videos", default=12, show_default=True, type=Whole(1, 1000), help="Videos on the sheet.")
+@click.option("--videos", is_flag=True, help="Show a table of the videos instead.")
+@click.option("--sort", type=Word("duration", "motion", "bytes", "clipped"), help="The table's order, largest first.")
+@click.option("--split", type=Text(), help="Only videos of this split in the table.")
+@click.option("--class", "class_name", type=Text(), help="Only videos of this class in the table.")
+@click.option("--failed", is_flag=True, help="Only what failed or is partial in the table.")
+@click.option("--video", type=Text(), help="Show one video instead, frame by frame.")
+@click.option("--limit", default=40, show_default=True, type=Whole(1), help="Rows of a table.")
+@click.option("--schema", is_flag=True, help="Show the columns of the shards instead.")
 @json_option
-def inspect(path: str, sheet: Path | None, videos: int, as_json: bool) -> None:
+def inspect(
+    path: str,
+    sheet: Path | None,
+    sheet_videos: int,
+    videos: bool,
+    video: str | None,
+    limit: int,
+    schema: bool,
+    as_json: bool,
+    **chosen: object,
+) -> None:
     """Show what a folder of shards holds: videos, frames, sizes, parameters, failures, and pictures.
 
+    Motion is the mean magnitude of a video's flow in pixels a step, clipped the share of it beyond the bound.
+
     \b
-    Example: tdn-data inspect shards --sheet sheet.png
-    """
+    Examples:
+      tdn-data inspect shards --sheet sheet.png
+      tdn-data inspect shards --videos --sort motion
+      tdn-data inspect shards --video kitchen/a
+    """  # fmt: skip
+    if sum((videos, video is not None, schema, sheet is not None)) > 1:
+        raise click.UsageError("Give one of --sheet, --videos, --video and --schema.")
+    if sheet is None:
+        refuse_idle(("sheet_videos",), "without --sheet")
+    if not videos:
+        refuse_idle(("sort", "split", "class_name", "failed"), "without --videos")
+    if not videos and video is None:
+        refuse_idle(("limit",), "without --videos or --video")
+    if videos:
+        _inspect_videos(path, limit, as_json, chosen)
+    elif video is not None:
+        _inspect_video(path, video, limit, as_json)
+    elif schema:
+        _inspect_schema(path, as_json)
+    else:
+        _inspect_folder(path, sheet, sheet_videos, as_json)
+
+
+def _inspect_videos(path: str, limit: int, as_json: bool, chosen: dict) -> None:
+    """Print the table of videos."""
+    from tdn_data.pipeline.view.videos import video_table
+    from tdn_data.stages.cli.stored_videos import print_videos
+
+    words = f"reading all videos to sort them by {chosen['sort']}" if chosen["sort"] else "reading"
+    with console.messages(), console.progress(words, unit="videos") as update:
+        table = video_table(path, limit=limit, on_video=update, **chosen)
+    console.print_json(table) if as_json else print_videos(table)
+
+
+def _inspect_video(path: str, video_id: str, limit: int, as_json: bool) -> None:
+    """Print one video."""
+    from tdn_data.pipeline.view.videos import video_details
+    from tdn_data.stages.cli.stored_videos import print_video
+
+    with console.messages():
+        details = video_details(path, video_id)
+    console.print_json(details) if as_json else print_video(details, limit)
+
+
+def _inspect_schema(path: str, as_json: bool) -> None:
+    """Print the columns."""
+    from tdn_data.pipeline.view.videos import stored_columns
+    from tdn_data.stages.cli.stored_videos import print_columns
+
+    with console.messages():
+        columns = stored_columns(path)
+    console.print_json(columns) if as_json else print_columns(columns)
+
+
+def _inspect_folder(path: str, sheet: Path | None, sheet_videos: int, as_json: bool) -> None:
+    """Print the summary, and draw the sheet."""
     from tdn_data.pipeline.images import write_png
     from tdn_data.pipeline.view.inspect import contact_sheet, inspect_shards
 
-    if sheet is None:
-        refuse_idle(("videos",), "without --sheet")
     with console.messages():
         inspection = inspect_shards(path)
         if sheet is not None:
-            write_png(sheet, contact_sheet(path, num_videos=videos))
+            write_png(sheet, contact_sheet(path, num_videos=sheet_videos))
     if as_json:
         console.print_json(inspection)
         return

@@ -216,8 +216,8 @@ def test_an_option_that_would_change_nothing_is_refused(clip_folder, tmp_path, o
 
 
 def test_options_of_a_sheet_need_a_sheet(clip_folder):
-    code, _, stderr = call("inspect", clip_folder, "--videos", 3)
-    assert code == 2 and "--videos has no effect without --sheet; leave it out" in " ".join(stderr.split())
+    code, _, stderr = call("inspect", clip_folder, "--sheet-videos", 3)
+    assert code == 2 and "--sheet-videos has no effect without --sheet; leave it out" in " ".join(stderr.split())
 
 
 def test_the_cost_of_a_million_classes_is_told_without_their_weights():
