@@ -37,6 +37,7 @@ def predicted_flow(model: VideoNetwork, clip: Tensor) -> np.ndarray:
 def flow_rows(model: VideoNetwork, clip: Tensor, seen: SeenClip, reader: ShardReader | None) -> tuple[list[Row], float]:
     """Return the rows of predicted and of stored flow, in colour on one scale, and the motion that is full colour.
 
+    It is that of the stored flow, where there is some: of a prediction that is far off what lies beyond it is dark.
     The last field of a snippet, where it leads to a frame that the network has not seen, says `next`. Without a reader
     of flow there is one row alone.
     """
@@ -46,8 +47,8 @@ def flow_rows(model: VideoNetwork, clip: Tensor, seen: SeenClip, reader: ShardRe
         method = str(reader.info.parameters.get("method", "flow"))
         stored = seen.stored_flow(reader)[:, : predicted.shape[1]]
         kinds[f"stored flow ({method}){_error_words(predicted, stored)}"] = stored
-    fields = [field for one in kinds.values() for field in one.reshape(-1, *one.shape[2:])]
-    scale = flow_scale([field for field in fields if np.isfinite(field).all()], bound=0.0)
+    known = [[field for field in one.reshape(-1, *one.shape[2:]) if np.isfinite(field).all()] for one in kinds.values()]
+    scale = flow_scale(known[-1] or known[0], bound=0.0)
     return [_row(caption, one, length, scale) for caption, one in kinds.items()], scale
 
 
