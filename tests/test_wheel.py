@@ -38,7 +38,7 @@ def test_the_wheel_holds_one_name_and_every_file_of_it(wheel):
         f"tdn_data/{path.relative_to(PROJECT).as_posix()}"
         for top in ("pipeline", "models", "stages", "benchmarks")
         for path in (PROJECT / top).rglob("*")
-        if path.suffix in (".py", ".j2") or path.name == "py.typed"
+        if path.suffix in (".py", ".j2", ".css", ".js", ".svg") or path.name == "py.typed"
     }
     assert {name for name in names if name.startswith("tdn_data/")} == here
 

@@ -179,6 +179,10 @@ class LmdbShard:
         with damage(self.name, f"cannot be read at {entry.video_id}"):
             return self._video(entry).pts_seconds.copy()
 
+    def last_pts_seconds(self, entry: StoredEntry) -> float:
+        """Return the time of a video's last row."""
+        return float(self.times(entry)[-1])
+
     def _video(self, entry: StoredEntry) -> _VideoColumns:
         """Return what is stored of a video as a whole; those read last are kept, `KEPT_ROWS` rows of them."""
         found = self._kept.pop(entry.video_id, None) or self._read_video(entry)

@@ -173,11 +173,21 @@ class ParquetShard:
         with damage(self.name, f"cannot be read at {entry.video_id}"):
             return self._columns_of(entry, ["pts_seconds"])["pts_seconds"].to_numpy()
 
-    def _columns_of(self, entry: StoredEntry, columns: list[str]) -> pa.Table:
+    def last_pts_seconds(self, entry: StoredEntry) -> float:
+        """Return the time of a video's last row, from the file's footer alone; NaN where it does not say."""
+        with damage(self.name, f"cannot be read at {entry.video_id}"):
+            leaf = self._file.schema.names.index("pts_seconds")
+            statistics = self._file.metadata.row_group(self._groups_of(entry)[-1]).column(leaf).statistics
+            return float(statistics.max) if statistics is not None and statistics.has_min_max else float("nan")
+
+    def _groups_of(self, entry: StoredEntry) -> list[int]:
+        """Return the row groups that a video lies in."""
         first = self._group_ends[entry.row_group - 1] if entry.row_group else 0
         last = int(np.searchsorted(self._group_ends, first + entry.num_rows))
-        groups = list(range(entry.row_group, last + 1))
-        return self._file.read_row_groups(groups, columns=columns, use_threads=False)
+        return list(range(entry.row_group, last + 1))
+
+    def _columns_of(self, entry: StoredEntry, columns: list[str]) -> pa.Table:
+        return self._file.read_row_groups(self._groups_of(entry), columns=columns, use_threads=False)
 
     def _pick(self, entry: StoredEntry, wanted: np.ndarray) -> dict[int, dict[str, object]]:
         """Return position -> row for the `wanted` positions (sorted), from the row groups they lie in alone."""

@@ -9,6 +9,7 @@ from tdn_data.stages.cli.group import Commands
 
 MODULES = {  # command -> the module that holds it
     "bench": "bench",
+    "browse": "browse",
     "compare": "compare",
     "datasets": "data",
     "demo": "data",

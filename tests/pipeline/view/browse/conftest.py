@@ -1,0 +1,60 @@
+"""A small set of shards with names that mean harm, one evaluated run, and the page over both."""
+
+import json
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tdn_data.pipeline.datasets.index import index_dataset
+from tdn_data.pipeline.extraction.engine import run_extraction
+from tdn_data.pipeline.parameters import ExtractParameters, FlowParameters, FrameParameters
+from tdn_data.pipeline.view.browse.serve import OpenSite, open_site
+
+HOSTILE = 'videos/<script>alert(1)<_ "quoted" \N{GRINNING FACE}'
+
+
+@pytest.fixture(scope="session")
+def browsed_shards(clip_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Frames and flow of `clip_folder` and of a clip whose name is a script; two of its videos failed."""
+    root = tmp_path_factory.mktemp("browse")
+    shutil.copytree(clip_folder, root / "clips")
+    shutil.copy(clip_folder / "videos/clip 01.mp4", root / f"clips/{HOSTILE}.mp4")
+    name = HOSTILE.replace('"', '""')
+    with (root / "clips/videos.csv").open("a") as file:
+        file.write(f'"{name}.mp4",test,left\n')
+    parameters = ExtractParameters(frames=FrameParameters(), flow=FlowParameters(bound=5))
+    run_extraction(index_dataset("folder", root / "clips"), parameters, out=root / "shards", num_workers=2)
+    return root / "shards"
+
+
+@pytest.fixture(scope="session")
+def evaluated_run(browsed_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of runs with one, which takes every test video for `left`."""
+    runs = tmp_path_factory.mktemp("runs")
+    index = pq.read_table(browsed_shards / "index.parquet").to_pylist()
+    tested = [row for row in index if row["modality"] == "rgb" and row["split"] == "test"]
+    (runs / "tiny").mkdir()
+    (runs / "tiny/metrics.json").write_text(json.dumps({"top1": 0.5, "num_videos": len(tested)}))
+    record = {"dataset": "folder", "class_names": ["left", "right"], "network": "tsn", "modality": "rgb"}
+    (runs / "tiny/evaluation.json").write_text(json.dumps(record))
+    columns = {name: [row[name] for row in tested] for name in ("video_id", "labels")}
+    scores = pa.array([[2.0, 0.5]] * len(tested), pa.list_(pa.float32()))
+    pq.write_table(pa.table({**columns, "scores": scores}), runs / "tiny/scores.parquet")
+    return runs
+
+
+@pytest.fixture(scope="module")
+def site(browsed_shards: Path, evaluated_run: Path) -> Iterator[OpenSite]:
+    """The page, answering on a free port."""
+    opened = open_site(str(browsed_shards), runs=[evaluated_run], port=0)
+    thread = threading.Thread(target=opened.serve, daemon=True)
+    thread.start()
+    yield opened
+    opened.stop()
+    thread.join(20)
+    assert not thread.is_alive()
