@@ -13,6 +13,7 @@ from pydantic import Discriminator, Field, StringConstraints, Tag, model_validat
 from tdn_data.models import MODELS
 from tdn_data.models.evaluation.protocol import EvaluateConfig
 from tdn_data.models.training.config import TrainConfig
+from tdn_data.models.weights.published import IMAGENET
 from tdn_data.pipeline.datasets.defaults import flow_parameters, frame_parameters
 from tdn_data.pipeline.datasets.registry import dataset_spec
 from tdn_data.pipeline.errors import InputError
@@ -102,8 +103,8 @@ class Run(Strict):
     """One training and its test.
 
     `train` and `test` are what this run changes in the defaults. `reads` names the shards that training reads, twice
-    the same where it reads one kind, and `after` the checkpoint that it starts from, or `models` for none: DVC, which
-    cannot see into `init`, makes its dependencies of these two.
+    the same where it reads one kind, and `after` the checkpoint or file of weights that it starts from, or `models` for
+    none: DVC, which cannot see into `init`, makes its dependencies of these two.
     """
 
     network: Literal[tuple(MODELS)]
@@ -279,11 +280,13 @@ def _check_run(params: Params, name: str, run: Run) -> None:
         raise _wrong(name, "reads", f"{list(run.reads)}, and shards.{modality} is null: nothing stores it")
     from_runs = [one for one in config.init if one in params.runs]
     for one in config.init:
-        if one not in params.runs and "/" not in one and "." not in one and one != "imagenet":
+        if one not in params.runs and "/" not in one and "." not in one and one != IMAGENET:
             raise _wrong(name, "train.init", f"{one!r}, which is no run ({', '.join(params.runs)}) and no file")
-    expected = str(checkpoint(from_runs[0])) if from_runs else CODE
-    if len(from_runs) > 1 or run.after != (expected,):
-        raise _wrong(name, "after", f"{list(run.after)}; for train.init {list(config.init)} it must be [{expected}]")
+    files = [one for one in config.init if one not in params.runs and one != IMAGENET]
+    expected = [str(checkpoint(from_runs[0]))] if from_runs else [CODE, *files]
+    if len(from_runs) > 1 or run.after[0] not in expected:
+        words = " or ".join(f"[{one}]" for one in expected)
+        raise _wrong(name, "after", f"{list(run.after)}; for train.init {list(config.init)} it must be {words}")
     _check_no_circle(params, name)
 
 

@@ -184,6 +184,18 @@ class TrainConfig:
         return round(self.fixed_share * self.length)
 
     @property
+    def kinds(self) -> tuple[tuple[str, int], ...]:
+        """What is trained, one after the other: `flow` alone, `classes`, or both, `joint`; and for how long each."""
+        rest = self.length - self.flow_length
+        kinds = (("flow", self.flow_length), ("joint" if self.flow_weight else "classes", rest))
+        return tuple((kind, length) for kind, length in kinds if length)
+
+    def stays_at(self, moment: float) -> tuple[bool, tuple[str, ...]]:
+        """Return what does not learn at a moment: whether it lies in phase one, and the parts that have ended."""
+        ended = tuple(part.prefix for part in self.parts if part.end is not None and moment >= part.end)
+        return moment < self.fixed_length, ended
+
+    @property
     def validates(self) -> bool:
         """Whether there is validation."""
         return bool(self.validation_share) or self.validation_split is not None

@@ -192,8 +192,7 @@ class Training:
         self._optimiser.set_rates(moment, self._plateau.left)
         if self._step == 0:
             self._sums.learning_rate = self._optimiser.learning_rate
-        ended = tuple(part.prefix for part in config.parts if part.end is not None and moment >= part.end)
-        learning = (moment < config.fixed_length, ended)
+        learning = config.stays_at(moment)
         if learning != self._learning:
             self._learning = learning
             set_phase(
@@ -204,7 +203,7 @@ class Training:
                 flow_only=phase.kind == "flow",
                 fixed=config.fixed,
                 free=config.free,
-                ended=ended,
+                ended=learning[1],
             )
 
     def _train_step(self, phase: Phase, batch: list[Tensor]) -> None:

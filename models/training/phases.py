@@ -83,15 +83,11 @@ def training_phases(
     with_flow = None
     if config.needs_flow:
         with_flow = FlowClipDataset(reader, flow, num_fields=model.num_fields, **options)
-    parts, rest = [], config.length - config.flow_length
-    if config.flow_length:
-        parts.append(("flow", _pairs(model, config) if config.flow_pairs else with_flow, config.flow_length))
-    if rest and config.flow_weight:
-        parts.append(("joint", with_flow, rest))
-    elif rest:
-        parts.append(("classes", ClipDataset(reader, **options), rest))
     phases, excluded = [], frozenset(held_out)
-    for kind, dataset, length in parts:
+    for kind, length in config.kinds:
+        dataset = ClipDataset(reader, **options) if kind == "classes" else with_flow
+        if kind == "flow" and config.flow_pairs:
+            dataset = _pairs(model, config)
         clips = tuple(index for index, name in enumerate(_names(dataset)) if name not in excluded)
         phases.append(_phase(phases[-1] if phases else None, kind, dataset, clips, length, config))
     return phases
