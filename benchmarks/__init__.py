@@ -1,4 +1,7 @@
-"""Ours against peers in one run on the machine at hand; RESULTS.md keeps the record. Each module is a `Benchmark`."""
+"""Ours against peers in one run on the machine at hand; RESULTS.md keeps the record.
+
+Each module is a `Benchmark`, but `device`, a program that runs the others.
+"""
 
 from __future__ import annotations
 

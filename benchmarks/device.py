@@ -2,8 +2,8 @@
 
     python -m tdn_data.benchmarks.device --device cuda --out gpu.json
 
-It needs torch, triton, NumPy and OpenCV alone. `--quick` runs every part in tiny form. A part that fails is told in
-the JSON, and the others still run; then the exit code is 1.
+It needs torch, triton, NumPy and OpenCV alone. `--quick` runs every part in tiny form. A part that fails stands in
+the JSON with its error, and the others still run; then the exit code is 1.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def run(device: str, *, quick: bool = False) -> dict[str, object]:
             networks.run(names, device=device, precision=precision, **small)
         )
     few = {"names": names, "ways": ["float32", "bf16"], "num_videos": 2} | small if quick else {}
-    parts["training"] = lambda: [asdict(one) for one in training.run(device=device, **few)]
+    parts["training"] = lambda: asdict(training.run(device=device, **few))
     hardware = torch.cuda.get_device_name() if device == "cuda" else "cpu"
     about = {"date": datetime.now(UTC).isoformat(timespec="seconds"), "device": device, "hardware": hardware}
     return about | {"torch": torch.__version__, "parts": {name: _result(call) for name, call in parts.items()}}

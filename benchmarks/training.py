@@ -18,6 +18,7 @@ from tdn_data.models.networks.base import VideoNetwork
 from tdn_data.models.networks.cost import default_clip_shape
 from tdn_data.models.threads import torch_threads
 from tdn_data.models.training.speed import laid_out
+from tdn_data.pipeline.machine import installed_versions
 
 NUM_CLASSES = 400
 WARMUP_STEPS = 3
@@ -41,6 +42,14 @@ class StepTimes:
     error: str | None = None
 
 
+@dataclass(frozen=True)
+class TrainingTimes:
+    """Every network in every way."""
+
+    steps: tuple[StepTimes, ...]
+    versions: dict[str, str]
+
+
 def run(
     names: Sequence[str] = ("tsn", "tdn", "tdn_wang"),
     *,
@@ -51,7 +60,7 @@ def run(
     ways: Sequence[str] = tuple(WAYS),
     num_threads: int | None = None,
     **options: object,
-) -> tuple[StepTimes, ...]:
+) -> TrainingTimes:
     """Time training steps of `num_videos` clips of `size` pixels; `options` go to every network."""
     results = []
     with torch_threads(num_threads):
@@ -64,7 +73,17 @@ def run(
                     results.append(StepTimes(name, way, shape, *times))
                 except RuntimeError as error:  # too little memory, nothing to compile with
                     results.append(StepTimes(name, way, shape, None, None, str(error).splitlines()[0]))
-    return tuple(results)
+    return TrainingTimes(tuple(results), installed_versions(("torch", "triton")))
+
+
+def format_times(result: TrainingTimes) -> str:
+    """Return a line for each network and way."""
+    lines = [
+        f"{one.network:<10} {one.way:<18} "
+        + (f"{one.steps_per_second:8.2f} steps/s" if one.error is None else f"failed: {one.error}")
+        for one in result.steps
+    ]
+    return "\n".join([*lines, ", ".join(f"{name} {version}" for name, version in result.versions.items())])
 
 
 def _step(model: VideoNetwork, shape: tuple[int, ...], device: str, half: bool, compiled: bool) -> Callable[[], None]:

@@ -45,7 +45,12 @@ class Prediction:
     problem: str | None = None
 
     def top(self, count: int) -> list[tuple[str, float]]:
-        """Return the most probable classes with their probabilities, the best first."""
+        """Return the most probable classes with their probabilities, the best first.
+
+        >>> scores = np.array([0.0, 2.0])
+        >>> Prediction("new.mp4", ("left", "right"), scores, scores / 2).top(1)
+        [('right', 1.0)]
+        """
         order = np.argsort(-self.probabilities, kind="stable")[:count]
         return [(self.class_names[number], float(self.probabilities[number])) for number in order]
 
@@ -55,8 +60,7 @@ class Predictor:
 
     Raises InputError for a file that is no checkpoint of this program, or does not say what it was trained on.
 
-    >>> Predictor("runs/tdn-rgb/checkpoint.pt")("new.mp4").top(1)  # doctest: +SKIP
-    [('left', 0.98)]
+    Predictor("runs/tdn-rgb/checkpoint.pt")("new.mp4").top(5) gives the five most probable classes.
     """
 
     def __init__(

@@ -10,8 +10,11 @@ import pytest
 
 import tdn_data.benchmarks as package
 
+PROGRAMS = {"device"}  # that run the others
+BENCHMARKS = {module.name for module in pkgutil.iter_modules(package.__path__)} - PROGRAMS
 
-@pytest.mark.parametrize("name", [module.name for module in pkgutil.iter_modules(package.__path__)])
+
+@pytest.mark.parametrize("name", sorted(BENCHMARKS))
 def test_a_benchmark_runs_in_rounds_and_formats_what_it_returns(name):
     benchmark = importlib.import_module(f"tdn_data.benchmarks.{name}")
     times = get_type_hints(benchmark.run)["return"]

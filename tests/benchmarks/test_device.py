@@ -29,7 +29,7 @@ def test_every_part_runs_where_only_torch_numpy_and_opencv_are(tmp_path):
     assert result.returncode == 0, result.stdout + result.stderr
     found = json.loads((tmp_path / "gpu.json").read_text())
     assert list(found["parts"]) == ["flow", "networks float32", "networks bfloat16", "training"]
-    steps = found["parts"]["training"]
+    steps = found["parts"]["training"]["steps"]
     assert [(one["network"], one["way"]) for one in steps] == [
         (name, way) for name in ("tsn", "tdn") for way in ("float32", "bf16")
     ]
