@@ -1,1 +1,10 @@
 """Looking into shards: what lies there, in numbers and in pictures."""
+
+
+def __getattr__(name: str):
+    """Import `show` when it is asked for: importing this package does nothing."""
+    if name == "show":
+        from tdn_data.pipeline.view.notebook import show
+
+        return show
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -114,19 +114,44 @@ def contact_sheet(
     them, where flow is stored, the flow that starts nearest to each frame. All flow of a sheet is coloured on one
     scale, which a wheel at its foot shows: the same motion has the same colour everywhere, and what is still is white.
     """
-    stored = read_dataset_json(Storage(path))["parameters"]
-    readers = {modality: ShardReader(path, modality=modality) for modality in SCHEMAS if modality in stored}
-    main = readers.get("rgb") or readers["flow"]
-    if not main.videos:
+    readers = _readers(path)
+    videos = next(iter(readers.values())).videos
+    if not videos:
         raise InputError(f"{path} holds no stored video to draw; see its ledger for the reasons.", path=path)
-    chosen = np.unique(np.linspace(0, len(main.videos) - 1, min(num_videos, len(main.videos))).round().astype(int))
-    strips = [_video_strips(main.videos[index], readers, num_columns, thumbnail) for index in chosen]
+    chosen = np.unique(np.linspace(0, len(videos) - 1, min(num_videos, len(videos))).round().astype(int))
+    return _sheet([videos[index] for index in chosen], readers, num_columns, thumbnail)
+
+
+def video_sheet(
+    path: str | os.PathLike[str], video_id: str, *, num_columns: int = 8, thumbnail: int = 144
+) -> np.ndarray:
+    """Return a picture of one stored video, uint8 (H, W, 3) RGB: frames spread evenly over it, their flow below.
+
+    Raises InputError for a video of which nothing is stored.
+    """
+    readers = _readers(path)
+    found = [video for reader in readers.values() for video in reader.videos if video.video_id == video_id]
+    if not found:
+        raise InputError(f"nothing of {video_id!r} is stored in {path}; its ledger says why.", key=video_id, path=path)
+    return _sheet(found[:1], readers, num_columns, thumbnail)
+
+
+def _readers(path: str | os.PathLike[str]) -> dict[str, ShardReader]:
+    """Return a reader for each modality that is stored, frames first."""
+    stored = read_dataset_json(Storage(path))["parameters"]
+    return {modality: ShardReader(path, modality=modality) for modality in SCHEMAS if modality in stored}
+
+
+def _sheet(
+    videos: Sequence[StoredVideo], readers: dict[str, ShardReader], num_columns: int, thumbnail: int
+) -> np.ndarray:
+    strips = [_video_strips(video, readers, num_columns, thumbnail) for video in videos]
     fields = [field for video in strips for strip in video if strip.is_flow for field in strip.pictures]
     scale = flow_scale(fields, bound=max((strip.bound for video in strips for strip in video), default=0.0))
-    class_names = main.info.class_names
+    class_names = next(iter(readers.values())).info.class_names
     bands = [
-        (_band(video, thumbnail, scale), _caption(main.videos[index], class_names))
-        for index, video in zip(chosen, strips, strict=True)
+        (_band(of_video, thumbnail, scale), _caption(video, class_names))
+        for video, of_video in zip(videos, strips, strict=True)
     ]
     width = num_columns * (thumbnail + MARGIN)
     key = [(flow_key(scale, width), "key to the flow")] if fields else []

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tdn_data.pipeline.datasets.index import index_dataset
+from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.extraction.engine import run_extraction
 from tdn_data.pipeline.parameters import ExtractParameters, FlowParameters, FrameParameters
 from tdn_data.pipeline.shards.reader import ShardReader
@@ -46,6 +47,17 @@ def flow_row(sheet, number):
 
 def saturation(pictures):
     return float((pictures.max(-1) - pictures.min(-1)).mean() / 255)
+
+
+def test_a_notebook_shows_one_video_with_its_flow(shards):
+    from tdn_data.pipeline.view import show
+
+    shown = show(shards, "c slow", num_columns=4)
+    drawn = cv2.imdecode(np.frombuffer(shown._repr_png_(), np.uint8), cv2.IMREAD_COLOR)
+    assert np.array_equal(drawn[..., ::-1], shown.picture) and repr(shown).startswith("Shown('c slow', ")
+    assert saturation(flow_row(shown.picture, 0)) > 0.3
+    with pytest.raises(InputError, match="nothing of 'none' is stored"):
+        show(shards, "none")
 
 
 def test_all_flow_of_a_sheet_is_on_one_scale_and_what_is_still_is_white(shards):
