@@ -18,22 +18,13 @@ from tdn_data.pipeline.files import write_text
 from tdn_data.pipeline.images import encode_image, read_image_file
 from tdn_data.pipeline.shards.reader import ShardReader
 from tdn_data.pipeline.view.inspect import pictures_at
+from tdn_data.pipeline.view.words import CURVE_WORDS
 
 COLORS = (  # one for each network, distinct for colour-blind readers, too, as far as so many can be
     "#1f6feb", "#d1480f", "#2da44e", "#8250df", "#bf8700", "#57606a", "#d63384",
     "#0a9396", "#7f4f24", "#000000", "#94d82d", "#f4a261", "#a2d2ff",
 )  # fmt: skip
 LINES = {"rgb": "-", "flow": "--", "fusion": ":"}  # how a curve is drawn, by modality
-CURVES = {  # what DVCLive logged -> what it is called on the page
-    "loss": "loss on the training clips",
-    "class_loss": "loss of the classes on the training clips",
-    "flow_loss": "loss of the flow on the training clips",
-    "accuracy": "accuracy on the training clips (not a test)",
-    "validation_loss": "loss on the validation videos",
-    "validation_accuracy": "accuracy on the validation videos",
-    "validation_map": "mean average precision on the validation videos",
-    "learning_rate": "learning rate",
-}
 GAP = 3  # white pixels between the pictures of a strip
 
 # Ng & Davis, Table 1: HMDB51, mean accuracy over three splits, in percent
@@ -101,7 +92,7 @@ def write_report(
         metric_names=metric_names,
         split=split,
         headline=_headline(runs),
-        curves=[(CURVES.get(name, name), _curve_plot(runs, name)) for name in _curve_names(runs)],
+        curves=[(CURVE_WORDS.get(name, name), _curve_plot(runs, name)) for name in _curve_names(runs)],
         confusions=[
             (run.name, _confusion_plot(run.confusion, class_names)) for run in runs if run.confusion is not None
         ],

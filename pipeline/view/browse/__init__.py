@@ -11,7 +11,7 @@ for, and of a shard the rows that are on screen.
     media.py     pictures, flow planes, posters
     runs.py      what evaluated runs say of the videos
     charts.py    numbers as bars
-    pages.py     what each page shows
+    site.py      what pages are made of, and what stands on each; *_page.py, what each one shows
     app.py       addresses, and who may ask
     serve.py     the socket and the browser
 """

@@ -31,8 +31,12 @@ from tdn_data.pipeline.text import shown_text
 from tdn_data.pipeline.view.browse.charts import short
 from tdn_data.pipeline.view.browse.filters import AddressError, Filter
 from tdn_data.pipeline.view.browse.media import MAX_ROWS, Answer, NotStored
-from tdn_data.pipeline.view.browse.pages import Site, UnknownVideo, View, link
+from tdn_data.pipeline.view.browse.overview_page import overview
 from tdn_data.pipeline.view.browse.runs import PICTURES
+from tdn_data.pipeline.view.browse.runs_page import all_runs, compare, one_run
+from tdn_data.pipeline.view.browse.site import Site, UnknownVideo, View, link
+from tdn_data.pipeline.view.browse.video_page import video
+from tdn_data.pipeline.view.browse.videos_page import grid, suggestions
 
 logger = logging.getLogger(__name__)
 
@@ -212,33 +216,33 @@ class _Doors:
     # pages
 
     def overview(self, view: View, request: Request):
-        return "overview.html.j2", view.overview(Filter.read(request.query_params)), 200
+        return "overview.html.j2", overview(view, Filter.read(request.query_params)), 200
 
     def videos(self, view: View, request: Request):
         page = _whole(request, "page", 1)
-        return "videos.html.j2", view.grid(Filter.read(request.query_params), page), 200
+        return "videos.html.j2", grid(view, Filter.read(request.query_params), page), 200
 
     def video(self, view: View, request: Request):
         video_id = request.query_params.get("id", "")
         try:
-            return "video.html.j2", view.video(video_id, Filter.read(request.query_params)), 200
+            return "video.html.j2", video(view, video_id, Filter.read(request.query_params)), 200
         except UnknownVideo:
             content = view.frame(Filter(), "error") | {
                 "title": "No such video",
-                "suggestions": view.suggestions(video_id),
+                "suggestions": suggestions(view, video_id),
             }
             content["words"] = f"No video here is called {shown_text(video_id)!r}."
             return "message.html.j2", content, 404
 
     def runs(self, view: View, request: Request):
-        return "runs.html.j2", view.all_runs(), 200
+        return "runs.html.j2", all_runs(view), 200
 
     def run(self, view: View, request: Request):
-        return "run.html.j2", view.one_run(request.query_params.get("name", "")), 200
+        return "run.html.j2", one_run(view, request.query_params.get("name", "")), 200
 
     def compare(self, view: View, request: Request):
         query = request.query_params
-        return "compare.html.j2", view.compare(query.get("a", ""), query.get("b", "")), 200
+        return "compare.html.j2", compare(view, query.get("a", ""), query.get("b", "")), 200
 
     async def lengths(self, request: Request) -> Response:
         """Say how many shards were read for lengths by now."""

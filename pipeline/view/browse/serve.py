@@ -14,7 +14,7 @@ import uvicorn
 
 from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.view.browse.app import build_app, names_of
-from tdn_data.pipeline.view.browse.pages import Site
+from tdn_data.pipeline.view.browse.site import Site
 
 logger = logging.getLogger(__name__)
 

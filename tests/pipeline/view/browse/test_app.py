@@ -103,7 +103,8 @@ class Missing:
 sys.meta_path.insert(0, Missing())
 import tdn_data.pipeline.view.browse.serve, tdn_data.stages.cli.browse
 """
-    subprocess.run([sys.executable, "-c", script], check=True)
+    ended = subprocess.run([sys.executable, "-c", script], text=True, capture_output=True)
+    assert ended.returncode == 0, ended.stderr
 
 
 def test_a_port_in_use_and_folders_without_shards_are_one_sentence(browsed_shards, tmp_path):

@@ -1,0 +1,92 @@
+"""The page of all videos in numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+from rich.filesize import decimal
+
+from tdn_data.pipeline.view.browse import charts
+from tdn_data.pipeline.view.browse.filters import (
+    Filter,
+    numbers_of,
+)
+from tdn_data.pipeline.view.browse.site import MODALITY_WORDS, UNITS, View, link
+
+
+def overview(view: View, chosen: Filter) -> dict[str, object]:
+    """Return the numbers of the videos that a filter keeps."""
+    chosen, videos = view.with_run(chosen), view.videos
+    seconds, splits = view.seconds(), charts.split_order(videos)
+    places = view.places(chosen)
+
+    def address(**changes: object) -> str:
+        return link("/", chosen.query(**changes))
+
+    hists = [
+        _histogram(view, "seconds", "Length", seconds, places, chosen, address),
+        _histogram(view, "frames", "Stored rows per video", seconds, places, chosen, address),
+        _histogram(view, "motion", "Motion: mean flow per step", seconds, places, chosen, address),
+        _histogram(view, "clipped", "Flow clipped at the bound", seconds, places, chosen, address),
+    ]
+    return view.frame(chosen, "overview") | {
+        "title": "Overview",
+        "count": len(places),
+        "total": len(videos),
+        "tiles": _tiles(view, places),
+        "classes": charts.class_rows(videos, places, chosen, address),
+        "num_classes": len(videos.labelling.class_names),
+        "max_classes": charts.MAX_CLASSES,
+        "splits": splits,
+        "bars": [
+            ("Split", charts.word_bars(videos.split, places, "split", chosen, address, colours=splits)),
+            ("Status", charts.word_bars(videos.status, places, "status", chosen, address)),
+            ("Failures by reason", charts.word_bars(videos.reason, places, "reason", chosen, address)),
+        ],
+        "histograms": hists,
+        "lengths_done": view.lengths.done,
+        "videos_href": link("/videos", chosen.query()),
+        "facts": _facts(view),
+    }
+
+
+def _histogram(view: View, name, title, seconds, places, chosen, address) -> charts.Histogram:
+    numbers = numbers_of(view.videos, name, seconds)
+    none = {
+        "seconds": "read from the shards' footers as you look" if not view.lengths.done else "",
+        "motion": "no flow is stored, and motion is its mean length",
+        "clipped": "no flow is stored",
+    }.get(name, "")
+    return charts.histogram(
+        name, title, UNITS[name], numbers[places], chosen, address, whole=name == "frames", none=none
+    )
+
+
+def _tiles(view: View, places: np.ndarray) -> list[tuple[str, str]]:
+    videos = view.videos
+    tiles = [("videos", f"{len(places):,}")]
+    for modality, stored in videos.stored.items():
+        words = {"rgb": "frames", "flow": "flow pairs"}[modality]
+        tiles.append((words, f"{int(stored.num_rows[places].sum()):,}"))
+    failed = np.count_nonzero(videos.status.mask("failed")[places])
+    partial = np.count_nonzero(videos.status.mask("partial")[places])
+    tiles += [
+        ("classes", f"{len(videos.labelling.class_names):,}"),
+        ("stored", decimal(int(videos.num_bytes[places].sum()))),
+        ("partial", f"{partial:,}"),
+        ("failed", f"{failed:,}"),
+    ]
+    return tiles
+
+
+def _facts(view: View) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Return parameters and versions, by modality."""
+    found = []
+    for modality, stored in view.videos.stored.items():
+        folder = stored.folder
+        lines = [(key, str(value)) for key, value in folder.parameters[modality].items() if value is not None]
+        shards = [("shards", f"{len(stored.shard.names)} in {folder.storage.shown}")]
+        found.append((MODALITY_WORDS[modality], shards + lines))
+    versions = {f"made by {folder.producer}": "" for folder in view.videos.folders if folder.producer}
+    for folder in view.videos.folders:
+        versions |= {name: str(value) for name, value in folder.libraries.items()}
+    return [*found, ("versions", list(versions.items()))]
