@@ -20,10 +20,10 @@ from tdn_data.models.clips.pixels import levels
 from tdn_data.models.training.batches import EpochBatches
 from tdn_data.models.training.config import TrainConfig
 from tdn_data.models.training.phases import Phase
-from tdn_data.pipeline.flow import dequantize, flow_to_color
+from tdn_data.pipeline.flow import flow_to_color
 from tdn_data.pipeline.images import write_png
 from tdn_data.pipeline.shards.reader import DatasetInfo
-from tdn_data.pipeline.view.inspect import flow_scale
+from tdn_data.pipeline.view.flow_pictures import flow_scale, visible_flow
 from tdn_data.pipeline.view.sheet import MARGIN, PAPER, flow_key, stack_bands
 
 FIRST_BATCH = "training/first_batch.png"  # of a run's folder
@@ -70,7 +70,7 @@ def _clip(phase: Phase, key: tuple[int, int], class_names: Sequence[str], bound:
     flow = next((one for one in others if one.ndim > 2), None)
     shown = clip.numpy() if clip.dtype == torch.uint8 else levels(clip)
     if shown.shape[-1] == 2:
-        shown = dequantize(shown, bound) - np.float32(bound / 255)  # the code has no level at zero
+        shown = visible_flow(shown, bound)
     rows = [shown] if flow is None else [shown, flow.movedim(-3, -1).numpy()]
     num_snippets, length = shown.shape[:2]
     chosen = np.unique(np.linspace(0, num_snippets - 1, min(num_snippets, max(1, MAX_COLUMNS // length))).round())

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tdn_data.pipeline.errors import InputError
-from tdn_data.pipeline.flow import dequantize, flow_to_color
+from tdn_data.pipeline.flow import flow_to_color
 from tdn_data.pipeline.shards.ledger import (
     count_by_reason,
     count_by_status,
@@ -21,6 +21,7 @@ from tdn_data.pipeline.shards.ledger import (
 from tdn_data.pipeline.shards.reader import ShardReader, StoredVideo
 from tdn_data.pipeline.shards.schema import PREFIXES, SCHEMAS, LedgerRow
 from tdn_data.pipeline.shards.storage import Storage
+from tdn_data.pipeline.view.flow_pictures import flow_scale, visible_flow
 from tdn_data.pipeline.view.sheet import MARGIN, flow_key, labelled_thumbnail, pad_right, resize_to_height, stack_bands
 
 
@@ -201,8 +202,7 @@ def _strip_at(reader: ShardReader, video_id: str, times: np.ndarray) -> _Strip:
     stored = reader.read(video_id, rows.tolist())
     if reader.modality == "rgb":
         return _Strip(list(stored.data), starts[rows])
-    still = np.float32(stored.bound / 255.0)  # the code has no level at zero: still is stored as the one above it
-    return _Strip(list(dequantize(stored.data, stored.bound) - still), starts[rows], stored.bound)
+    return _Strip(list(visible_flow(stored.data, stored.bound)), starts[rows], stored.bound)
 
 
 def _band(strips: list[_Strip], thumbnail: int, scale: float) -> np.ndarray:
@@ -224,16 +224,6 @@ def _band(strips: list[_Strip], thumbnail: int, scale: float) -> np.ndarray:
 def _caption(video: StoredVideo, class_names: Sequence[str]) -> str:
     labels = ", ".join(class_names[label] for label in video.labels) or "no label"
     return f"{video.video_id}   [{labels}]   {video.split}, {video.num_rows} stored"
-
-
-def flow_scale(fields: Sequence[np.ndarray], *, bound: float) -> float:
-    """Return the magnitude, in pixels, that is full colour for flow fields (H, W, 2) shown together.
-
-    It is what all but the fastest half percent of some field's vectors stay below, but never under a pixel or ten
-    levels of the stored code: the noise of a still video stays pale.
-    """
-    largest = max((float(np.percentile(np.linalg.norm(field, axis=-1), 99.5)) for field in fields), default=0.0)
-    return max(largest, 1.0, 10 * 2 * bound / 255)
 
 
 def pictures_at(reader: ShardReader, video_id: str, times: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:

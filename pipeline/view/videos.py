@@ -10,13 +10,13 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from tdn_data.pipeline.errors import InputError
-from tdn_data.pipeline.flow import dequantize
 from tdn_data.pipeline.shards.folder import shard_names
 from tdn_data.pipeline.shards.ledger import read_dataset_json, read_ledger
 from tdn_data.pipeline.shards.reader import ShardReader
 from tdn_data.pipeline.shards.schema import SCHEMAS, STATUSES, LedgerRow, parse_shard_name
 from tdn_data.pipeline.shards.storage import Storage
 from tdn_data.pipeline.text import some_of
+from tdn_data.pipeline.view.flow_pictures import visible_flow
 
 SORTS = {"duration": "seconds", "motion": "motion", "bytes": "stored_bytes", "clipped": "clipped_share"}
 MEASURED = ("duration", "motion", "clipped")  # what may have to be read from shards
@@ -211,9 +211,8 @@ def _motion(reader: ShardReader, video_id: str) -> list[tuple[float, float]]:
 
 
 def _field_motion(levels: np.ndarray, bound: float) -> tuple[float, float]:
-    still = np.float32(bound / 255.0)  # the code has no level at zero: still is stored as the one above it
     clipped = ((levels == 0) | (levels == 255)).any(axis=-1)
-    return float(np.linalg.norm(dequantize(levels, bound) - still, axis=-1).mean()), float(clipped.mean())
+    return float(np.linalg.norm(visible_flow(levels, bound), axis=-1).mean()), float(clipped.mean())
 
 
 def _check_known(what: str, name: str | None, known: Iterable[str]) -> None:

@@ -14,7 +14,7 @@ from tdn_data.models.networks.base import VideoNetwork
 from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.flow import flow_to_color
 from tdn_data.pipeline.shards.reader import ShardReader
-from tdn_data.pipeline.view.inspect import flow_scale
+from tdn_data.pipeline.view.flow_pictures import flow_scale
 
 GIVE_FLOW = tuple(name for name, kind in MODELS.items() if kind.gives_flow)
 

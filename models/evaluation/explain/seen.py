@@ -10,9 +10,9 @@ from tdn_data.models.clips.augment import crops_of, resize_flow
 from tdn_data.models.clips.cut import Cut
 from tdn_data.models.clips.with_flow import known_fields
 from tdn_data.models.networks.base import ClipShape
-from tdn_data.pipeline.flow import dequantize, flow_to_color
+from tdn_data.pipeline.flow import flow_to_color
 from tdn_data.pipeline.shards.reader import ShardReader, StoredVideo
-from tdn_data.pipeline.view.inspect import flow_scale
+from tdn_data.pipeline.view.flow_pictures import flow_scale, visible_flow
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class SeenClip:
         """Return the clip as pictures, uint8 (S, K, size, size, 3) RGB, flow in colour."""
         if self.bound is None:
             return self.levels
-        fields = dequantize(self.levels, self.bound) - np.float32(self.bound / 255)  # the code has no level at zero
+        fields = visible_flow(self.levels, self.bound)
         flat = fields.reshape(-1, *fields.shape[2:])
         scale = flow_scale(list(flat), bound=self.bound)
         return np.stack([flow_to_color(one, max_magnitude=scale) for one in flat]).reshape(*fields.shape[:-1], 3)
@@ -47,7 +47,7 @@ class SeenClip:
         num_fields, (height, width) = reader.num_rows(self.video.video_id), self.frame_size
         known = known_fields(self.rows, self.video.num_rows) & (self.rows < num_fields)
         stored = reader.read(self.video.video_id, np.minimum(self.rows, num_fields - 1).ravel().tolist())
-        fields = dequantize(stored.data, stored.bound) - np.float32(stored.bound / 255)
+        fields = visible_flow(stored.data, stored.bound)
         fields = resize_flow(fields.reshape(*self.rows.shape, *fields.shape[1:]), height, width)
         fields = crops_of(fields, self.levels.shape[2], 1)[0]
         return np.where(known[..., None, None, None], fields, np.float32(np.nan))

@@ -20,13 +20,13 @@ from PIL import Image
 
 from tdn_data.pipeline.errors import ShardError
 from tdn_data.pipeline.flow.color import flow_to_color
-from tdn_data.pipeline.flow.quantize import dequantize
 from tdn_data.pipeline.images import encode_image
 from tdn_data.pipeline.shards.formats import Shard, open_shard
 from tdn_data.pipeline.shards.parquet import StoredEntry
 from tdn_data.pipeline.shards.reader import decode_pictures
 from tdn_data.pipeline.shards.storage import Storage
 from tdn_data.pipeline.view.browse.videos import Videos
+from tdn_data.pipeline.view.flow_pictures import flow_scale, visible_flow
 
 OPEN_SHARDS = 8
 MAX_ROWS = 32  # in one answer
@@ -169,8 +169,8 @@ class Media:
         pictures = decode_pictures(stored, codec)
         if modality == "rgb":
             return pictures
-        fields = [flow_of(one, stored.bound) for one in pictures]
-        scale = full_colour(fields, stored.bound)
+        fields = [visible_flow(one, stored.bound) for one in pictures]
+        scale = flow_scale(fields, bound=stored.bound)
         return [flow_to_color(one, max_magnitude=scale) for one in fields]
 
     def poster(self, videos: Videos, place: int) -> Answer:
@@ -203,9 +203,9 @@ class Media:
             with self._reading(videos, place, "flow") as (shard, entry, codec):
                 stored = shard.read(entry, rows[start : start + 16].tolist())
             bound = stored.bound
-            fields = [flow_of(one, bound) for one in decode_pictures(stored, codec)]
+            fields = [visible_flow(one, bound) for one in decode_pictures(stored, codec)]
             means += [float(np.hypot(one[..., 0], one[..., 1]).mean()) for one in fields]
-            scales += [full_colour([one], bound) for one in fields]
+            scales += [flow_scale([one], bound=bound) for one in fields]
         scale = round(float(np.percentile(scales, 80)), 2)  # of the fastest rows: a jump does not make the others pale
         found = {"rows": rows.tolist(), "seconds": times[rows].tolist(), "mean": means, "scale": scale, "bound": bound}
         return Answer(json.dumps(found).encode(), "application/json")
@@ -219,18 +219,7 @@ def wheel(bound: float, scale: float) -> bytes:
     """Return the colours of all stored flow vectors, 256 x 256 x 3 bytes: y plane's level, x plane's level, RGB."""
     levels = np.arange(LEVELS, dtype=np.uint8)
     x, y = np.meshgrid(levels, levels)
-    return flow_to_color(flow_of(np.stack([x, y], axis=-1), bound), max_magnitude=scale).tobytes()
-
-
-def flow_of(levels: np.ndarray, bound: float) -> np.ndarray:
-    """Return stored levels (H, W, 2) as flow to look at: no motion, which has no level of its own, is zero."""
-    return dequantize(levels, bound) - np.float32(bound / 255.0)
-
-
-def full_colour(fields: list[np.ndarray], bound: float) -> float:
-    """Return the magnitude in pixels that is full colour for these fields; the noise of a still video stays pale."""
-    largest = max((float(np.percentile(np.hypot(one[..., 0], one[..., 1]), 99.5)) for one in fields), default=0.0)
-    return round(max(largest, 1.0, 10 * 2 * bound / 255), 2)
+    return flow_to_color(visible_flow(np.stack([x, y], axis=-1), bound), max_magnitude=scale).tobytes()
 
 
 def small(picture: np.ndarray, height: int = POSTER_HEIGHT) -> np.ndarray:

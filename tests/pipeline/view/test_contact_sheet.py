@@ -12,7 +12,8 @@ from tdn_data.pipeline.extraction.engine import run_extraction
 from tdn_data.pipeline.parameters import ExtractParameters, FlowParameters, FrameParameters
 from tdn_data.pipeline.shards.reader import ShardReader
 from tdn_data.pipeline.video import write_video
-from tdn_data.pipeline.view.inspect import contact_sheet, flow_scale, pictures_at
+from tdn_data.pipeline.view.flow_pictures import flow_scale
+from tdn_data.pipeline.view.inspect import contact_sheet, pictures_at
 from tdn_data.pipeline.view.sheet import CAPTION_HEIGHT, KEY_SIDE, MARGIN
 
 SPEEDS = {"a still.mp4": 0, "b noise\n.mp4": 0, "c slow.mp4": 1, f"d {'fast_' * 48}.mp4": 4}
