@@ -29,6 +29,7 @@ class Losses(NamedTuple):
     moved: dict[int, int] = {}  # packet -> its right time in ticks
     lacks_beginning: bool = False  # the first are missing
     cut_off: bool | None = None  # whether the last are missing; None: not known
+    ends_unmarked: bool = False  # nothing shows that they are, nor that they are not
 
 
 def find_losses(
@@ -47,8 +48,7 @@ def find_losses(
         lost, spoiled, *ends = object_losses(path, stream.id, dts)
         return Losses(lost, spoiled, {}, *ends)
     if "ogg" in names:
-        found = page_losses(path, stream.index, pts, [size for _, size in places])
-        return Losses(found.lost, found.spoiled, found.moved, cut_off=found.cut_off)
+        return Losses(*page_losses(path, stream.index, pts, [size for _, size in places]))
     if "mpegts" in names:
         torn = torn_end(path, stream.id)
         return Losses({}, frozenset([len(places) - 1] if torn and places else ()), cut_off=torn is not None or None)

@@ -277,6 +277,8 @@ class FrameSource:
     def _read(self, container: InputContainer, stream: av.VideoStream) -> PacketRows:
         self.rows = read_rows(self.path, container, stream, max_pixels=self.request.max_pixels)
         self.note = part_left_out(self.path, container, stream) or pause_words(self.rows, stream)
+        if self.note is None and self.rows.ends_unmarked:
+            self.note = "the mark of the file's end is missing, as in recordings of live streams: more may be missing"
         return self.rows
 
     def _select(self, timeline: Timeline) -> np.ndarray:

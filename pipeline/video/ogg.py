@@ -6,6 +6,13 @@ position counts pictures.
 
     pages       0[1 2]  1[3 4 5]  . . .  3[9 10]      page 2 is overwritten: pictures 6, 7 and 8 are missing
     FFmpeg       1 2     3 4 5            6 7         counts on
+
+The mark of the end may be missing from a whole file: RFC 3533 describes it and no MUST asks for it, and recordings of
+live streams, or of programs that were stopped, have none. No header says how long a stream is, so a file cut exactly
+between two pages is the same as one whose writer stopped there. Such a file is not called damaged, and a note says what
+is not known. A cut falls between pages once in some thousand times, a page being that many bytes; any other shows in a
+page or packet that does not end, and bytes that are overwritten show behind the last page. If another stream is marked,
+the writer did end the file, and a stream without the mark has lost its end.
 """
 
 from __future__ import annotations
@@ -34,6 +41,7 @@ class _Page(NamedTuple):
     number: int
     segments: bytes  # sizes of the pieces of packets; 255: the packet goes on
     content: bytes
+    end: int  # the byte behind it in the file
 
 
 @dataclass
@@ -50,7 +58,9 @@ class PageLosses(NamedTuple):
     lost: dict[int, int]  # packet -> how many pictures are missing behind it
     spoiled: frozenset[int] = frozenset()  # packets that are not whole
     moved: dict[int, int] = {}  # packet -> its time in pictures, where FFmpeg counted on over a hole
+    lacks_beginning: bool = False  # the first are missing
     cut_off: bool | None = None  # whether the last are missing; None: not known
+    ends_unmarked: bool = False  # nothing is missing, but the mark of the end: more may have been to come
 
 
 def page_losses(path: str | os.PathLike, stream: int, pts: Sequence[int | None], sizes: Sequence[int]) -> PageLosses:
@@ -59,11 +69,10 @@ def page_losses(path: str | os.PathLike, stream: int, pts: Sequence[int | None],
     Of joined files, and of codecs whose positions are not known, nothing.
     """
     with Path(path).open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        pages = _pages_of(data, stream)
-    if not pages:
-        return PageLosses({})
-    packets = _packets(pages)
-    if packets is None or [len(packet.content) for packet in packets] != list(sizes) or None in pts:
+        every, num_bytes = list(_pages(data)), len(data)
+    pages = _pages_of(every, stream)
+    packets = _packets(pages) if pages else None
+    if not packets or [len(packet.content) for packet in packets] != list(sizes) or None in pts:
         return PageLosses({})
     spoiled = frozenset(number for number, packet in enumerate(packets) if not packet.whole)
     lost, moved = {}, {}
@@ -75,12 +84,19 @@ def page_losses(path: str | os.PathLike, stream: int, pts: Sequence[int | None],
             lost[number] = missing
         if known and after.place + offset != pts[number + 1] and (lost or spoiled):
             moved[number + 1] = after.place + offset
-    return PageLosses(lost, spoiled, moved, not pages[-1].flags & _LAST)
+    has_end = bool(pages[-1].flags & _LAST)
+    unmarked = not has_end and _stops_between_pages(every, pages[-1], num_bytes)
+    return PageLosses(lost, spoiled, moved, packets[0].after_hole, not has_end and not unmarked, unmarked)
 
 
-def _pages_of(data: mmap.mmap, stream: int) -> list[_Page]:
+def _stops_between_pages(every: list[_Page], last: _Page, num_bytes: int) -> bool:
+    """Whether a file without any mark of an end ends with a page, and the `last` of a stream with a packet."""
+    is_marked = any(page.flags & _LAST for page in every)
+    return not is_marked and every[-1].end == num_bytes and last.segments[-1:] != b"\xff"
+
+
+def _pages_of(pages: list[_Page], stream: int) -> list[_Page]:
     """The sound pages of one stream; none in files joined from several."""
-    pages = list(_pages(data))
     first = [page.serial for page in pages if page.flags & _FIRST]
     num_first = next((at for at, page in enumerate(pages) if not page.flags & _FIRST), len(pages))
     if stream >= len(first) or len(first) != num_first:
@@ -100,7 +116,7 @@ def _pages(data: mmap.mmap) -> Iterator[_Page]:
         if is_sound:
             granule = int.from_bytes(head[6:14], "little", signed=True)
             serial, number, content = _number(head[14:18]), _number(head[18:22]), page[begin - position :]
-            yield _Page(head[5], granule, serial, number, segments, content)
+            yield _Page(head[5], granule, serial, number, segments, content, end)
         position = data.find(_CAPTURE, end if is_sound else position + 1)
 
 
@@ -125,9 +141,11 @@ def _packets(pages: list[_Page]) -> list[_Packet] | None:
         return None
     shift = (head[40] & 3) << 3 | head[41] >> 5 if head.startswith(_THEORA_HEAD) else 32
     packets: list[_Packet] = []
-    rest, is_open, is_spoiled, expected = b"", False, False, pages[0].number
+    rest, is_open, is_spoiled, expected, furthest = b"", False, False, pages[0].number, -1
     for page in pages:
         hole, expected = page.number != expected, page.number + 1
+        comes_again = hole and 0 <= page.granule <= furthest
+        furthest = max(furthest, page.granule)
         is_continued = bool(page.flags & _CONTINUED)
         skips = is_continued and not is_open  # the beginning is missing
         is_spoiled = is_open and hole
@@ -139,7 +157,8 @@ def _packets(pages: list[_Page]) -> list[_Packet] | None:
             position += length
             if length < 255:
                 if not skips:
-                    ended.append(_Packet(rest, not (is_spoiled and is_continued and not ended), hole))
+                    is_whole = not (comes_again or (is_spoiled and is_continued and not ended))
+                    ended.append(_Packet(rest, is_whole, hole))
                 rest, skips = b"", False
         is_open = bool(page.segments) and page.segments[-1] == 255
         _number_pictures(ended, page.granule, shift)

@@ -39,6 +39,7 @@ class PacketRows:
     cut_off: bool  # the file ends too early
     lacks_end: bool  # so it does, and says nowhere how much was to come
     lacks_beginning: bool  # packets are missing before the first
+    ends_unmarked: bool  # the file has no mark of its end where its kind has one, and is sound
     changes_setup: bool  # decoder configuration replaced half-way
     readable: bool  # `facts` were read from the packets, and not just assumed
     holds_back: bool  # after a reset the decoder shows nothing before it can show it right
@@ -162,6 +163,7 @@ def read_rows(
         cut_off=failed or (cut_off and (says_length or not losses.cut_off)),
         lacks_end=ends_inside or lacks_its_end(path) or (bool(losses.cut_off) and not says_length),
         lacks_beginning=losses.lacks_beginning,
+        ends_unmarked=losses.ends_unmarked,
         changes_setup=any(new_setup[1:]),
         readable=reader is not None,
         holds_back=codec.canonical_name in HOLDING_BACK,

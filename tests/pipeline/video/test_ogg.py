@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tdn_data.pipeline.video import sample_frames
+from tdn_data.pipeline.video.ogg import PageLosses, page_losses
 from tests.pipeline.video.exact.files import CONTAINERS, TIMINGS, stamp, write
 from tests.pipeline.video.exact.streams import encoded
 
@@ -37,9 +38,10 @@ def damages(data):
     places = pages(data)[3:]
     for begin, end in places[:: max(len(places) // 4, 1)]:
         yield data[:begin] + bytes(end - begin) + data[end:]
-        yield data[:begin] + data[end:]
+        if end < len(data):
+            yield data[:begin] + data[end:]
         yield data[: begin + 90] + bytes(60) + data[begin + 150 :]
-    yield from (data[:-20], data[: places[-1][0]], data[: (places[0][1] + places[-1][0]) // 2])
+    yield from (data[:-20], data[: (places[0][1] + places[-1][0]) // 2])
 
 
 @pytest.mark.parametrize("kind", ["theora", "vp8"])
@@ -55,3 +57,41 @@ def test_what_is_left_is_right_and_the_loss_is_noticed(tmp_path, kind):
         shown = np.rint(batch.pts_seconds * 25).astype(int)
         np.testing.assert_allclose(batch.pts_seconds, shown / 25, atol=1e-6)
         np.testing.assert_array_equal(batch.data, whole.data[shown])
+
+
+def test_a_file_that_stops_between_two_pages_is_ok_with_a_note(tmp_path):
+    data, path = THEORA.read_bytes(), tmp_path / "a.ogv"
+    *_, (begin, _) = pages(data)
+    path.write_bytes(data[:begin])
+    stopped, whole = sample_frames(path), sample_frames(THEORA)
+    np.testing.assert_array_equal(stopped.data, whole.data[: len(stopped)])
+    assert stopped.problem is None
+    assert "end is missing" in stopped.note
+    assert whole.note is None
+
+
+def test_a_missing_beginning_is_noticed(tmp_path):
+    data, path = THEORA.read_bytes(), tmp_path / "a.ogv"
+    begin, end = pages(data)[2]
+    path.write_bytes(data[:begin] + data[end:])
+    batch = sample_frames(path)
+    np.testing.assert_array_equal(batch.data, sample_frames(THEORA).data[-len(batch) :])
+    assert "the beginning is missing" in batch.problem.message
+
+
+def test_a_page_that_comes_twice_gives_no_picture_twice(tmp_path):
+    whole, path = sample_frames(THEORA), tmp_path / "a.ogv"
+    data = THEORA.read_bytes()
+    begin, end = pages(data)[3]
+    path.write_bytes(data[:end] + data[begin:])
+    batch = sample_frames(path)
+    shown = np.rint(batch.pts_seconds * 25).astype(int)
+    np.testing.assert_array_equal(batch.data, whole.data[shown])
+    assert (np.diff(shown) > 0).all()
+    assert batch.problem.reason == "corrupt"
+
+
+def test_headers_alone_tell_of_no_loss(tmp_path):
+    data, path = THEORA.read_bytes(), tmp_path / "a.ogv"
+    path.write_bytes(data[: pages(data)[2][0]])
+    assert page_losses(path, 0, [], []) == PageLosses({})
