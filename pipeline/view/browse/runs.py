@@ -9,6 +9,8 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tdn_data.pipeline.errors import InputError
-from tdn_data.pipeline.files import read_bytes, read_json
+from tdn_data.pipeline.files import read_bytes, read_json, shown_path
 from tdn_data.pipeline.text import some_of
 from tdn_data.pipeline.view.browse.videos import Videos
 
@@ -29,6 +31,8 @@ TOP = 5
 BATCH_ROWS = 2048
 MAX_CURVE_BYTES = 16 << 20
 PICTURES = {".png": "image/png", ".jpg": "image/jpeg", ".gif": "image/gif", ".webp": "image/webp"}
+EXPLAINED = re.compile(r"-(cam|gradcam(-[^/-]+)?|occlusion|flow)$")  # what follows the video in a picture's name
+CUT_FROM = 60  # characters: the name of a picture of a longer identifier may hold its end only
 MAX_PICTURES = 20_000  # names of explanation pictures that are kept of a run
 
 
@@ -78,8 +82,18 @@ class Run:
 
 
 def run_folders(roots: Sequence[Path]) -> dict[str, Path]:
-    """Return name -> folder of the evaluated runs in some folders; one that was not tested yet is none."""
-    return {path.parent.name: path.parent for root in roots for path in sorted(root.glob(f"*/{METRICS}"))}
+    """Return name -> folder of the evaluated runs in some folders; one that was not tested yet is none.
+
+    Runs of the same name have their folder's before it. A name that is no UTF-8 has no address, and is left out.
+    """
+    found = [(root, path.parent) for root in dict.fromkeys(roots) for path in sorted(root.glob(f"*/{METRICS}"))]
+    found = [(root, folder) for root, folder in found if _is_utf8(str(folder))]
+    counts = Counter(folder.name for _, folder in found)
+    return {f"{root}/{folder.name}" if counts[folder.name] > 1 else folder.name: folder for root, folder in found}
+
+
+def _is_utf8(name: str) -> bool:
+    return name == name.encode(errors="ignore").decode()
 
 
 def read_runs(roots: Sequence[Path], videos: Videos) -> dict[str, Run]:
@@ -113,11 +127,15 @@ def _json(path: Path, faults: list[str]) -> dict[str, object]:
     except InputError as error:
         faults.append(error.message)
         return {}
-    return content if isinstance(content, dict) else {}
+    if not isinstance(content, dict):
+        faults.append(f"{shown_path(path)} holds no names with values; `dvc repro` makes it again.")
+        return {}
+    return content
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and abs(value) <= sys.float_info.max  # an int may be larger; NaN and infinities are no results
 
 
 def _scores(folder: Path, record: Mapping[str, object], videos: Videos) -> tuple[RunOnVideos | None, str]:
@@ -125,7 +143,7 @@ def _scores(folder: Path, record: Mapping[str, object], videos: Videos) -> tuple
     own = videos.labelling
     if record and record.get("dataset") != own.dataset:
         return None, f"It was tested on the data set {record.get('dataset')}, and this is {own.dataset}."
-    if record and tuple(record.get("class_names", ())) != own.class_names:
+    if record and record.get("class_names") != list(own.class_names):
         return None, "It was tested with other classes than these shards have."
     if not (folder / SCORES).is_file():
         return None, (
@@ -156,26 +174,40 @@ def read_scores(path: Path, videos: Videos) -> RunOnVideos:
         ):
             places = pc.index_in(batch.column("video_id"), value_set=videos.ids)
             known = pc.is_valid(places).to_numpy(zero_copy_only=False)
-            scores = batch.column("scores").flatten().to_numpy(zero_copy_only=False).reshape(len(batch), -1)
-            if scores.shape[1] != num_classes:
-                raise ValueError(f"it has {scores.shape[1]} scores a video; there are {num_classes} classes")
+            scores = _scores_of(batch.column("scores"), num_classes)
             targets = _targets(batch.column("labels"), num_classes)[known]
             where = places.to_numpy(zero_copy_only=False)[known].astype(np.int64)
             _enter(where, scores[known], targets, videos.labelling.multi_label, top, shares, right, loss)
     return RunOnVideos(top, shares, right, loss)
 
 
-def _targets(labels: pa.ListArray, num_classes: int) -> np.ndarray:
-    """Return labels as bool (N, C)."""
+def _scores_of(column: pa.Array, num_classes: int) -> np.ndarray:
+    """Return scores as float64 (N, C); raise ValueError or an error of Arrow's for a column that holds no such."""
+    column = column.cast(pa.list_(pa.float64()))
+    lengths = set(pc.unique(pc.list_value_length(column)).to_pylist())
+    if lengths - {num_classes}:
+        some = ", ".join(sorted("no" if one is None else str(one) for one in lengths))
+        raise ValueError(f"it has {some} scores a video; there are {num_classes} classes")
+    scores = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, num_classes)
+    if not np.isfinite(scores).all():
+        raise ValueError("it has scores that are no finite numbers")
+    return scores
+
+
+def _targets(column: pa.Array, num_classes: int) -> np.ndarray:
+    """Return labels as bool (N, C); raise ValueError or an error of Arrow's for a column that holds no such."""
+    labels = column.cast(pa.list_(pa.int64()))
     found = np.zeros((len(labels), num_classes), bool)
     parents = pc.list_parent_indices(labels).to_numpy(zero_copy_only=False)
-    found[parents, labels.flatten().to_numpy(zero_copy_only=False)] = True
+    classes = labels.flatten().to_numpy(zero_copy_only=False)
+    if len(classes) and not 0 <= classes.min() <= classes.max() < num_classes:
+        raise ValueError(f"it has labels from {classes.min()} to {classes.max()}; there are {num_classes} classes")
+    found[parents, classes] = True
     return found
 
 
 def _enter(where, scores, targets, multi_label: bool, top, shares, right, loss) -> None:
     """Enter a batch of scores before softmax (N, C) at its videos' places."""
-    scores = scores.astype(np.float64)
     kept = min(TOP, scores.shape[1])
     order = np.argsort(-scores, axis=1, kind="stable")[:, :kept]
     exponents = np.exp(scores - scores.max(1, keepdims=True))
@@ -222,17 +254,17 @@ def _pictures(folder: Path) -> tuple[str, ...]:
 
 
 def pictures_of(run: Run, video_id: str) -> list[str]:
-    """Return a run's explanation pictures of one video: named after it, with slashes or with other letters for them."""
-    names = {_plain(video_id), _plain(video_id.rpartition("/")[2])}
-    return [name for name in run.pictures if any(_is_of(_plain(name.rpartition(".")[0]), one) for one in names)]
+    """Return a run's explanation pictures of one video, as `tdn-data explain` names them: `a_1-gradcam-res2.png`.
+
+    Slashes and other letters may stand for what is none of them in the identifier; of a long one the end is enough.
+    """
+    own = _plain(video_id)
+    named = ((name, _plain(EXPLAINED.sub("", name.rpartition(".")[0]))) for name in run.pictures)
+    return [name for name, stem in named if stem == own or (len(stem) > CUT_FROM and own.endswith(stem))]
 
 
 def _plain(name: str) -> str:
     return "".join(char if char.isalnum() else "_" for char in name).strip("_").lower()
-
-
-def _is_of(picture: str, video: str) -> bool:
-    return bool(video) and (picture == video or picture.startswith(f"{video}_") or picture.endswith(f"_{video}"))
 
 
 def confusion(run: Run, videos: Videos) -> np.ndarray | None:
