@@ -42,7 +42,7 @@ repro: install
 	@echo 'Three commands to try next, after . $(VENV)/bin/activate:'
 	@echo '  tdn-data inspect data/shards/demo/flow --sheet sheet.png   # a picture of the flow'
 	@echo '  dvc exp run -S defaults.train.epochs=8                     # train again with another parameter'
-	@echo '  dvc exp show --only-changed                                # and compare'
+	@echo '  dvc metrics diff                                           # and compare with what is committed'
 
 test: install
 	python -m pytest $(SIDE_BY_SIDE)

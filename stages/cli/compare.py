@@ -14,6 +14,7 @@ from tdn_data.stages.cli import console
 from tdn_data.stages.cli.options import json_option
 from tdn_data.stages.cli.types import InputFolder, OutputFile, Text, Whole, Word
 
+WIDE_ENOUGH = 100  # columns of a window
 WIDEST = "+12.3 [-12.3, +100.0]"  # of the numbers with their intervals
 
 
@@ -76,14 +77,17 @@ def _as_dict(comparison) -> dict:
 
 
 def _print_compared(title: str, rows, runs: tuple[str, str]) -> None:
+    """Print numbers of two runs; a narrow window has room for the interval of the difference alone."""
+    wide = console.out.width >= WIDE_ENOUGH
+    widths = (len(WIDEST) if wide else 0, len(WIDEST) if wide else 0, len(WIDEST))
     heads = [
-        Column(console.shown(head), justify="right", no_wrap=True, min_width=len(WIDEST))
-        for head in (*runs, "difference")
+        Column(console.shown(head), justify="right", no_wrap=True, min_width=width)
+        for head, width in zip((*runs, "difference"), widths, strict=True)
     ]
     table = Table(Column(title, overflow="fold"), *heads, box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for one in rows:
-        numbers = (_words(one.first), _words(one.second), _words(one.difference, sign="+"))
-        table.add_row(console.shown(one.name), *numbers)
+        both = [_words(number) if wide else f"{100 * number.value:.1f}" for number in (one.first, one.second)]
+        table.add_row(console.shown(one.name), *both, _words(one.difference, sign="+"))
     if table.row_count:
         console.out.print(table)
     else:

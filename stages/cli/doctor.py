@@ -127,7 +127,7 @@ def _room() -> list[Finding]:
         )
     free = machine.free_bytes(machine.SHARED_MEMORY)
     little = free is None or free < MIN_SHARED_MEMORY
-    advice = "Ray then works on the disk, and training wants num_workers: 0; docker run --shm-size 1g" if little else ""
+    advice = "Ray then uses the disk, and training wants --num-workers 0; docker run --shm-size 1g" if little else ""
     return [*findings, Finding("shared memory", "none" if free is None else f"{decimal(free)} free", advice)]
 
 

@@ -13,23 +13,42 @@ from tdn_data.stages.cli.extraction import print_failures
 
 BARS = "▁▂▃▄▅▆▇█"
 MOST_BARS = 80
+WIDE = ("video", "split", "class", "status", "frames", "flow", "seconds", "size", "motion", "clipped")
+NARROW = ("video", "status", "frames", "seconds", "motion")
+WIDE_ENOUGH = 120  # columns of a window
 
 
 def print_videos(table) -> None:
-    """Print a line for each video, and how many there are beside them."""
-    grid = Table("video", "split", "class", "status")
-    for name in ("frames", "flow", "seconds", "size", "motion", "clipped"):
-        grid.add_column(name, justify="right")
-    for one in table.videos:
-        status = f"{one.status}: {one.reason}" if one.reason else one.status
-        words = (one.video_id, one.split, ", ".join(one.classes), status)
-        numbers = (str(one.num_frames), str(one.num_flow), _number(one.seconds, ".1f"), decimal(one.stored_bytes))
-        motion = (_number(one.motion, ".2f", " px"), _number(one.clipped_share, ".2%"))
-        grid.add_row(*map(console.shown, words), *numbers, *motion)
+    """Print a line for each video, and how many there are beside them; a narrow window gets the chief columns alone."""
+    rows = [_columns_of(one) for one in table.videos]
+    names = WIDE if console.out.width >= WIDE_ENOUGH else NARROW
+    grid = Table()
+    for name in names:
+        text = name in ("video", "class")
+        grid.add_column(name, justify="left" if text else "right", no_wrap=not text, overflow="fold" if text else None)
+    for row in rows:
+        grid.add_row(*(row[name] for name in names))
     console.out.print(grid)
     left = table.num_videos - len(table.videos)
     more = f"; --limit {table.num_videos} shows the other {left:,}" if left else ""
-    console.out.print(f"{console.counted(table.num_videos, 'video')}{more}", highlight=False)
+    wider = "" if names is WIDE else f"; a window of {WIDE_ENOUGH} columns, or --json, shows more of each"
+    console.out.print(f"{console.counted(table.num_videos, 'video')}{more}{wider}", soft_wrap=True, highlight=False)
+
+
+def _columns_of(one) -> dict[str, str]:
+    """Return what the table says of one video: column -> words."""
+    return {
+        "video": console.shown(one.video_id),
+        "split": console.shown(one.split),
+        "class": console.shown(", ".join(one.classes)),
+        "status": console.shown(f"{one.status}: {one.reason}" if one.reason else one.status),
+        "frames": str(one.num_frames),
+        "flow": str(one.num_flow),
+        "seconds": _number(one.seconds, ".1f"),
+        "size": decimal(one.stored_bytes),
+        "motion": _number(one.motion, ".2f", " px"),
+        "clipped": _number(one.clipped_share, ".2%"),
+    }
 
 
 def print_video(details, limit: int) -> None:
