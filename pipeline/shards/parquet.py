@@ -123,6 +123,11 @@ class ParquetShard:
             raise ShardError(f"{self.name} has lost its checksums; it is damaged.", key=self.name)
         return about
 
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns."""
+        return self._file.schema_arrow
+
     @cached_property
     def ledger(self) -> list[LedgerRow]:
         """What became of every video that belongs into this shard."""

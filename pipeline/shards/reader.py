@@ -75,6 +75,16 @@ class StoredPictures:
     bound: float | None = None
 
 
+@contextlib.contextmanager
+def way_out(storage: Storage) -> Iterator[None]:
+    """Add to what is said of a damaged shard the command that notes it, so that extraction recreates it."""
+    try:
+        yield
+    except ShardError as error:
+        words = f"{error.message.rstrip('.')}; `tdn-data verify {storage.shown}` says what puts it right."
+        raise ShardError(words, path=error.path, key=error.key) from error
+
+
 class ShardReader:
     """A finished extraction, one modality. Picklable; shards are opened lazily in each process.
 
@@ -176,30 +186,21 @@ class ShardReader:
         """Return the rows as stored, images undecoded."""
         row = self._row(video_id)
         shard = self._shard(row)
-        with self._way_out():
+        with way_out(self._storage):
             return shard.read(row.entry, rows)
 
     def times(self, video_id: str) -> np.ndarray:
         """Return when each row of a video is shown, float64 (N,) seconds, without reading its pictures."""
         row = self._row(video_id)
         shard = self._shard(row)
-        with self._way_out():
+        with way_out(self._storage):
             return shard.times(row.entry)
-
-    @contextlib.contextmanager
-    def _way_out(self) -> Iterator[None]:
-        """Add to what is said of a damaged shard the command that notes it, so that extraction recreates it."""
-        try:
-            yield
-        except ShardError as error:
-            words = f"{error.message.rstrip('.')}; `tdn-data verify {self._storage.shown}` says what puts it right."
-            raise ShardError(words, path=error.path, key=error.key) from error
 
     def _shard(self, row: IndexRow) -> Shard:
         if self._process != os.getpid():  # after a fork: file handles are not shared with the parent
             self._open, self._process = OrderedDict(), os.getpid()
         if row.shard not in self._open:
-            with self._way_out():
+            with way_out(self._storage):
                 shard = open_shard(self._storage, row.shard)
             self._open[row.shard] = self._checked(shard)
         self._open.move_to_end(row.shard)

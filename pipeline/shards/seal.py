@@ -59,6 +59,7 @@ def damage(name: str, what: str = "") -> Iterator[None]:
         yield
     except DAMAGE as error:
         words = " ".join(str(error).split()) or type(error).__name__
+        words = "the file is missing" if isinstance(error, FileNotFoundError) else words
         raise ShardError(f"{name} {what or 'is damaged'} ({words}).", key=name) from error
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.shards.folder import shard_names
+from tdn_data.pipeline.shards.formats import open_shard
 from tdn_data.pipeline.shards.ledger import read_dataset_json, read_ledger
-from tdn_data.pipeline.shards.reader import ShardReader
+from tdn_data.pipeline.shards.reader import ShardReader, way_out
 from tdn_data.pipeline.shards.schema import SCHEMAS, STATUSES, LedgerRow, parse_shard_name
 from tdn_data.pipeline.shards.storage import Storage
 from tdn_data.pipeline.text import some_of
@@ -133,6 +134,8 @@ def stored_columns(path: str | os.PathLike[str]) -> dict[str, dict[str, str]]:
     """Return modality -> column -> Arrow type, as the first Parquet shard of each says it.
 
     LMDB has no columns: there the values of a row are those of the newest schema.
+
+    Raises InputError where there is no finished extraction, ShardError where that first shard is damaged.
     """
     storage = Storage(path)
     about, names = read_dataset_json(storage), shard_names(storage)
@@ -141,7 +144,8 @@ def stored_columns(path: str | os.PathLike[str]) -> dict[str, dict[str, str]]:
         schema = SCHEMAS[modality]
         for name in names:
             if parse_shard_name(name)[0] == modality and name.endswith(".parquet"):
-                schema = pq.read_schema(storage.path(name), filesystem=storage.filesystem)
+                with way_out(storage), contextlib.closing(open_shard(storage, name)) as shard:
+                    schema = shard.schema
                 break
         columns[modality] = {field.name: str(field.type) for field in schema}
     return columns

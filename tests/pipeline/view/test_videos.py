@@ -1,15 +1,16 @@
 """The table of videos and one video frame by frame."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from tdn_data.pipeline.errors import InputError
+from tdn_data.pipeline.errors import InputError, ShardError
 from tdn_data.pipeline.flow import dequantize
 from tdn_data.pipeline.shards.reader import ShardReader
-from tdn_data.pipeline.view.videos import SORTS, video_details, video_table
+from tdn_data.pipeline.view.videos import SORTS, stored_columns, video_details, video_table
 from tdn_data.stages.cli import main
 from tdn_data.stages.cli.stored_videos import sparkline
 
@@ -64,6 +65,19 @@ def test_the_commands_print_tables_and_json(small_shards):
     assert json.loads(typed("--schema", "--json"))["flow"]["flow_y"] == "binary"
     refused = CliRunner().invoke(main, ["inspect", str(small_shards), "--sort", "motion"])
     assert refused.exit_code == 2 and "has no effect without --videos" in " ".join(refused.output.split())
+
+
+def test_columns_of_a_damaged_or_missing_shard_are_one_sentence(small_shards, tmp_path):
+    folder = shutil.copytree(small_shards, tmp_path / "shards")
+    for shard in folder.glob("frames-*.parquet"):
+        shard.write_bytes(shard.read_bytes()[:-100])
+    with pytest.raises(ShardError, match=r"cut off or damaged; `tdn-data verify"):
+        stored_columns(folder)
+    for shard in folder.glob("frames-*.parquet"):
+        shard.unlink()
+    video = next(one.video_id for one in ShardReader(folder).videos)
+    with pytest.raises(ShardError, match=r"cannot be opened \(the file is missing\); `tdn-data verify"):
+        ShardReader(folder).read(video)
 
 
 def test_a_sparkline_of_many_values_shows_their_means():
