@@ -28,6 +28,7 @@ FORMATS: dict[str, Callable[[Source, Target], Iterator[None]]] = {
     "imagefolder": write_image_folder,
     "hf": write_hugging_face,
 }
+SETS = ("webdataset", "rawframes", "imagefolder", "hf")  # whose files together are one data set
 ONLY = {"flo": "flow", "imagefolder": "rgb"}  # formats of one modality
 
 
@@ -57,7 +58,8 @@ def export_shards(
 
     Args:
         path: a finished extraction, Parquet or LMDB, a folder or an address such as s3://bucket/folder.
-        out: a folder that is new, empty, or of the same export before, whose files are then replaced.
+        out: a folder that is new, empty, or of the same export before, whose files are then replaced; of a format in
+            SETS also of the same videos, so that no file of others stays among them.
         modalities: `rgb`, `flow` or both; None for those that are stored and that the format has.
         video_ids: only these; all where there are none.
         on_video: called with the number of videos written and of all.
@@ -70,8 +72,7 @@ def export_shards(
         raise InputError(f"{to!r} is no format to export to; known: {', '.join(FORMATS)}.", key="to")
     source = open_source(os.fspath(path), modalities=_modalities(to, modalities), video_ids=video_ids)
     _check(source, to)
-    mark = {"from": source.location, "to": to, "modalities": list(source.readers)}
-    target = Target(Path(out), mark=mark)
+    target = Target(Path(out), mark=_mark(source, to))
     for done, _ in enumerate(FORMATS[to](source, target), start=1):
         on_video(done, len(source.videos))
     return Exported(
@@ -86,6 +87,13 @@ def export_shards(
         },
         not_ok=tuple(row for row in source.ledger if row.status != "ok"),
     )
+
+
+def _mark(source: Source, to: str) -> dict[str, object]:
+    """Return what an export must have in common with the one before in its folder, to leave no file that is wrong."""
+    parameters = {modality: dict(reader.info.parameters) for modality, reader in source.readers.items()}
+    mark = {"from": source.location, "to": to, "parameters": parameters}
+    return mark | {"num_videos": len(source.videos), "videos": source.digest()} if to in SETS else mark
 
 
 def _modalities(to: str, given: Sequence[str] | None) -> Sequence[str] | None:

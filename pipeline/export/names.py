@@ -17,17 +17,18 @@ MAX_NAME_BYTES = 160  # leaves room for a number and an ending
 _OTHER = re.compile(r"[^\w-]")  # a dot ends a key in a tar shard, a blank a path in a list file
 
 
-def safe_names(identifiers: Iterable[str]) -> dict[str, str]:
-    """Return identifier -> file name without an ending: letters of any script, digits, `_` and `-`.
+def safe_names(identifiers: Iterable[str], *, words: bool = False) -> dict[str, str]:
+    """Return identifier -> file name without an ending: letters of any script, digits, `_` and, unless `words`, `-`.
 
     Names that would look the same, on file systems that fold case, too, end in a digest of their identifiers.
     """
-    plain = {one: _plain(one) for one in dict.fromkeys(identifiers)}
+    plain = {one: _plain(one.replace("-", "_") if words else one) for one in dict.fromkeys(identifiers)}
     alike: dict[str, list[str]] = {}
     for one, name in plain.items():
         alike.setdefault(appearance(name), []).append(one)
     shared = {one for group in alike.values() if len(group) > 1 for one in group}
-    return {one: f"{name}~{_digest(one)}" if one in shared else name for one, name in plain.items()}
+    mark = "_" if words else "~"
+    return {one: f"{name}{mark}{_digest(one)}" if one in shared else name for one, name in plain.items()}
 
 
 def _plain(identifier: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -40,6 +41,11 @@ class Source:
         """Return the bytes of a video's rows in all modalities that are exported."""
         return sum(self._rows[video_id, one].stored_bytes for one in self.readers if self.has(one, video_id))
 
+    def digest(self) -> str:
+        """Return what differs where other videos, labels or rows are exported."""
+        rows = [(row.video_id, row.modality, row.split, row.labels, row.num_stored) for row in self._rows.values()]
+        return hashlib.blake2b(repr(sorted(rows)).encode(), digest_size=16).hexdigest()
+
     def by_split(self) -> dict[str, list[StoredVideo]]:
         """Return split -> its videos."""
         splits: dict[str, list[StoredVideo]] = {}
@@ -49,7 +55,7 @@ class Source:
 
     def split_names(self) -> dict[str, str]:
         """Return split -> its name in files: letters, digits and `_` only, as Hugging Face wants it."""
-        return {split: name.replace("-", "_").replace("~", "_") for split, name in safe_names(self.by_split()).items()}
+        return safe_names(self.by_split(), words=True)
 
     def groups(self, split: str, most_bytes: int) -> list[list[StoredVideo]]:
         """Return a split's videos in groups of about `most_bytes`, at least one video each."""

@@ -35,7 +35,8 @@ class Target:
             )
         if read_json(path, what="mark of an export") != mark:
             raise InputError(
-                f"{shown_path(self.root)} holds another export ({MARK} says which); export into a new or empty folder.",
+                f"{shown_path(self.root)} holds an export of something else ({MARK} says what); export into a new or "
+                "empty folder.",
                 key="out",
             )
 

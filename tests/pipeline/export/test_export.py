@@ -95,10 +95,19 @@ def test_what_cannot_be_exported_is_said_before_anything_is_written(write_small_
         assert not out.exists()
     export_shards(small_shards, out, to="images")
     export_shards(small_shards, out, to="images")
-    with pytest.raises(InputError, match="holds another export"):
+    with pytest.raises(InputError, match="holds an export of something else"):
         export_shards(small_shards, out, to="npy")
     with pytest.raises(InputError, match="holds something else"):
         export_shards(small_shards, small_shards, to="npy")
+
+
+def test_no_file_of_an_earlier_set_stays_among_those_of_another(small_shards, tmp_path):
+    export_shards(small_shards, tmp_path / "set", to="hf")
+    export_shards(small_shards, tmp_path / "set", to="hf")
+    with pytest.raises(InputError, match="holds an export of something else"):
+        export_shards(small_shards, tmp_path / "set", to="hf", video_ids=["b 2"])
+    export_shards(small_shards, tmp_path / "files", to="mp4")
+    export_shards(small_shards, tmp_path / "files", to="mp4", video_ids=["b 2"])
 
 
 def test_the_command_names_what_failed_and_knows_every_format(small_shards, tmp_path):
@@ -112,3 +121,5 @@ def test_names_of_files_are_safe_and_differ_on_every_file_system():
     assert len({name.casefold() for name in names.values()}) == 8
     assert names["\u4e2d/\u6587"] == "\u4e2d_\u6587" and names["-rf"] == "_-rf"
     assert all(len(name.encode()) < 200 and not set("./ ") & set(name) for name in names.values())
+    words = safe_names(["val-1", "val_1", "test"], words=True)
+    assert len(set(words.values())) == 3 and words["test"] == "test" and not set("-~") & set("".join(words.values()))
