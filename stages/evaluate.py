@@ -22,11 +22,12 @@ def main(name: str) -> None:
         run, config, folder = params.run(name), params.test_config(name), RUNS / name
         reader = params.open_shards(run.modality)
         check_output_file(folder / SCORES)
-        (folder / CLIP_SCORES).unlink(missing_ok=True)  # of an earlier test
         started = datetime.now(UTC)
         with console.progress(name, unit="videos") as update:
             options = {"config": config, "network": run.network, "clip_scores": folder / CLIP_SCORES}
             scores = evaluate(reader, checkpoint(name), on_progress=update, **options)
+        if not config.clip_scores:
+            (folder / CLIP_SCORES).unlink(missing_ok=True)  # of an earlier test
         metrics = write_results(folder, scores, reader.info, list_split=params.dataset.list_split)
         split = config.split_of(reader.info.name)
         facts = params.run_facts(name, reader, split, asdict(config))

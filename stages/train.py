@@ -14,6 +14,7 @@ from tdn_data.models.memory import keep_freed_memory
 from tdn_data.models.report.first_batch import FIRST_BATCH, write_first_batch
 from tdn_data.models.training.config import TrainConfig
 from tdn_data.models.training.curves import Curves
+from tdn_data.models.training.phases import Phase
 from tdn_data.models.training.resources import Resources
 from tdn_data.models.training.train import train
 from tdn_data.models.weights.published import IMAGENET, published_file
@@ -43,6 +44,11 @@ def train_run(name: str, resources: Mapping[str, object]) -> None:
         started = datetime.now(UTC)
         events = Path(os.environ[EVENTS]) / name if os.environ.get(EVENTS) else None
         curves = Curves(RUNS / name / "training", events=events)
+
+        def begin(phase: Phase) -> None:
+            curves.start()
+            write_first_batch(RUNS / name / FIRST_BATCH, phase, config, reader.info)
+
         with curves, console.progress(name, unit="steps") as update:
             shown = TrainingProgress(update, curves)
             files = replace(config, init=params.init_files(name))
@@ -52,7 +58,7 @@ def train_run(name: str, resources: Mapping[str, object]) -> None:
                 config=files,
                 out=checkpoint(name),
                 flow=flow,
-                on_start=lambda phase: write_first_batch(RUNS / name / FIRST_BATCH, phase, config, reader.info),
+                on_start=begin,
                 on_step=shown.on_step,
                 on_epoch=shown.on_epoch,
                 snapshots=SNAPSHOTS / name,

@@ -23,23 +23,32 @@ class Curves(AbstractContextManager):
     """Writes a value of each curve an epoch into a folder. A disk that takes no more does not end the training.
 
     It is said when it happens, and again as a StorageError on leaving: the weights are worth more than their curves.
-    `events` is a folder for what TensorBoard reads. Raises InputError or StorageError at once where a folder cannot be
-    written into.
+    `events` is a folder for what TensorBoard reads. Raises InputError at once where a folder cannot be written into.
+    What an earlier training left in the folder stays until `start`, or the first epoch.
     """
 
     def __init__(self, folder: Path, *, events: Path | None = None) -> None:
+        check_output_file(folder / "metrics.json")
+        if events is not None:
+            check_output_file(events / "events")
+        self._folder, self._events_folder, self._problem, self._epoch = folder, events, "", 0
+        self._live = self._events = None
+
+    def start(self) -> None:
+        """Begin curves in place of those of an earlier training; raise StorageError where the disk takes none."""
         from dvclive import Live  # brings DVC, which a bare GPU machine trains without
 
-        check_output_file(folder / "metrics.json")
-        self._folder, self._problem, self._epoch = folder, "", 0
         try:
-            self._events = None if events is None else EventFile(events)
-            self._live = Live(dir=str(folder), dvcyaml=None, save_dvc_exp=False, report=None)
+            self._events = None if self._events_folder is None else EventFile(self._events_folder)
+            self._live = Live(dir=str(self._folder), dvcyaml=None, save_dvc_exp=False, report=None)
         except FAULTS as error:
-            raise StorageError(f"{folder}: curves cannot be written ({_words(error)}).", path=folder) from error
+            words = f"{self._folder}: curves cannot be written ({_words(error)})."
+            raise StorageError(words, path=self._folder) from error
 
     def log(self, values: Mapping[str, float]) -> None:
         """Add one epoch's values."""
+        if self._live is None:
+            self.start()
         self._epoch += 1
         try:
             for name, value in values.items():
@@ -57,7 +66,8 @@ class Curves(AbstractContextManager):
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         try:
-            self._live.end()
+            if self._live is not None:
+                self._live.end()
             if self._events is not None:
                 self._events.close()
         except FAULTS as fault:

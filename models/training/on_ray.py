@@ -66,10 +66,10 @@ def train_on_ray(
     _check_local_gpus(job)
     with torch.random.fork_rng():
         prepared = prepare(job, Processes(size=resources.num_processes))  # whatever is wrong is said here
-        if on_start is not None:
-            on_start(prepared.phases[0])
     with _work_folder(folder) as work, ray_cluster(resources.num_processes, resources.ray_address) as ray:
         device = _device(ray, job)
+        if on_start is not None:
+            on_start(prepared.phases[0])
         job = replace(job, resources=replace(resources, device=device))
         post = ray.remote(num_cpus=0)(_Post).remote()
         told = {"job": job, "post": post, "cwd": os.getcwd(), "snapshots": None if folder is None else folder.folder}

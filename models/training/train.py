@@ -42,8 +42,8 @@ def train(
     `flow` reads the same videos' flow; it is needed where `config.needs_flow`. The same shards, configuration, library
     versions and number of threads give the same weights; global random state is left as it was.
 
-    `on_start` is told the first phase before anything is trained, `on_step` after each step how many are done and of
-    how many, `on_epoch` each epoch after it.
+    `on_start` is told the first phase once nothing is refused any more and before anything is trained, `on_step` after
+    each step how many are done and of how many, `on_epoch` each epoch after it.
 
     With validation `out` holds the best weights and `checkpoint-last.pt` beside it the last ones (`config.keep`: or the
     other way round).

@@ -28,6 +28,15 @@ def test_each_epoch_adds_a_value_to_each_curve(tmp_path: Path) -> None:
     ]
 
 
+def test_a_training_that_is_refused_leaves_the_curves_of_the_one_before(tmp_path: Path) -> None:
+    with Curves(tmp_path / "training") as curves:
+        curves.log({"loss": 2.0})
+    with pytest.raises(InputError), Curves(tmp_path / "training"):
+        raise InputError("device is 'cuda', and torch finds no GPU here.")
+    assert json.loads((tmp_path / "training/metrics.json").read_text())["loss"] == 2.0
+    assert (tmp_path / "training/plots/metrics/loss.tsv").exists()
+
+
 def records_of(path: Path) -> list[bytes]:
     """The records of an event file: length, checksum, content, checksum."""
     content, records = path.read_bytes(), []
@@ -81,10 +90,12 @@ def test_a_disk_that_is_full_at_the_start_is_named_in_a_sentence(tmp_path: Path,
     (tmp_path / ".dvc/config").write_text("")
     monkeypatch.chdir(tmp_path)
     with few_bytes_a_file(8), pytest.raises(StorageError, match="training: curves cannot be written"):
-        Curves(Path("training"))
+        Curves(Path("training")).start()
 
 
 def test_a_folder_that_cannot_be_written_into_is_named_before_the_first_epoch(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("a file where the folder belongs")
     with pytest.raises(InputError, match="metrics.json cannot be written"):
         Curves(tmp_path / "run/training")
+    with pytest.raises(InputError, match="run/tensorboard/events cannot be written"):
+        Curves(tmp_path / "training", events=tmp_path / "run/tensorboard")
