@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pydantic import TypeAdapter, ValidationError
+
 from tdn_data.models.versions import deciding_versions
 from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.files import read_json, write_json
@@ -83,9 +85,12 @@ def read_record(path: Path) -> RunRecord:
     """Read a record; raise InputError where the file is missing, damaged or none."""
     content = read_json(path, what="run's record")
     names = {field.name for field in fields(RunRecord)}
-    if not isinstance(content, dict) or content.keys() != names or not isinstance(content["class_names"], list):
-        raise InputError(f"{path} is no record of a run; run its stage again.", path=path)
-    return RunRecord(**content | {"class_names": tuple(content["class_names"])})
+    try:
+        if not isinstance(content, dict) or content.keys() != names:
+            raise TypeError("names")
+        return TypeAdapter(RunRecord).validate_python(content)
+    except (TypeError, ValidationError) as error:
+        raise InputError(f"{path} is no record of a run; run its stage again.", path=path) from error
 
 
 def check_same_test(first: RunRecord, second: RunRecord) -> RunRecord:

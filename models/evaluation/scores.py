@@ -37,6 +37,9 @@ class VideoScores:
     `about` says how they were made: `dataset`, `split`, `protocol` and the checkpoint's SHA-256 as `checkpoint`, of a
     fusion the same of each run. It is empty for scores of earlier versions. `clip_metrics` are Hit@1 and Hit@5 of the
     clips where they were asked for.
+
+    Raises ValueError for no video, a video twice, scores that are not finite or are not one a class, and for labels of
+    no class.
     """
 
     video_ids: tuple[str, ...]
@@ -44,6 +47,19 @@ class VideoScores:
     scores: np.ndarray
     about: Mapping[str, object] = field(default_factory=dict)
     clip_metrics: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        count = len(self.video_ids)
+        if not count or len(set(self.video_ids)) != count:
+            raise ValueError("a video has two rows of scores" if count else "there are scores of no video")
+        if self.scores.ndim != 2 or len(self.labels) != count or len(self.scores) != count:
+            raise ValueError(f"scores are {self.scores.shape}, for {count} videos and labels of {len(self.labels)}")
+        if not np.isfinite(self.scores).all():
+            row = int(np.flatnonzero(~np.isfinite(self.scores).all(1))[0])
+            raise ValueError(f"scores of {self.video_ids[row]} are not finite")
+        num_classes = self.scores.shape[1]
+        if any(not 0 <= label < num_classes for labels in self.labels for label in labels):
+            raise ValueError(f"labels are of other classes than the {num_classes} that have scores")
 
 
 def write_scores(path: Path, result: VideoScores) -> None:
@@ -59,19 +75,24 @@ def write_scores(path: Path, result: VideoScores) -> None:
 
 
 def read_scores(path: Path) -> VideoScores:
-    """Read scores back; raise InputError when the file is missing or no scores file."""
+    """Read scores back; raise InputError when the file is missing or does not hold what a test gives."""
     try:
         table = pq.read_table(path)
-        rows = table.cast(SCORES_SCHEMA).to_pylist()
         about = json.loads((table.schema.metadata or {}).get(ABOUT, b"{}"))
+        return _from_table(table.cast(SCORES_SCHEMA), about)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise InputError(f"{path} holds no scores ({error}); evaluate the network first.", path=path) from error
-    return VideoScores(
-        tuple(row["video_id"] for row in rows),
-        tuple(tuple(row["labels"]) for row in rows),
-        np.array([row["scores"] for row in rows], np.float32),
-        about,
-    )
+
+
+def _from_table(table: pa.Table, about: object) -> VideoScores:
+    """Return the rows of a table; raise ValueError where some lack a value or have another number of scores."""
+    columns = [table.column(name).combine_chunks() for name in table.column_names]
+    if any(one.null_count or (pa.types.is_list(one.type) and one.flatten().null_count) for one in columns):
+        raise ValueError("values are missing")
+    ids, labels, scores = (one.to_pylist() for one in columns)
+    if len(set(map(len, scores))) > 1 or not isinstance(about, dict):
+        raise ValueError("videos have different numbers of scores" if isinstance(about, dict) else "damaged metadata")
+    return VideoScores(tuple(ids), tuple(map(tuple, labels)), np.array(scores, np.float32), about)
 
 
 class ClipScores:

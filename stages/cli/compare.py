@@ -11,7 +11,7 @@ from rich.table import Column, Table
 
 from tdn_data.pipeline.errors import InputError
 from tdn_data.stages.cli import console
-from tdn_data.stages.cli.options import json_option
+from tdn_data.stages.cli.options import json_option, refuse_idle
 from tdn_data.stages.cli.types import InputFolder, OutputFile, Text, Whole, Word
 
 WIDE_ENOUGH = 100  # columns of a window
@@ -120,6 +120,8 @@ def mistakes(
     from tdn_data.pipeline.images import write_png
     from tdn_data.stages.cli.evaluated import run_scores
 
+    if out is None:
+        refuse_idle(("shards",), "without --out")
     with console.messages():
         scores, record = run_scores(run)
         _check_class(class_name, record.class_names)

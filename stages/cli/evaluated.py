@@ -39,7 +39,10 @@ def run_checkpoint(word: str) -> Path:
 
 
 def run_scores(word: str) -> tuple[VideoScores, RunRecord]:
-    """Return what a run was found to score in its test, and its record; raise InputError where it was never tested."""
+    """Return what a run was found to score in its test, and its record.
+
+    Raises InputError where it was never tested, and where the two are not of one test.
+    """
     folder = run_folder(word)
     if not (folder / SCORES).exists():
         raise InputError(
@@ -47,10 +50,23 @@ def run_scores(word: str) -> tuple[VideoScores, RunRecord]:
             "`dvc checkout` fetches it where it was made before.",
             path=folder,
         )
-    return read_scores(folder / SCORES), read_record(folder / EVALUATION)
+    scores, record = read_scores(folder / SCORES), read_record(folder / EVALUATION)
+    if scores.scores.shape[1] != len(record.class_names):
+        words = (
+            f"holds {scores.scores.shape[1]} scores a video, and {EVALUATION} names {len(record.class_names)} classes"
+        )
+        raise InputError(f"{folder / SCORES} {words}; evaluate {word} again.", path=folder)
+    return scores, record
 
 
 def run_protocol(word: str, default: EvaluateConfig) -> EvaluateConfig:
-    """Return the protocol that a run was tested by, `default` where it was not."""
+    """Return the protocol that a run was tested by, `default` where it was not; InputError where it holds none."""
     path = run_folder(word) / EVALUATION
-    return config_from(read_record(path).parameters) if path.exists() else default
+    if not path.exists():
+        return default
+    try:
+        return config_from(read_record(path).parameters)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"{path} holds no protocol that a test could have; evaluate {word} again.", path=path
+        ) from error

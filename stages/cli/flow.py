@@ -129,6 +129,8 @@ def flow_error(
 
     if (dataset is None) == (frames is None) or (dataset is None) != (root is None):
         raise click.UsageError("Give --dataset and --root, or --frames.")
+    if dataset is not None:
+        refuse_idle(("flow_folder",), "with --dataset")
     with console.messages(), console.wrong_arguments():
         solver = solver_named(method, device=device)
         with console.progress("measuring", unit="pairs" if dataset else "videos") as update:

@@ -43,7 +43,10 @@ def run(*words):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["compare", "one", "none"], "'none' is no run and no folder of one; the runs here are classes, fewer, one"),
+        (
+            ["compare", "one", "none"],
+            "'none' is no run and no folder of one; the runs here are classes, damaged, f",
+        ),
         (["compare", "one", "untested"], "untested was never evaluated: runs/untested/scores.parquet is missing"),
         (["compare", "one", "fewer"], "3 videos are scored in only one of two runs, e.g. '21'"),
         (["compare", "one", "classes"], "one and classes were tested with another class_names"),
@@ -56,7 +59,14 @@ def run(*words):
         (["export-model", "one", "--onnx", "one.onnx"], "one has no checkpoint.pt"),
         (["explain", "one", "--video", "1"], "one has no checkpoint.pt"),
         (["explain", "one", "--video", "1", "--layer", "res2"], "--layer has no effect with --method cam"),
-        (["fuse", "one", "one", "--search"], "the runs were evaluated on test, the split that results on demo are rep"),
+        (
+            ["fuse", "one", "fewer", "--search"],
+            "the runs were evaluated on test, the split that results on demo are rep",
+        ),
+        (["fuse", "one", "runs/one"], "a run is given twice; give each once"),
+        (["mistakes", "damaged"], "damaged/scores.parquet holds 3 scores a video, and evaluation.json names 2 classes"),
+        (["predict", "a.mp4", "--run", "damaged"], "evaluation.json holds no protocol that a test could have"),
+        (["fuse", "one", "list"], "runs/list/evaluation.json is no record of a run"),
         (["fuse", "one", "one", "--weight", "1"], "Give --search, or --weight 2 times, once for each run"),
     ],
 )
@@ -65,6 +75,10 @@ def test_bad_input_is_answered_in_one_sentence(project, tmp_path, words, sentenc
     project("fewer", num_videos=21)
     project("classes", classes=("left", "right", "down"))
     (tmp_path / "runs/untested").mkdir()
+    for name, changes in (("damaged", {"class_names": CLASSES[:2], "parameters": {"num_clips": "x"}}), ("list", {})):
+        project(name)
+        record = tmp_path / "runs" / name / EVALUATION
+        record.write_text(json.dumps(json.loads(record.read_text()) | (changes or {"parameters": []})))
     if words[1] == "a.mp4":
         (tmp_path / "a.mp4").write_bytes(b"")
     answer = run(*words)

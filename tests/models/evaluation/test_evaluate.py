@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -14,7 +16,7 @@ from tdn_data.models.clips.cut import Cut
 from tdn_data.models.clips.views import ClipShape, Views, video_views
 from tdn_data.models.evaluation.evaluate import evaluate, restore_model
 from tdn_data.models.evaluation.protocol import EvaluateConfig
-from tdn_data.models.evaluation.scores import VideoScores, in_order_of, read_scores, write_scores
+from tdn_data.models.evaluation.scores import SCORES_SCHEMA, VideoScores, in_order_of, read_scores, write_scores
 from tdn_data.models.weights.checkpoint import read_checkpoint, save_checkpoint
 from tdn_data.models.weights.trained_on import NORMALIZATION
 from tdn_data.pipeline.errors import InputError
@@ -197,6 +199,27 @@ def test_missing_or_damaged_scores_are_named(tmp_path: Path, content: bytes | No
         read_scores(tmp_path / "scores.parquet")
 
 
+GOOD_ROW = {"video_id": "a", "labels": [0], "scores": [1.0, 2.0]}
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([], "there are scores of no video"),
+        ([GOOD_ROW, GOOD_ROW], "a video has two rows of scores"),
+        ([GOOD_ROW, {"video_id": "b", "labels": [0], "scores": [1.0]}], "videos have different numbers of scores"),
+        ([GOOD_ROW | {"scores": [1.0, float("nan")]}], "scores of a are not finite"),
+        ([GOOD_ROW | {"labels": [2]}], "labels are of other classes than the 2 that have scores"),
+        *[([GOOD_ROW | {name: None}], "values are missing") for name in GOOD_ROW],
+        ([GOOD_ROW | {"scores": [1.0, None]}], "values are missing"),
+    ],
+)
+def test_scores_that_no_test_gives_are_refused(tmp_path: Path, rows: list, words: str) -> None:
+    pq.write_table(pa.Table.from_pylist(rows, schema=SCORES_SCHEMA), tmp_path / "scores.parquet")
+    with pytest.raises(InputError, match=f"scores.parquet holds no scores .{words}"):
+        read_scores(tmp_path / "scores.parquet")
+
+
 def test_streams_of_other_videos_are_not_fused() -> None:
     one, other = (VideoScores(ids, ((0,), (0,)), np.zeros((2, 2))) for ids in (("a", "b"), ("a", "c")))
     with pytest.raises(InputError, match="2 videos are scored in only one of two runs, e.g. 'b'"):
@@ -204,10 +227,10 @@ def test_streams_of_other_videos_are_not_fused() -> None:
 
 
 def test_streams_are_joined_by_the_videos_names_not_by_their_places() -> None:
-    scores = VideoScores(("a", "b", "c"), ((0,), (1,), (2,)), np.arange(6.0).reshape(3, 2))
+    scores = VideoScores(("a", "b", "c"), ((0,), (1,), (2,)), np.arange(9.0).reshape(3, 3))
     turned = in_order_of(("c", "a", "b"), scores)
     assert turned.video_ids == ("c", "a", "b") and turned.labels == ((2,), (0,), (1,))
-    assert turned.scores.tolist() == [[4, 5], [0, 1], [2, 3]]
+    assert turned.scores.tolist() == [[6, 7, 8], [0, 1, 2], [3, 4, 5]]
 
 
 @pytest.mark.parametrize(
