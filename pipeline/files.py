@@ -147,7 +147,7 @@ def replacing(
         if reserve_bytes:
             with _storage_faults(path), scratch.open("r+b") as file:
                 os.posix_fallocate(file.fileno(), 0, reserve_bytes)
-        with _full_disk(path):
+        with _full_disk(path, scratch):
             yield scratch
         with _storage_faults(path):
             if sync:
@@ -237,15 +237,20 @@ def _storage_faults(path: str | os.PathLike[str]) -> Iterator[None]:
 
 
 @contextmanager
-def _full_disk(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Name `path` where a library's write failed without a name: on a full disk, over a quota, on a broken disk."""
+def _full_disk(path: Path, scratch: Path) -> Iterator[None]:
+    """Name `path` where a write failed on a full disk, over a quota or on a broken disk: libraries name `scratch`, or
+    nothing."""
     try:
         yield
-    except OSError as error:
-        if error.filename is not None or error.errno not in _NO_ROOM:
+    except (OSError, StorageError) as error:
+        is_ours = isinstance(error, StorageError) and error.path == shown_path(scratch)
+        cause = error.__cause__ if is_ours else error
+        if not isinstance(cause, OSError) or cause.errno not in _NO_ROOM:
+            raise
+        if not is_ours and cause.filename is not None and not os.fsdecode(cause.filename).endswith(scratch.name):
             raise
         with _storage_faults(path):
-            raise
+            raise cause from None
 
 
 @contextmanager

@@ -6,6 +6,7 @@ Each function writes the source's videos one by one and yields after each.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -43,7 +44,7 @@ def write_arrays(source: Source, target: Target) -> Iterator[None]:
                 stem = f"{source.names[video.video_id]}/{PREFIXES[modality]}"
                 for name, array in ((stem, data), (f"{stem}_seconds", stored.pts_seconds)):
                     with target.place(f"{name}.npy") as scratch, scratch.open("wb") as file:
-                        np.save(file, array)
+                        np.save(SimpleNamespace(write=file.write), array)  # on a full disk it hides a file's own error
         yield
 
 

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from tdn_data.pipeline.errors import InputError
+from tdn_data.pipeline.errors import InputError, StorageError
 from tdn_data.pipeline.export.export import FORMATS, export_shards
 from tdn_data.pipeline.export.names import safe_names
 from tdn_data.pipeline.flow import read_flo
@@ -108,6 +108,15 @@ def test_no_file_of_an_earlier_set_stays_among_those_of_another(small_shards, tm
         export_shards(small_shards, tmp_path / "set", to="hf", video_ids=["b 2"])
     export_shards(small_shards, tmp_path / "files", to="mp4")
     export_shards(small_shards, tmp_path / "files", to="mp4", video_ids=["b 2"])
+
+
+@pytest.mark.parametrize("to", ["npy", "mp4", "flo"])
+def test_a_full_disk_is_one_sentence_with_the_name_of_the_file(small_shards, tmp_path, few_bytes_a_file, to):
+    with (
+        few_bytes_a_file(900),
+        pytest.raises(StorageError, match=rf"out/[^.]*\.{to} cannot be written .file too large"),
+    ):
+        export_shards(small_shards, tmp_path / "out", to=to)
 
 
 def test_the_command_names_what_failed_and_knows_every_format(small_shards, tmp_path):
