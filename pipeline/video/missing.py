@@ -84,6 +84,7 @@ def _without_spoiled(lost: dict[int, int], pts: Sequence[int | None], facts: Seq
 
 
 def are_numbered(facts: Sequence[PacketFacts]) -> bool:
+    """Whether every picture on screen says its place in the order of all; not so where there are no packets."""
     return bool(facts) and all(fact.order is not None for fact in facts if fact.shown)
 
 

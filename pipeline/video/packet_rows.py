@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import av
 import numpy as np
@@ -13,7 +15,7 @@ from av.video.stream import VideoStream
 from tdn_data.pipeline.video.bitstream import NEVER_HOLLOW, has_hole, is_blank, packet_reader
 from tdn_data.pipeline.video.completeness import announced_seconds, announces_duration, is_cut_off
 from tdn_data.pipeline.video.container import flags_incomplete_packets, format_names, read_packets
-from tdn_data.pipeline.video.container_losses import find_losses
+from tdn_data.pipeline.video.container_losses import Losses, find_losses
 from tdn_data.pipeline.video.frame_seconds import span_seconds_of, usual_frame_seconds
 from tdn_data.pipeline.video.missing import SeenPackets, holes_in_rate, missing_pictures, proves_loss, tell_of_loss
 from tdn_data.pipeline.video.packet_facts import BROKEN, PREDICTED, PacketFacts
@@ -94,31 +96,76 @@ class PacketRows:
         return [self.pts[packet] for packet in self.due_packets.tolist() if self.pts[packet] is not None]
 
 
+class _Table(NamedTuple):
+    """The packets as FFmpeg gives them, one entry per packet in each sequence."""
+
+    pts: tuple[int | None, ...] = ()
+    dts: tuple[int | None, ...] = ()
+    duration: tuple[int | None, ...] = ()
+    keyframe: tuple[bool, ...] = ()
+    discard: tuple[bool, ...] = ()
+    facts: tuple[PacketFacts, ...] = ()
+    incomplete: tuple[bool, ...] = ()  # as marked by FFmpeg, which for some containers means nothing
+    new_setup: tuple[bool, ...] = ()
+    places: tuple[tuple[int, int], ...] = ()  # first byte, number of bytes
+
+
 def read_rows(
     path: str | os.PathLike, container: InputContainer, stream: VideoStream, *, max_pixels: int
 ) -> PacketRows:
     """Read all packets of the stream, to the end of the file or to where it breaks."""
-    context = stream.codec_context
-    codec = context.codec
-    reader = packet_reader(codec.canonical_name, context.extradata, intra_only=codec.intra_only)
-    read = reader or (lambda packet: PREDICTED)
-    hollow_is_broken = codec.canonical_name in NEVER_HOLLOW
-    compresses = codec.canonical_name not in _PLAIN
-    rows, dts, packets, places, num_bytes, failed = [], [], [], [], 0, False
-    foreign = find_foreign(path, container, stream)
+    codec = stream.codec_context.codec
+    reader = packet_reader(codec.canonical_name, stream.codec_context.extradata, intra_only=codec.intra_only)
+    table, packets, failed = _read_table(path, container, stream, reader or (lambda packet: PREDICTED))
+    losses = find_losses(path, container, stream, table.pts, table.dts, table.places)
+    ends_inside = _ends_inside_picture(path, container, table.places)
+    table = _corrected(table, losses, ends_inside=ends_inside)
+    damaged = any(table.incomplete) and flags_incomplete_packets(container)
+    cut_off, lacks_end = _ends_early(path, container, stream, table, losses, max_pixels=max_pixels)
+    spoiled = failed or damaged or bool(losses.spoiled) or tell_of_loss(table.facts)
+    seen = SeenPackets(path, table.pts, table.places, table.discard, table.facts, spoiled)
+    lost, breaks = missing_pictures(container, seen, losses.lost)
+    return PacketRows(
+        pts=table.pts,
+        duration=table.duration,
+        keyframe=table.keyframe,
+        discard=table.discard,
+        facts=table.facts,
+        packets=packets,
+        damaged=damaged,
+        cut_off=failed or cut_off,
+        lacks_end=ends_inside or lacks_end,
+        lacks_beginning=losses.lacks_beginning,
+        ends_unmarked=losses.ends_unmarked,
+        changes_setup=any(table.new_setup[1:]),
+        readable=reader is not None,
+        holds_back=codec.canonical_name in HOLDING_BACK,
+        lost=lost,
+        pauses={} if proves_loss(seen) or losses.lost else holes_in_rate(container, seen),
+        holes=frozenset(losses.lost),
+        breaks=breaks,
+    )
+
+
+def _read_table(
+    path: str | os.PathLike,
+    container: InputContainer,
+    stream: VideoStream,
+    read: Callable[[memoryview], PacketFacts],
+) -> tuple[_Table, tuple[av.Packet, ...] | None, bool]:
+    """The table, `PacketRows.packets`, and whether the file breaks. `read` says what a sound packet tells of itself."""
+    rows, packets, num_bytes, failed = [], [], 0, False
+    codec, foreign = stream.codec_context.codec.canonical_name, find_foreign(path, container, stream)
     try:
         for packet in read_packets(container, stream):
             is_foreign = foreign is not None and (packet.pos or 0) >= foreign.begin
             if is_foreign and not foreign.is_known:
                 break
-            is_broken = is_foreign or (compresses and is_blank(memoryview(packet)))
-            is_broken = is_broken or (hollow_is_broken and has_hole(bytes(packet)))
-            keyframe, facts = packet.is_keyframe, BROKEN if is_broken else read(memoryview(packet))
-            new_setup = keyframe and packet.has_sidedata("new_extradata")
+            facts = BROKEN if is_foreign or _is_overwritten(packet, codec) else read(memoryview(packet))
             discard = packet.is_discard and not is_foreign
-            rows.append((packet.pts, packet.duration, keyframe, discard, facts, packet.is_corrupt, new_setup))
-            dts.append(packet.dts)
-            places.append((packet.pos or 0, packet.size))
+            keyframe, place = packet.is_keyframe, (packet.pos or 0, packet.size)
+            marks = (packet.is_corrupt, keyframe and packet.has_sidedata("new_extradata"))
+            rows.append((packet.pts, packet.dts, packet.duration, keyframe, discard, facts, *marks, place))
             num_bytes += packet.size
             if num_bytes <= MAX_KEPT_BYTES:
                 packets.append(packet)
@@ -128,51 +175,57 @@ def read_rows(
         raise
     except av.FFmpegError:
         failed = True
-    pts, duration, keyframe, discard, facts, corrupt, new_setup = zip(*rows, strict=True) if rows else ((),) * 7
-    ends_inside = bool(places) and _ends_inside_picture(path, container, places[-1])
-    if ends_inside:
-        facts = (*facts[:-1], _spoiled(facts[-1]))
-    losses = find_losses(path, container, stream, pts, dts, places)
-    pts = tuple(losses.moved.get(number, time) for number, time in enumerate(pts))
-    facts = tuple(_spoiled(fact) if number in losses.spoiled else fact for number, fact in enumerate(facts))
-    extent = {"num_packets": len(rows), "span_seconds": span_seconds_of(pts, duration, stream)}
-    seconds = np.sort([ticks for ticks in pts if ticks is not None]) * float(stream.time_base)
-    extent["begin_seconds"] = max(float(seconds[0]), 0.0) if len(seconds) else 0.0
-    extent |= {"frame_seconds": usual_frame_seconds(seconds, stream)}
-    cut_off = losses.cut_off
-    if cut_off is None:
-        cut_off = is_cut_off(path, container, stream, max_pixels=max_pixels, **extent)
-    says_length = announces_duration(container) and announced_seconds(container, stream) > 0
-    damaged = any(corrupt) and flags_incomplete_packets(container)
-    ends_inside = ends_inside or (damaged and corrupt[-1] and not announces_duration(container))
-    spoiled = failed or damaged or bool(losses.spoiled) or tell_of_loss(facts)
-    seen = SeenPackets(path, pts, tuple(places), discard, facts, spoiled)
-    lost, breaks = missing_pictures(container, seen, losses.lost)
-    return PacketRows(
-        lost=lost,
-        pauses={} if proves_loss(seen) or losses.lost else holes_in_rate(container, seen),
-        holes=frozenset(losses.lost),
-        breaks=breaks,
-        pts=pts,
-        duration=duration,
-        keyframe=keyframe,
-        discard=discard,
-        facts=facts,
-        packets=tuple(packets) if num_bytes <= MAX_KEPT_BYTES else None,
-        damaged=damaged,
-        cut_off=failed or (cut_off and (says_length or not losses.cut_off)),
-        lacks_end=ends_inside or lacks_its_end(path) or (bool(losses.cut_off) and not says_length),
-        lacks_beginning=losses.lacks_beginning,
-        ends_unmarked=losses.ends_unmarked,
-        changes_setup=any(new_setup[1:]),
-        readable=reader is not None,
-        holds_back=codec.canonical_name in HOLDING_BACK,
+    return _Table(*zip(*rows, strict=True)), tuple(packets) if num_bytes <= MAX_KEPT_BYTES else None, failed
+
+
+def _is_overwritten(packet: av.Packet, codec: str) -> bool:
+    """Whether bytes stand in a packet that its codec never writes."""
+    is_flat = codec not in _PLAIN and is_blank(memoryview(packet))
+    return is_flat or (codec in NEVER_HOLLOW and has_hole(bytes(packet)))
+
+
+def _corrected(table: _Table, losses: Losses, *, ends_inside: bool) -> _Table:
+    """The table with the right times and marks of what is spoiled; `ends_inside`: the last picture is."""
+    spoiled = losses.spoiled | ({len(table.facts) - 1} if ends_inside else set())
+    return table._replace(
+        pts=tuple(losses.moved.get(number, time) for number, time in enumerate(table.pts)),
+        facts=tuple(_spoiled(fact) if number in spoiled else fact for number, fact in enumerate(table.facts)),
     )
 
 
-def _ends_inside_picture(path: str | os.PathLike, container: InputContainer, last: tuple[int, int]) -> bool:
+def _ends_early(
+    path: str | os.PathLike,
+    container: InputContainer,
+    stream: VideoStream,
+    table: _Table,
+    losses: Losses,
+    *,
+    max_pixels: int,
+) -> tuple[bool, bool]:
+    """`PacketRows.cut_off` and `lacks_end`, by the container and by what the last packet is marked with."""
+    says_length = announces_duration(container) and announced_seconds(container, stream) > 0
+    cut_off = bool(losses.cut_off) and says_length
+    if losses.cut_off is None:
+        seconds = np.sort([ticks for ticks in table.pts if ticks is not None]) * float(stream.time_base)
+        cut_off = is_cut_off(
+            path,
+            container,
+            stream,
+            num_packets=len(table.pts),
+            begin_seconds=max(float(seconds[0]), 0.0) if len(seconds) else 0.0,
+            span_seconds=span_seconds_of(table.pts, table.duration, stream),
+            frame_seconds=usual_frame_seconds(seconds, stream),
+            max_pixels=max_pixels,
+        )
+    breaks_off = (
+        any(table.incomplete[-1:]) and flags_incomplete_packets(container) and not announces_duration(container)
+    )
+    return cut_off, breaks_off or lacks_its_end(path) or (bool(losses.cut_off) and not says_length)
+
+
+def _ends_inside_picture(path: str | os.PathLike, container: InputContainer, places: Sequence[tuple[int, int]]) -> bool:
     """Whether a DV file (IEC 61834) ends inside its last picture, which FFmpeg fills up from the one before."""
-    return "dv" in format_names(container) and sum(last) > os.stat(path).st_size
+    return bool(places) and "dv" in format_names(container) and sum(places[-1]) > os.stat(path).st_size
 
 
 def _spoiled(fact: PacketFacts) -> PacketFacts:
