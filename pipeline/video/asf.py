@@ -205,7 +205,7 @@ def _data_packets(
         overwritten = following > due and data[due - _HOLE_BYTES : due] == bytes(_HOLE_BYTES)
         payloads, makes_sense = _payloads(bytes(data[position:due]), num_bytes)
         yield payloads, makes_sense and not (misplaced or overwritten)
-        if following != due:
+        if following != due or not makes_sense:
             yield None, True
     if num_bytes and following < end:
         payloads, makes_sense = _payloads(bytes(data[following:end]), num_bytes)
@@ -221,11 +221,15 @@ def _next_packet(data: mmap.mmap | bytes, position: int, end: int) -> int:
 
 
 def _end_of_data(data: mmap.mmap | bytes, begin: int) -> int:
-    """Where data packets end by their object's size, or where an index begins before that."""
+    """Where data packets end by their object's size, or where an index begins before that.
+
+    A writer that cannot go back, as into a pipe, leaves a size of nothing but the head, or none.
+    """
     size = int.from_bytes(data[begin - _DATA_HEAD_BYTES + 16 : begin - _DATA_HEAD_BYTES + 24], "little")
     ends = [data.find(kind, begin) for kind in _INDEXES]
     ends = [end for end in ends if end >= 0] or [len(data)]
-    return min(*ends, begin - _DATA_HEAD_BYTES + size if size else len(data), len(data))
+    announced = begin - _DATA_HEAD_BYTES + size if size > _DATA_HEAD_BYTES else len(data)
+    return min(*ends, announced, len(data))
 
 
 def _payloads(packet: bytes, num_bytes: int) -> tuple[list[_Payload], bool]:

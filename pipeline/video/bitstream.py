@@ -26,9 +26,10 @@ from tdn_data.pipeline.video.screen_family import SCREEN_READERS
 _START_CODE = b"\0\0\1"
 _SMALLEST_BLANK_BYTES = 32
 _HOLE = bytes(64)
+_NEVER_PADDED = ("msmpeg4v1", "msmpeg4v2", "msmpeg4v3", "wmv1", "wmv2")  # know no start codes and no stuffing
 NEVER_HOLLOW = (
     *("h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4", "h261", "h263", "h263p", "flv1", "vp8", "vp9"),
-    *("msmpeg4v1", "msmpeg4v2", "msmpeg4v3", "wmv1", "wmv2"),
+    *_NEVER_PADDED,
 )
 _SLICE_HEAD_BYTES = 32
 _MPEG4_LAYER = re.compile(rb"\x00\x00\x01[\x20-\x2f].*?(?=\x00\x00\x01|\Z)", re.DOTALL)
@@ -62,11 +63,13 @@ def is_blank(packet: memoryview) -> bool:
     return len(packet) >= _SMALLEST_BLANK_BYTES and packet[0] in (0, 255) and packet == bytes(packet[:1]) * len(packet)
 
 
-def has_hole(packet: bytes) -> bool:
-    """Whether zeros stand inside a packet where its codec never writes so many: it was overwritten there.
+def has_hole(packet: bytes, codec: str) -> bool:
+    """Whether zeros stand in a packet where its codec never writes so many: it was overwritten there.
 
-    For those of `NEVER_HOLLOW`; zeros before a start code or at the end may be stuffing.
+    For those of `NEVER_HOLLOW`; zeros before a start code or at the end may be stuffing where the codec knows any.
     """
+    if codec in _NEVER_PADDED:
+        return _HOLE in packet
     position = packet.find(_HOLE)
     while position >= 0:
         end = position + len(_HOLE)

@@ -181,7 +181,7 @@ def _read_table(
 def _is_overwritten(packet: av.Packet, codec: str) -> bool:
     """Whether bytes stand in a packet that its codec never writes."""
     is_flat = codec not in _PLAIN and is_blank(memoryview(packet))
-    return is_flat or (codec in NEVER_HOLLOW and has_hole(bytes(packet)))
+    return is_flat or (codec in NEVER_HOLLOW and has_hole(bytes(packet), codec))
 
 
 def _corrected(table: _Table, losses: Losses, *, ends_inside: bool) -> _Table:

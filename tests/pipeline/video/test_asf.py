@@ -9,7 +9,7 @@ import pytest
 
 from tdn_data.pipeline.errors import VideoError
 from tdn_data.pipeline.video import sample_frames
-from tdn_data.pipeline.video.asf import read_content
+from tdn_data.pipeline.video.asf import _data_packets, read_content
 from tests.pipeline.video.exact.files import CONTAINERS, TIMINGS, stamp, write
 from tests.pipeline.video.exact.pictures import read_number
 from tests.pipeline.video.exact.streams import encoded
@@ -17,6 +17,7 @@ from tests.pipeline.video.exact.streams import encoded
 pytestmark = pytest.mark.usefixtures("quiet_decoders")
 STREAMS = ("wmv2-gop12", "msmpeg4v3-gop12", "h264-b2-gop12", "mpeg4-b2-gop12", "mjpeg")
 FIRST_DATA_PACKET = bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c")
+FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 NUM_TRIES = 6
 
 
@@ -63,3 +64,29 @@ def test_objects_are_numbered_and_whole(tmp_path):
     ]
     assert all(one.whole and not one.after_tear for one in objects)
     assert (content.num_absent, content.is_torn, content.ended_before_tear) == (0, False, {})
+
+
+def test_a_file_written_into_a_pipe_is_judged_as_any_other(tmp_path):
+    """Its header has no number of data packets and its data object no size."""
+    path = tmp_path / "a.wmv"
+    stream = written(path, "wmv2-gop12", "cfr")
+    data = bytearray(path.read_bytes())
+    begin = data.index(FIRST_DATA_PACKET)
+    data[begin + 16 : begin + 24] = (50).to_bytes(8, "little")
+    data[data.index(FILE_PROPERTIES) + 88] |= 1  # broadcast
+    path.write_bytes(data)
+    whole = sample_frames(path)
+    assert whole.problem is None and len(whole) == len(stream.packets)
+    at = (begin + len(data)) // 2
+    path.write_bytes(data[:at] + data[at + 4000 :])
+    batch = sample_frames(path)
+    assert batch.problem is not None
+    for image in batch.data:
+        np.testing.assert_array_equal(image, stream.reference[read_number(image)])
+
+
+def test_what_follows_the_readable_part_of_a_data_packet_is_torn():
+    head = bytes.fromhex("820000 095d 00 000000000000 82")  # two payloads, no padding
+    payload = bytes.fromhex("81 01 00000000 08 0500000000000000 0500") + b"abcde"
+    packets = list(_data_packets(bytes(50) + (head + payload).ljust(100, b"\0"), 50, 100))
+    assert [None if payloads is None else len(payloads) for payloads, _ in packets] == [1, None]

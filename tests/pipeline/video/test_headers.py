@@ -59,8 +59,14 @@ def test_one_byte_again_and_again_is_no_picture():
 
 
 def test_zeros_inside_a_packet_are_a_hole_and_stuffing_is_none():
-    assert has_hole(b"a" + bytes(64) + b"b") and has_hole(b"a" + bytes(500) + b"b")
-    assert not any(has_hole(b"a" + bytes(count) + rest) for count, rest in ((60, b"b"), (500, b""), (300, b"\1\xb3")))
+    assert has_hole(b"a" + bytes(64) + b"b", "h264") and has_hole(b"a" + bytes(500) + b"b", "h264")
+    for count, rest in ((60, b"b"), (500, b""), (300, b"\1\xb3")):
+        assert not has_hole(b"a" + bytes(count) + rest, "h264")
+
+
+def test_zeros_at_the_end_are_a_hole_where_the_codec_knows_no_stuffing():
+    assert has_hole(b"a" + bytes(64), "wmv2")
+    assert not has_hole(b"a" + bytes(60), "wmv2")
 
 
 def test_an_empty_block_of_the_same_track_behind_a_packet_is_found(tmp_path):
