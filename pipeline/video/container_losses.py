@@ -17,7 +17,7 @@ from tdn_data.pipeline.video.asf import object_losses
 from tdn_data.pipeline.video.avi import lost_by_index
 from tdn_data.pipeline.video.container import format_names
 from tdn_data.pipeline.video.matroska import torn_blocks
-from tdn_data.pipeline.video.mpegts import torn_end
+from tdn_data.pipeline.video.mpegts import torn_end, torn_pictures
 from tdn_data.pipeline.video.ogg import page_losses
 
 
@@ -50,8 +50,10 @@ def find_losses(
     if "ogg" in names:
         return Losses(*page_losses(path, stream.index, pts, [size for _, size in places]))
     if "mpegts" in names:
-        torn = torn_end(path, stream.id)
-        return Losses({}, frozenset([len(places) - 1] if torn and places else ()), cut_off=torn is not None or None)
+        torn, incomplete = torn_end(path, stream.id), torn_pictures(path, stream.id)
+        spoiled = {number for number, (begin, _) in enumerate(places) if begin in incomplete}
+        spoiled |= {len(places) - 1} if torn and places else set()
+        return Losses({}, frozenset(spoiled), cut_off=torn is not None or None)
     if "matroska" in names:
         torn = set(torn_blocks(path))
         return Losses({}, frozenset(number for number, (begin, _) in enumerate(places) if begin in torn))

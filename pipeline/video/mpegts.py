@@ -1,8 +1,11 @@
-"""Does an MPEG transport stream end inside one of its packets? (ISO 13818-1, 2.4.3)
+"""What an MPEG transport stream tells of pictures that are not whole: its packets are counted (ISO 13818-1, 2.4.3).
 
-    0x47 ...   0x47 ...   0x47 ...   0x47 .      the last has fewer bytes than the others: the file was cut off
+    0x47 1s ...   0x47 2 ...   0x47 4 ...   0x47 5s ...   0x47 6 .      number 3 is missing, the last has fewer bytes
 
-FFmpeg leaves the last out, and gives a picture whose end was in it as if it were whole.
+A picture begins with a packet that says so (s here), and its last packet is filled up to the size of all. A hole in the
+numbers inside a picture, or behind one whose last packet is full, means that a part of it is missing. A hole between
+whole pictures proves nothing here: files that were joined have it, too. FFmpeg leaves a torn last packet out, and gives
+all these pictures as if they were whole; of HEVC not even its decoder notices.
 """
 
 from __future__ import annotations
@@ -10,10 +13,16 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
+
 _SYNC = 0x47
-_LENGTHS = (188, 192, 204)  # plain, with a time code before (M2TS), with error correction behind
+_PACKET_BYTES = 188
+_LENGTHS = (_PACKET_BYTES, 192, 204)  # plain, with a time code before (M2TS), with error correction behind
 _NUM_PROOF = 8  # packets that must follow one another
+_NUM_AGAIN = 4  # the same behind a place where they are out of step
 _HEAD_BYTES = 4096
+_NUMBERS = 16  # the counter's range
+_PAYLOAD, _ADAPTATION = 1, 2  # what a packet holds
 
 
 def torn_end(path: str | os.PathLike, pid: int) -> bool | None:
@@ -42,9 +51,50 @@ def torn_end(path: str | os.PathLike, pid: int) -> bool | None:
 
 def _packet_length(head: bytes) -> tuple[int, int]:
     """Bytes from one packet to the next and where the first sync byte is; zeros where there is no such length."""
-    for first in range(min(len(head), max(_LENGTHS))):
+    for first in range(len(head)):
         for length in _LENGTHS if head[first] == _SYNC else ():
             syncs = head[first::length][:_NUM_PROOF]
             if len(syncs) > 1 and syncs.count(_SYNC) == len(syncs):
                 return length, first
     return 0, 0
+
+
+def torn_pictures(path: str | os.PathLike, pid: int) -> frozenset[int]:
+    """The first bytes, as FFmpeg counts them, of the pictures of stream `pid` that lack a packet."""
+    data = np.memmap(path, dtype=np.uint8, mode="r")
+    length, _ = _packet_length(bytes(data[:_HEAD_BYTES]))
+    if not length:
+        return frozenset()
+    places = _packet_places(data, length)
+    second, third, fourth = (data[places + at].astype(np.int64) for at in (1, 2, 3))
+    holds = fourth >> 4 & 3
+    own = ((second & 0x1F) << 8 | third == pid) & (holds & _PAYLOAD > 0)
+    places, begins, holds, counts = places[own], second[own] & 0x40 > 0, holds[own], fourth[own] & 15
+    is_hole = np.diff(counts) % _NUMBERS > 1
+    cut = np.flatnonzero(is_hole & (~begins[1:] | (holds[:-1] == _PAYLOAD)))  # packets before such a hole
+    picture = np.maximum.accumulate(np.where(begins, np.arange(len(places)), -1))
+    torn = {int(places[picture[at]]) for at in cut if picture[at] >= 0}
+    return frozenset(place - shift for place in torn for shift in {0, length - _PACKET_BYTES})
+
+
+def _packet_places(data: np.ndarray, length: int) -> np.ndarray:
+    """Where each packet begins, int64 (P,), also behind places where they are out of step."""
+    runs, begin = [], _next_in_step(data, 0, length)
+    while begin + _PACKET_BYTES <= len(data):
+        places = np.arange(begin, len(data) - _PACKET_BYTES + 1, length)
+        in_step = data[places] == _SYNC
+        num_good = len(places) if in_step.all() else int(np.argmin(in_step))
+        runs.append(places[:num_good])
+        if num_good == len(places):
+            break
+        begin = _next_in_step(data, int(places[num_good]), length)
+    return np.concatenate(runs) if runs else np.zeros(0, dtype=np.int64)
+
+
+def _next_in_step(data: np.ndarray, position: int, length: int) -> int:
+    """The next byte from which packets follow one another; the end of the data where there is none."""
+    for begin in range(position, len(data), _HEAD_BYTES):
+        for place in (begin + np.flatnonzero(data[begin : begin + _HEAD_BYTES] == _SYNC)).tolist():
+            if (data[place : place + length * _NUM_AGAIN : length] == _SYNC).all():
+                return place
+    return len(data)

@@ -135,7 +135,7 @@ def read_rows(
         damaged=damaged,
         cut_off=failed or cut_off,
         lacks_end=ends_inside or lacks_end,
-        lacks_beginning=losses.lacks_beginning,
+        lacks_beginning=losses.lacks_beginning or _begins_spoiled(container, stream, table.facts),
         ends_unmarked=losses.ends_unmarked,
         changes_setup=any(table.new_setup[1:]),
         readable=reader is not None,
@@ -203,7 +203,7 @@ def _ends_early(
     max_pixels: int,
 ) -> tuple[bool, bool]:
     """`PacketRows.cut_off` and `lacks_end`, by the container and by what the last packet is marked with."""
-    says_length = announces_duration(container) and announced_seconds(container, stream) > 0
+    says_length = _says_length(container, stream)
     cut_off = bool(losses.cut_off) and says_length
     if losses.cut_off is None:
         seconds = np.sort([ticks for ticks in table.pts if ticks is not None]) * float(stream.time_base)
@@ -221,6 +221,15 @@ def _ends_early(
         any(table.incomplete[-1:]) and flags_incomplete_packets(container) and not announces_duration(container)
     )
     return cut_off, breaks_off or lacks_its_end(path) or (bool(losses.cut_off) and not says_length)
+
+
+def _begins_spoiled(container: InputContainer, stream: VideoStream, facts: Sequence[PacketFacts]) -> bool:
+    """Whether the first picture is spoiled where no length tells that it, and what depends on it, was to come."""
+    return bool(facts) and facts[0].broken and not _says_length(container, stream)
+
+
+def _says_length(container: InputContainer, stream: VideoStream) -> bool:
+    return announces_duration(container) and announced_seconds(container, stream) > 0
 
 
 def _ends_inside_picture(path: str | os.PathLike, container: InputContainer, places: Sequence[tuple[int, int]]) -> bool:
