@@ -115,8 +115,11 @@ class Guard:
     def _is_ours(self, host: str) -> bool:
         """Whether a Host header names this machine: an attacker's page has a name of its own, never such an address."""
         try:
-            name = urlsplit(f"//{host}").hostname or ""
+            address = urlsplit(f"//{host}")
         except ValueError:
+            return False
+        name = address.hostname or ""
+        if address.netloc != host or "@" in host:
             return False
         if name in self._names:
             return True

@@ -165,9 +165,10 @@ class Gathering:
 
     def look(self) -> None:
         """List the folder again: shards that changed or went are forgotten."""
+        before = self._sizes
         self._sizes = {name: size for name, size in self._storage.sizes().items() if parse_shard_name(name)}
         for known in (self._read, self.faults):
-            for name in [name for name in known if (name.partition("\0")[0] not in self._sizes)]:
+            for name in [name for name in known if self._sizes.get(name) != before[name]]:
                 del known[name]
 
     def remaining(self) -> list[str]:

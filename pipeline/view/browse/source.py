@@ -7,6 +7,7 @@ import time
 
 from tdn_data.pipeline.errors import InputError, PipelineError, ShardError
 from tdn_data.pipeline.shards.ledger import DATASET_NAME
+from tdn_data.pipeline.shards.schema import parse_shard_name
 from tdn_data.pipeline.shards.storage import Storage
 from tdn_data.pipeline.view.browse.found import Folder, Gathering, Notice, folders_at, read_finished
 from tdn_data.pipeline.view.browse.videos import Videos, join_folders
@@ -56,6 +57,8 @@ class Source:
 
     def _folder(self, number: int, storage: Storage, deadline: float) -> tuple[Folder, bool]:
         sizes = storage.sizes()
+        if DATASET_NAME not in sizes and not any(map(parse_shard_name, sizes)):
+            raise InputError(f"{storage.shown} holds no shards any more.", path=storage.shown)
         key = tuple(sorted(sizes.items()))
         known = self._finished.get(number)
         if known is not None and known[0] == key:

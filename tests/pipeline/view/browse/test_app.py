@@ -42,6 +42,7 @@ def test_pages_keep_to_themselves(site):
     assert ask(site, "/", method="POST")[0] == 405
     assert ask(site, "/", host="evil.example")[0] == 421
     assert ask(site, "/", host="evil.example:80")[0] == 421 and ask(site, "/", host="localhost:1")[0] == 200
+    assert ask(site, "/", host="evil.example@localhost")[0] == ask(site, "/", host="localhost/evil")[0] == 421
 
 
 @pytest.mark.parametrize(
@@ -119,14 +120,21 @@ def test_a_port_in_use_and_folders_without_shards_are_one_sentence(browsed_shard
         open_site(str(tmp_path), port=0)
 
 
-def test_an_unfinished_or_damaged_folder_shows_what_is_there(browsed_shards, tmp_path):
+def test_an_unfinished_or_damaged_folder_shows_what_is_there(browsed_shards, tmp_path, monkeypatch):
     copy = shutil.copytree(browsed_shards, tmp_path / "copy")
     for name in ("dataset.json", "index.parquet", "ledger.parquet"):
         (copy / name).unlink()
     shard = max(copy.glob("frames-*.parquet"), key=lambda path: path.stat().st_size)
-    shard.write_bytes(shard.read_bytes()[:-100])
+    content = shard.read_bytes()
+    shard.write_bytes(content[:-100])
     opened = open_site(str(copy), port=0)
     videos = opened.site.source.videos
     words = " ".join(notice.words for notice in videos.notices)
     assert "is not finished" in words and shard.name in words and len(videos) > 5
+    shard.write_bytes(content)
+    monkeypatch.setattr("tdn_data.pipeline.view.browse.source.SECONDS_BETWEEN_LOOKS", 0)
+    whole = opened.site.source.fresh()
+    assert not any(shard.name in notice.words for notice in whole.notices)
+    shutil.rmtree(copy)
+    assert opened.site.source.fresh() is whole
     opened._listener.close()
