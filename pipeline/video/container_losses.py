@@ -20,6 +20,8 @@ from tdn_data.pipeline.video.matroska import torn_blocks
 from tdn_data.pipeline.video.mpegts import torn_end, torn_pictures
 from tdn_data.pipeline.video.ogg import page_losses
 
+_END_UNSEEN = ("hevc",)  # whose decoder gives a picture without its end as if it were whole
+
 
 class Losses(NamedTuple):
     """Packets by their numbers in file order."""
@@ -50,7 +52,8 @@ def find_losses(
     if "ogg" in names:
         return Losses(*page_losses(path, stream.index, pts, [size for _, size in places]))
     if "mpegts" in names:
-        torn, incomplete = torn_end(path, stream.id), torn_pictures(path, stream.id)
+        is_end_seen = stream.codec_context.codec.canonical_name not in _END_UNSEEN
+        torn, incomplete = torn_end(path, stream.id), torn_pictures(path, stream.id, is_end_seen=is_end_seen)
         spoiled = {number for number, (begin, _) in enumerate(places) if begin in incomplete}
         spoiled |= {len(places) - 1} if torn and places else set()
         return Losses({}, frozenset(spoiled), cut_off=torn is not None or None)
