@@ -268,6 +268,9 @@ def _path(kind: click.ParamType, value: str, param, ctx) -> Path:
 
 def _require_room(kind: click.ParamType, folder: Path, param, ctx) -> None:
     """Refuse `folder` unless it can be written into, or made in the nearest one above it that is there."""
+    address = re.match(r"[A-Za-z][A-Za-z0-9+.-]*:/", str(folder))
+    if address and not os.path.lexists(folder):
+        kind.fail(f"{shown_path(folder)} is an address; give a folder of this machine.", param, ctx)
     place = Path(os.path.abspath(folder))
     while not os.path.lexists(place):
         place = place.parent

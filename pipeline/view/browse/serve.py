@@ -90,7 +90,7 @@ def _port_words(host: str, port: int | None, error: OSError) -> str:
         )
     if error.errno == errno.EACCES:
         return f"port {port} may not be used (permission denied); give one from 1024 on with --port."
-    words = os.strerror(error.errno).lower() if error.errno and error.errno > 0 else str(error)
+    words = os.strerror(error.errno).lower() if error.errno and error.errno > 0 else "no such name is known"
     return f"{host} is no address that this machine can listen on ({words}); leave --host out."
 
 

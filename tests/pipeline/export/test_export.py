@@ -122,6 +122,8 @@ def test_a_full_disk_is_one_sentence_with_the_name_of_the_file(small_shards, tmp
 def test_the_command_names_what_failed_and_knows_every_format(small_shards, tmp_path):
     assert set(WORDS) == set(FORMATS)
     result = CliRunner().invoke(main, ["export", str(small_shards), "--to", "images", "--out", str(tmp_path / "out")])
+    elsewhere = CliRunner().invoke(main, ["export", str(small_shards), "--to", "images", "--out", "s3://bucket/out"])
+    assert elsewhere.exit_code == 2 and "is an address" in elsewhere.output
     assert result.exit_code == 0 and "lost.mp4" in result.stdout and "rgb: 3 ok, 0 partial, 1 failed" in result.stdout
 
 
