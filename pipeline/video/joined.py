@@ -54,7 +54,7 @@ def _has_program_apart(path: str | os.PathLike, own: int) -> bool:
     """Whether some video in a transport stream ends before that of PID `own` begins, or begins after its end."""
     extents: dict[int, tuple[int, int]] = {}
     data = np.memmap(path, dtype=np.uint8, mode="r")
-    for position, packets in _transport_packets(data):
+    for position, packets in transport_packets(data):
         for number, pid in _video_beginnings(packets):
             at = position + number * packets.shape[1]
             extents[pid] = (extents.get(pid, (at, at))[0], at)
@@ -64,7 +64,7 @@ def _has_program_apart(path: str | os.PathLike, own: int) -> bool:
     return any(other_last < first or other_first > last for other_first, other_last in extents.values())
 
 
-def _transport_packets(data: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+def transport_packets(data: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     """Places and runs of packets, uint8 (N, bytes of a packet) from the sync byte on, wherever packets follow packets.
 
     Joined recordings need not continue at a multiple of a packet's length.

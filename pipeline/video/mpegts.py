@@ -15,14 +15,15 @@ from pathlib import Path
 
 import numpy as np
 
+from tdn_data.pipeline.video.joined import transport_packets
+
 _SYNC = 0x47
 _PACKET_BYTES = 188
 _LENGTHS = (_PACKET_BYTES, 192, 204)  # plain, with a time code before (M2TS), with error correction behind
 _NUM_PROOF = 8  # packets that must follow one another
-_NUM_AGAIN = 4  # the same behind a place where they are out of step
 _HEAD_BYTES = 4096
 _NUMBERS = 16  # the counter's range
-_PAYLOAD, _ADAPTATION = 1, 2  # what a packet holds
+_PAYLOAD = 1  # what a packet holds, without an adaptation field
 
 
 def torn_end(path: str | os.PathLike, pid: int) -> bool | None:
@@ -69,11 +70,8 @@ def torn_pictures(path: str | os.PathLike, pid: int, *, is_end_seen: bool) -> fr
     length, _ = _packet_length(bytes(data[:_HEAD_BYTES]))
     if not length:
         return frozenset()
-    places = _packet_places(data, length)
-    second, third, fourth = (data[places + at].astype(np.int64) for at in (1, 2, 3))
-    holds = fourth >> 4 & 3
-    own = ((second & 0x1F) << 8 | third == pid) & (holds & _PAYLOAD > 0)
-    places, begins, holds, counts = places[own], second[own] & 0x40 > 0, holds[own], fourth[own] & 15
+    places, heads = _own_packets(data, pid)
+    begins, holds, counts = heads[:, 1] & 0x40 > 0, heads[:, 3] >> 4 & 3, (heads[:, 3] & 15).astype(int)
     is_hole = np.diff(counts) % _NUMBERS > 1
     cut = np.flatnonzero(is_hole & (~begins[1:] | (holds[:-1] == _PAYLOAD)))  # packets before such a hole
     if not is_end_seen and len(holds) and holds[-1] == _PAYLOAD:
@@ -83,24 +81,13 @@ def torn_pictures(path: str | os.PathLike, pid: int, *, is_end_seen: bool) -> fr
     return frozenset(place - shift for place in torn for shift in {0, length - _PACKET_BYTES})
 
 
-def _packet_places(data: np.ndarray, length: int) -> np.ndarray:
-    """Where each packet begins, int64 (P,), also behind places where they are out of step."""
-    runs, begin = [], _next_in_step(data, 0, length)
-    while begin + _PACKET_BYTES <= len(data):
-        places = np.arange(begin, len(data) - _PACKET_BYTES + 1, length)
-        in_step = data[places] == _SYNC
-        num_good = len(places) if in_step.all() else int(np.argmin(in_step))
-        runs.append(places[:num_good])
-        if num_good == len(places):
-            break
-        begin = _next_in_step(data, int(places[num_good]), length)
-    return np.concatenate(runs) if runs else np.zeros(0, dtype=np.int64)
-
-
-def _next_in_step(data: np.ndarray, position: int, length: int) -> int:
-    """The next byte from which packets follow one another; the end of the data where there is none."""
-    for begin in range(position, len(data), _HEAD_BYTES):
-        for place in (begin + np.flatnonzero(data[begin : begin + _HEAD_BYTES] == _SYNC)).tolist():
-            if (data[place : place + length * _NUM_AGAIN : length] == _SYNC).all():
-                return place
-    return len(data)
+def _own_packets(data: np.ndarray, pid: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where each packet of a stream with something in it begins, int64 (P,), and its first four bytes (P, 4)."""
+    places, heads = [np.zeros(0, dtype=np.int64)], [np.zeros((0, 4), dtype=np.uint8)]
+    for position, packets in transport_packets(data):
+        head = packets[:, :4]
+        is_own = ((head[:, 1] & 0x1F).astype(int) << 8 | head[:, 2]) == pid
+        own = np.flatnonzero(is_own & (head[:, 3] >> 4 & _PAYLOAD > 0))
+        places.append(position + own * packets.shape[1])
+        heads.append(head[own])
+    return np.concatenate(places), np.concatenate(heads)
