@@ -40,7 +40,7 @@ MAX_PARAMS_BYTES = 1 << 24
 CODE = "models"  # what a run follows that starts from nothing
 MODALITIES = ("rgb", "flow")
 
-RunName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]+$", max_length=100)]  # DVC breaks on dots
+RunName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_][a-z0-9_-]*$", max_length=100)]  # DVC breaks on dots
 
 
 def _or_folder(kind: type[FrameParameters]) -> object:
@@ -279,6 +279,10 @@ def _check_run(params: Params, name: str, run: Run) -> None:
     for modality in read - set(params.stored()):
         raise _wrong(name, "reads", f"{list(run.reads)}, and shards.{modality} is null: nothing stores it")
     from_runs = [one for one in config.init if one in params.runs]
+    files_of_runs = {os.path.abspath(checkpoint(one)): one for one in params.runs}
+    for one in config.init:
+        if (of := files_of_runs.get(os.path.abspath(one))) is not None:
+            raise _wrong(name, "train.init", f"{one!r}, which is the file of a run; write the run's name, {of}")
     for one in config.init:
         if one not in params.runs and "/" not in one and "." not in one and one != IMAGENET:
             raise _wrong(name, "train.init", f"{one!r}, which is no run ({', '.join(params.runs)}) and no file")

@@ -81,6 +81,12 @@ def test_the_projects_own_parameters_are_valid():
             "a circle: tdn-rgb <- tdn-rgb",
         ),
         (
+            "runs.tdn-rgb",
+            {"after": ["runs/tdn-rgb/checkpoint.pt"], "train": {"init": ["./runs/tdn-rgb/checkpoint.pt"]}},
+            "the file of a run; write the run's name, tdn-rgb",
+        ),
+        ("runs", {"-h": {}}, r"runs\.-h.*should match pattern"),
+        (
             "fusions.tdn-fused",
             {"runs": {"tdn-rgb": 1.0, "tdn-depth": 1.0}},
             "'tdn-depth' is no run; these are",
