@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+import torch
+
+from tdn_data.models.networks import build_model
+from tdn_data.models.networks.base import VideoNetwork
 from tdn_data.models.training.config import TrainConfig
 from tdn_data.models.training.train import train
 from tdn_data.models.weights.checkpoint import read_checkpoint
@@ -61,10 +67,51 @@ def shrunken(network: str, config: TrainConfig) -> TrainConfig:
     )
 
 
+def is_fixed(name: str, model: VideoNetwork, config: TrainConfig, moment: float) -> bool:
+    """Whether a parameter must stay as it is at a moment of a training."""
+    in_phase_one, ended = config.stays_at(moment)
+    if name.startswith(ended):
+        return True
+    if in_phase_one and config.fixed is not None:
+        return name.startswith(config.fixed) and not name.startswith(config.free)
+    image = f"{model.image_part}."
+    return (
+        in_phase_one and name.startswith(image) and not model.image_subnetwork.is_classifier(name.removeprefix(image))
+    )
+
+
+class Watch:
+    """Looks at a network as long as the same parts of it are fixed: they do not move, and something else does."""
+
+    def __init__(self, model: VideoNetwork, config: TrainConfig) -> None:
+        self._model, self._config, self._before = model, config, {}
+        self.is_done = False
+
+    def begin(self, phase: object) -> None:
+        """Note the weights before the first step; `phase` is the first, which `train` tells of."""
+        self._before = self._weights()
+
+    def step(self, done: int, total: int) -> None:
+        """Compare the weights where other parts are fixed after a step than in it."""
+        of_moment = 1 if self._config.iterations else self._config.epochs / total
+        moment, following = (done - 1) * of_moment, done * of_moment
+        self.is_done = done == total
+        if not self.is_done and self._config.stays_at(following) == self._config.stays_at(moment):
+            return
+        after = self._weights()
+        moved = {name for name, value in after.items() if not torch.equal(value, self._before[name])}
+        assert moved and not {name for name in moved if is_fixed(name, self._model, self._config, moment)}, moment
+        self._before = after
+
+    def _weights(self) -> dict[str, torch.Tensor]:
+        return {name: value.detach().clone() for name, value in self._model.named_parameters()}
+
+
 class Trainings:
     """Shrunken trainings on a few of the built-in clips; the same one is done once."""
 
-    def __init__(self, make_shards: MakeShards, folder: Path) -> None:
+    def __init__(self, make_shards: MakeShards, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("tdn_data.models.training.job.build_model", self._build)
         clips = [render_clip(name, seed=seed, num_frames=8, size=48) for name in CLASS_NAMES for seed in (0, 1)]
         names = [(f"v{number:02d}", "train", (clip.label,)) for number, clip in enumerate(clips)]
         options = {"class_names": CLASS_NAMES, "name": "demo", "frames_per_second": 8.0}
@@ -85,12 +132,33 @@ class Trainings:
         if key not in self._done:
             flow, reports = self._shards["flow"] if small.needs_flow else None, []
             reader, out = self._shards[chosen.modality], self._folder / f"{len(self._done)}.pt"
-            train(reader, chosen.network, config=small, out=out, flow=flow, on_epoch=reports.append)
+            self._config = small
+            train(
+                reader,
+                chosen.network,
+                config=small,
+                out=out,
+                flow=flow,
+                on_start=lambda phase: self._watch.begin(phase),
+                on_step=lambda done, total: self._watch.step(done, total),
+                on_epoch=reports.append,
+            )
             phases = {"flow" if one.accuracy is None else "joint" if one.flow_loss else "classes" for one in reports}
             assert phases == {kind for kind, _ in config.kinds}
-            assert read_checkpoint(out).cut == {"kind": config.cut, "fps": config.cut_fps}
+            assert all(map(math.isfinite, [value for one in reports for value in one.values().values()]))
+            assert self._watch.is_done
+            written = read_checkpoint(out)
+            assert (written.model, written.num_classes, written.clip_size) == (chosen.network, len(CLASS_NAMES), 32)
+            assert tuple(written.data["class_names"]) == CLASS_NAMES
+            assert written.cut == {"kind": config.cut, "fps": config.cut_fps}
             self._done[key] = out
         return self._done[key]
+
+    def _build(self, *arguments: object, **options: object) -> VideoNetwork:
+        """Build a network as a training does, and watch it."""
+        model = build_model(*arguments, **options)
+        self._watch = Watch(model, self._config)
+        return model
 
     def _start(self, recipe: str, name: str) -> list[str]:
         """Return the files that a run starts from for one entry of its `init`; none for ImageNet's weights."""
@@ -101,8 +169,10 @@ class Trainings:
         return [] if name == "imagenet" else [str(self.checkpoint(other, names.get(file, file)))]
 
 
-def test_a_shrunken_version_of_every_run_goes_through_every_phase(make_shards: MakeShards, tmp_path: Path) -> None:
-    trainings = Trainings(make_shards, tmp_path)
+def test_a_shrunken_version_of_every_run_goes_through_every_phase(
+    make_shards: MakeShards, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainings = Trainings(make_shards, tmp_path, monkeypatch)
     for recipe in PAPERS:
         for run in params_of(recipe).runs:
             try:
