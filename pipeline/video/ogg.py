@@ -7,8 +7,8 @@ position counts pictures.
     pages       0[1 2]  1[3 4 5]  . . .  3[9 10]      page 2 is overwritten: pictures 6, 7 and 8 are missing
     FFmpeg       1 2     3 4 5            6 7         counts on
 
-The mark of the end may be missing from a whole file: RFC 3533 describes it and no MUST asks for it, and recordings of
-live streams, or of programs that were stopped, have none. No header says how long a stream is, so a file cut exactly
+RFC 3533, 4, has a stream end with a marked page; yet recordings of live streams, or of programs that were stopped, have
+no such mark, and miss nothing. No header says how long a stream is, so a file cut exactly
 between two pages is the same as one whose writer stopped there. Such a file is not called damaged, and a note says what
 is not known. A cut falls between pages once in some thousand times, a page being that many bytes; any other shows in a
 page or packet that does not end, and bytes that are overwritten show behind the last page. If another stream is marked,
