@@ -10,14 +10,13 @@ import socket
 import tempfile
 from collections.abc import Iterator
 
-from tdn_data.pipeline.errors import InputError, PipelineError
+from tdn_data.pipeline.errors import InputError, PipelineError, own_words
 
 KNOCK_SECONDS = 10
 OBJECT_STORE_BYTES = 80 << 20  # results are small; Ray wants at least 75 MB
 SHARED_MEMORY = "/dev/shm"
 SOCKET_PATH_BYTES = 107  # Linux' limit
 RAY_PATH_BYTES = 72  # /ray/session_2026-11-26_11-54-13_123456_1234567/sockets/plasma_store
-MAX_REASON = 300  # characters of Ray's own words, which can be pages
 _ADDRESS = re.compile(r"(auto|(ray://)?[^\s:/]+:\d+)")
 
 
@@ -47,8 +46,7 @@ def ray_cluster(num_workers: int | None, ray_address: str | None) -> Iterator:
         except PipelineError:
             raise
         except Exception as error:
-            words = " ".join(str(error).split()).rstrip(".")[:MAX_REASON] or type(error).__name__
-            raise InputError(f"{_no_ray(ray_address)}: {words}.", key=ray_address) from error
+            raise InputError(f"{_no_ray(ray_address)}: {own_words(error)}.", key=ray_address) from error
         yield ray
 
 

@@ -7,6 +7,13 @@ from __future__ import annotations
 
 from tdn_data.pipeline.text import shown_text
 
+MAX_REASON = 300  # characters of another program's own words, which can be pages
+
+
+def own_words(error: BaseException) -> str:
+    """Return what an error of another program says, on one line without a full stop, its kind where it says nothing."""
+    return " ".join(str(error).split()).rstrip(".")[:MAX_REASON] or type(error).__name__
+
 
 class PipelineError(Exception):
     """A fault that the pipeline understands: `message`, and the `path` or `key` it is about where there is one."""

@@ -34,14 +34,13 @@ from tdn_data.models.training.reports import EpochReport
 from tdn_data.models.training.signals import Stopped, StopRequest
 from tdn_data.models.training.snapshot import SnapshotFolder
 from tdn_data.pipeline.cluster import ray_cluster
-from tdn_data.pipeline.errors import InputError, PipelineError
+from tdn_data.pipeline.errors import InputError, PipelineError, own_words
 from tdn_data.pipeline.progress import OnProgress
 
 logger = logging.getLogger(__name__)
 
 MAX_FAILURES = 3
 POLL_SECONDS = 0.2
-MAX_REASON = 300  # characters of an error's own words
 
 OnEpoch = Callable[[EpochReport], None]
 
@@ -220,10 +219,9 @@ def _fit(trainer, done: Future) -> None:
 
 
 def _lost(error: BaseException) -> NoReturn:
-    words = " ".join(str(error).split()).rstrip(".")[:MAX_REASON] or type(error).__name__
     raise PipelineError(
-        f"a process of the training was lost {MAX_FAILURES + 1} times ({words}); the same command goes on from the "
-        "last snapshot."
+        f"a process of the training was lost {MAX_FAILURES + 1} times ({own_words(error)}); the same command goes on "
+        "from the last snapshot."
     ) from error
 
 
