@@ -7,6 +7,7 @@ A FIFO, a socket or a device in place of a file would wait for ever; a fault bec
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import re
@@ -60,6 +61,12 @@ def open_regular(path: str | os.PathLike[str], *, what: str = "file") -> BinaryI
         os.close(descriptor)
         raise InputError(f"{shown} is {kind}; the {what} must be a regular file.", path=shown, key="unreadable")
     return os.fdopen(descriptor, "rb")
+
+
+def file_digest(path: str | os.PathLike[str], *, what: str = "file") -> str:
+    """Return the SHA-256 of a regular file, as hexadecimal digits; errors as of `open_regular`."""
+    with open_regular(path, what=what) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_regular(path: str | os.PathLike[str], *, what: str = "file") -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 from collections.abc import Mapping
@@ -26,7 +25,7 @@ from tdn_data.models.threads import torch_threads
 from tdn_data.models.weights.checkpoint import Checkpoint, read_checkpoint
 from tdn_data.models.weights.trained_on import TrainedOn, check_same_kind, class_order
 from tdn_data.pipeline.errors import InputError
-from tdn_data.pipeline.files import open_regular
+from tdn_data.pipeline.files import file_digest
 from tdn_data.pipeline.progress import OnProgress
 from tdn_data.pipeline.shards.reader import ShardReader
 
@@ -48,9 +47,9 @@ def evaluate(
 
     `network` is the name of the one that the checkpoint must hold, if it matters. `on_progress` counts videos. With
     `config.clip_scores` the clips' scores are written to the file `clip_scores` as they come.
-    Raises InputError when the checkpoint holds another network, or was trained on data
-    of another kind than the shards (`weights.trained_on`), when the split has no video, and when more than the allowed
-    share of its videos has no frames.
+    Raises InputError when the checkpoint holds another network, or was trained on data of another kind than the shards
+    (`weights.trained_on`), when the split has no video, and when more than the allowed share of its videos has no
+    frames.
     """
     saved = read_checkpoint(checkpoint)
     trained = check_checkpoint(saved, checkpoint, network)
@@ -61,7 +60,7 @@ def evaluate(
     videos, scores = split_videos(reader, split), []
     order = class_order(trained, reader.info.class_names)
     about = {"dataset": reader.info.name, "split": split, "protocol": asdict(config)}
-    about |= {"checkpoint": file_digest(checkpoint)}
+    about |= {"checkpoint": file_digest(checkpoint, what="checkpoint")}
     with torch_threads(config.num_threads), _clips_to(clip_scores if config.clip_scores else None, about) as clips:
         for number, video in enumerate(videos, start=1):
             scored = score(reader, video)
@@ -161,9 +160,3 @@ def _unfit(checkpoint: Checkpoint, num_segments: int | None, words: str) -> Inpu
         "num_segments of its test null.",
         key="num_segments",
     )
-
-
-def file_digest(path: str | os.PathLike[str]) -> str:
-    """Return the SHA-256 of a file, as hexadecimal digits."""
-    with open_regular(path, what="checkpoint") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -23,13 +23,13 @@ from torch import Tensor, nn
 from torch._dynamo.exc import UserError
 
 from tdn_data.models.clips.cut import Cut
-from tdn_data.models.evaluation.evaluate import check_checkpoint, file_digest, restore_model
+from tdn_data.models.evaluation.evaluate import check_checkpoint, restore_model
 from tdn_data.models.networks.base import NUM_CHANNELS, VideoNetwork
 from tdn_data.models.networks.folding import fold_norms
 from tdn_data.models.weights.checkpoint import Checkpoint, read_checkpoint
 from tdn_data.models.weights.trained_on import TrainedOn
 from tdn_data.pipeline.errors import InputError
-from tdn_data.pipeline.files import check_output_file, replacing
+from tdn_data.pipeline.files import check_output_file, file_digest, replacing
 
 ABOUT = "tdn_data"  # the key of the metadata; torch's file has it as tdn_data.json
 INPUT, OUTPUT, ANY = "clip", "scores", "videos"
@@ -64,7 +64,7 @@ def export_model(
     for path in filter(None, (onnx, program)):
         check_output_file(path, inputs=[checkpoint])
     network = fold_norms(restore_model(saved)).cpu()
-    about = _about(saved, trained, network) | {"checkpoint": file_digest(checkpoint)}
+    about = _about(saved, trained, network) | {"checkpoint": file_digest(checkpoint, what="checkpoint")}
     exported, num_videos = _exported(FromLevels(network, *trained.normalization).eval(), tuple(about["input"][1:]))
     about["input"][0] = num_videos
     if program is not None:

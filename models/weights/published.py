@@ -12,7 +12,6 @@ pretrained-models.pytorch, `pretrainedmodels/models/bninception.py`.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import sys
 from http.client import HTTPException
@@ -26,6 +25,7 @@ from torch import Tensor, nn
 from tdn_data.models.backbones.base import Backbone
 from tdn_data.models.networks.base import VideoNetwork
 from tdn_data.pipeline.errors import InputError
+from tdn_data.pipeline.files import file_digest
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ def fetch(url: str) -> Path:
     path = Path(torch.hub.get_dir(), "checkpoints", url.rpartition("/")[2])
     if not path.exists():
         _download(url, path)
-    elif not _digest(path).startswith(_digits(url)):
+    elif not file_digest(path).startswith(_digits(url)):
         raise InputError(f"{path} is not the file published at {url}: its content differs; delete it.", path=path)
     return path
 
@@ -95,11 +95,6 @@ def _download(url: str, path: Path) -> None:
 def _digits(url: str) -> str:
     """Return the digits of the SHA-256 that a file's name ends in, e.g. f37072fd."""
     return url.rpartition("-")[2].removesuffix(".pth")
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def in_todays_form(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -12,13 +12,14 @@ import pytest
 import torch
 
 from tdn_data.models.evaluation import scoring
-from tdn_data.models.evaluation.evaluate import evaluate, file_digest, restore_model
+from tdn_data.models.evaluation.evaluate import evaluate, restore_model
 from tdn_data.models.evaluation.protocol import EvaluateConfig
 from tdn_data.models.evaluation.scores import ABOUT, read_scores, write_scores
 from tdn_data.models.evaluation.scoring import average_scores
 from tdn_data.models.networks import build_model
 from tdn_data.models.weights.checkpoint import Checkpoint
 from tdn_data.pipeline.errors import InputError
+from tdn_data.pipeline.files import file_digest
 
 CONFIG = EvaluateConfig(num_clips=3, num_crops=10, views_per_batch=7)
 
