@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tdn_data.models.evaluation.evaluate import restore_model
-from tdn_data.models.networks import MODELS
+from tdn_data.models.networks import FLOW_LEARNERS
 from tdn_data.models.networks.base import VideoNetwork
 from tdn_data.models.weights.checkpoint import read_checkpoint
 from tdn_data.models.weights.trained_on import NORMALIZATION
@@ -29,7 +29,6 @@ from tdn_data.pipeline.flow.solver import FlowSolver
 
 ONNX = "onnx:"
 MULTIPLE = 32  # pixels, of which sides are made multiples by repeating the last ones: an encoder halves five times
-FLOW_LEARNERS = tuple(name for name, kind in MODELS.items() if kind.learns_flow)
 
 
 class NetworkSolver:

@@ -16,7 +16,7 @@ from tdn_data.models.networks.tdn import TDN
 from tdn_data.models.networks.tdn_wang import TDNWang
 from tdn_data.models.networks.tsn import TSN
 
-__all__ = ["MODELS", "build_model", "network_class"]
+__all__ = ["FLOW_LEARNERS", "MODELS", "build_model", "network_class"]
 
 MODELS: dict[str, type[VideoNetwork]] = {
     "tsn": TSN,
@@ -33,6 +33,7 @@ MODELS: dict[str, type[VideoNetwork]] = {
     "stacked": Stacked,
     "disentangled": Disentangled,
 }
+FLOW_LEARNERS = tuple(name for name, kind in MODELS.items() if kind.learns_flow)
 
 
 def network_class(name: str) -> type[VideoNetwork]:

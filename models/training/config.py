@@ -8,7 +8,7 @@ from typing import Literal
 
 from tdn_data.models.clips.augment import TRAINING_CROPS, Augment
 from tdn_data.models.clips.cut import CUTS, Cut
-from tdn_data.models.networks import MODELS, network_class
+from tdn_data.models.networks import FLOW_LEARNERS, network_class
 from tdn_data.pipeline.limits import (
     MAX_BATCH,
     MAX_CLIP_SIDE,
@@ -20,7 +20,6 @@ from tdn_data.pipeline.limits import (
 )
 
 FLOW_SNIPPET_LENGTH = 5  # section 3.4: k = 5 for stacks of flow; for frames each network has its own, e.g. k = 1
-FLOW_LEARNERS = tuple(name for name, kind in MODELS.items() if kind.learns_flow)
 UNSET = (None, 0)  # values that leave an option of a network at the network's own default
 BOUNDS = {  # what a whole number of a training may be; None stands for the program's own choice
     "num_segments": (1, MAX_SEGMENTS),
