@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from scipy.special import softmax
+from scipy.special import expit, softmax
 from sklearn.metrics import confusion_matrix, top_k_accuracy_score
 
 from tdn_data.models.precision import average_precisions, mean_of_defined
@@ -65,6 +65,11 @@ def compute_metrics(scores: np.ndarray, labels: Sequence[Sequence[int]], *, mult
         per_class_ap=per_class,
         confusion=None if single is None else confusion_matrix(single, scores.argmax(1), labels=range(num_classes)),
     )
+
+
+def probabilities_of(scores: np.ndarray, *, multi_label: bool) -> np.ndarray:
+    """Return the probability of each class by scores (..., C); of several labels a video each has one of its own."""
+    return expit(scores) if multi_label else softmax(scores, axis=-1)
 
 
 def label_matrix(labels: Sequence[Sequence[int]], num_classes: int) -> np.ndarray:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import expit, softmax
 
+from tdn_data.models.evaluation.metrics import probabilities_of
 from tdn_data.models.evaluation.scores import VideoScores
 from tdn_data.pipeline.shards.reader import ShardReader
 from tdn_data.pipeline.view.inspect import pictures_at
@@ -37,7 +37,7 @@ def mistakes_of(
 
     `of_class` keeps those of one class. The probability of a video's own class is that of the likeliest.
     """
-    probabilities = expit(result.scores) if multi_label else softmax(result.scores, axis=1)
+    probabilities = probabilities_of(result.scores, multi_label=multi_label)
     wanted = None if of_class is None else list(class_names).index(of_class)
     found = []
     for video_id, labels, row in zip(result.video_ids, result.labels, probabilities, strict=True):

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 from pydantic import ValidationError
-from scipy.special import expit, softmax
 
 from tdn_data.models.evaluation.evaluate import check_checkpoint, scorer_of, settled
+from tdn_data.models.evaluation.metrics import probabilities_of
 from tdn_data.models.evaluation.protocol import EvaluateConfig
 from tdn_data.models.threads import torch_threads
 from tdn_data.models.weights.checkpoint import read_checkpoint
@@ -93,7 +93,7 @@ class Predictor:
         decoded = DecodedVideo(extraction.rows, self._section.codec)
         with torch_threads(self._config.num_threads):
             scores = self._score(decoded, video).video
-        probabilities = expit(scores) if self.trained.multi_label else softmax(scores)
+        probabilities = probabilities_of(scores, multi_label=self.trained.multi_label)
         problem = extraction.problem and extraction.problem.sentence
         return Prediction(os.fspath(path), self.trained.class_names, scores, probabilities, problem)
 

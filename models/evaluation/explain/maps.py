@@ -25,8 +25,10 @@ from torch import Tensor
 
 from tdn_data.models.backbones.base import Backbone
 from tdn_data.models.clips.pixels import normalize_batch
+from tdn_data.models.evaluation.metrics import probabilities_of
 from tdn_data.models.networks.base import VideoNetwork
 from tdn_data.pipeline.errors import InputError
+from tdn_data.pipeline.progress import OnProgress
 
 SQUARE = 4  # squares side by side
 Maps = dict[str, np.ndarray]  # subnetwork -> its maps of one clip, float32 (M, h, w)
@@ -81,13 +83,13 @@ def occlusion_map(
     levels: np.ndarray,
     number: int,
     *,
-    probabilities: Callable[[Tensor], Tensor],
-    on_progress: Callable[[int, int], None] | None = None,
+    multi_label: bool,
+    on_progress: OnProgress | None = None,
 ) -> np.ndarray:
     """Return float32 (H, W) for a clip of levels, uint8 (S, K, H, W, C), and a class: the share that is lost.
 
     1: all of the class's probability is gone where the square lies; below 0: it rose. Flow is covered by no motion.
-    `probabilities` makes them of scores (1, C). `on_progress` counts squares.
+    `multi_label` is whether a video has several labels. `on_progress` counts squares.
     """
     height, width, channels = levels.shape[2:]
     squares = list(_squares(height, width))
@@ -97,7 +99,7 @@ def occlusion_map(
     def probability(clip: np.ndarray) -> float:
         with torch.inference_mode():
             scores = model(normalize_batch(torch.from_numpy(clip)[None].to(device)))
-        return float(probabilities(scores.float())[0, number])
+        return float(probabilities_of(scores[0].float().cpu().numpy(), multi_label=multi_label)[number])
 
     before = probability(levels)
     for count, (rows, columns) in enumerate(squares, start=1):

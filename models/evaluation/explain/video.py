@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +15,7 @@ from tdn_data.models.evaluation.explain.flow import flow_rows
 from tdn_data.models.evaluation.explain.maps import activation_maps, gradient_maps, occlusion_map
 from tdn_data.models.evaluation.explain.picture import KEY, draw_rows, frame_row, heat_row
 from tdn_data.models.evaluation.explain.seen import SeenClip, seen_clip
+from tdn_data.models.evaluation.metrics import probabilities_of
 from tdn_data.models.evaluation.predict import ONE_VIEW
 from tdn_data.models.evaluation.protocol import EvaluateConfig
 from tdn_data.models.networks.base import ClipShape, VideoNetwork
@@ -23,12 +23,12 @@ from tdn_data.models.threads import torch_threads
 from tdn_data.models.weights.checkpoint import read_checkpoint
 from tdn_data.models.weights.trained_on import check_same_kind
 from tdn_data.pipeline.errors import InputError
+from tdn_data.pipeline.progress import OnProgress
 from tdn_data.pipeline.shards.reader import ShardReader, StoredVideo
 from tdn_data.pipeline.text import some_of
 
 TITLES = {"cam": "class activation map", "gradcam": "Grad-CAM", "occlusion": "probability lost behind a black square"}
 SUBNETWORKS = {"image": "image subnetwork", "difference": "difference subnetwork"}
-OnProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -73,9 +73,9 @@ def explain(
     seen = seen_clip(reader, video, shape, config.views().cut)
     with torch_threads(config.num_threads):
         clip = normalize_batch(torch.from_numpy(seen.levels)[None].to(next(model.parameters()).device))
-        probabilities = torch.sigmoid if trained.multi_label else _softmax
         with torch.inference_mode():
-            values = probabilities(model(clip).float())[0].cpu()
+            scores = model(clip)[0].float().cpu().numpy()
+        values = probabilities_of(scores, multi_label=trained.multi_label)
         number = int(values.argmax()) if number is None else number
         name, truth = trained.class_names[number], tuple(reader.info.class_names[label] for label in video.labels)
         caption = _caption(seen, name, float(values[number]), truth)
@@ -83,7 +83,7 @@ def explain(
             rows, scale = flow_rows(model, clip, seen, flow)
             top = frame_row(caption, seen.frames(), seen.seconds, all_frames=True)
             return Explanation(draw_rows([top, *rows], flow_pixels=scale), name, float(values[number]), truth)
-        maps = _maps(method, model, clip, seen, number, layer, probabilities, on_progress)
+        maps = _maps(method, model, clip, seen, number, layer, trained.multi_label, on_progress)
     words = f"{TITLES[method]}{f' at {layer}' if layer else ''}"
     picture = _picture(caption, seen, {_title(stream, words, one, method): one for stream, one in maps.items()})
     return Explanation(picture, name, float(values[number]), truth)
@@ -96,7 +96,7 @@ def _maps(
     seen: SeenClip,
     number: int,
     layer: str | None,
-    probabilities: Callable[[Tensor], Tensor],
+    multi_label: bool,
     on_progress: OnProgress | None,
 ) -> dict[str, np.ndarray]:
     """Return the maps of a method by subnetwork, (M, h, w) each."""
@@ -104,7 +104,7 @@ def _maps(
         return activation_maps(model, clip, number)
     if method == "gradcam":
         return gradient_maps(model, clip, number, layer=layer)
-    lost = occlusion_map(model, seen.levels, number, probabilities=probabilities, on_progress=on_progress)
+    lost = occlusion_map(model, seen.levels, number, multi_label=multi_label, on_progress=on_progress)
     return {"network": np.repeat(lost[None], len(seen.levels), axis=0)}
 
 
@@ -124,10 +124,6 @@ def _title(stream: str, words: str, maps: np.ndarray, method: str) -> str:
 
 def _caption(seen: SeenClip, name: str, probability: float, truth: tuple[str, ...]) -> str:
     return f"{seen.video.video_id}   class {name}: {probability:.3f}; truth: {', '.join(truth) or 'none'}"
-
-
-def _softmax(scores: Tensor) -> Tensor:
-    return scores.softmax(-1)
 
 
 def _video(reader: ShardReader, video_id: str) -> StoredVideo:

@@ -88,7 +88,7 @@ class Corner(VideoNetwork):
 
 def test_occlusion_finds_the_only_place_that_counts() -> None:
     levels = np.full((2, 1, 32, 32, 3), 250, np.uint8)
-    lost = occlusion_map(Corner(), levels, 1, probabilities=lambda scores: scores.softmax(-1))
+    lost = occlusion_map(Corner(), levels, 1, multi_label=False)
     shown = normalize_batch(torch.tensor([250, 0], dtype=torch.uint8)[:, None, None, None].expand(2, 1, 1, 3))
     bright, black = shown.mean((1, 2, 3)).tolist()
     before, after = (torch.tensor(2 * x).sigmoid().item() for x in (bright, bright + (black - bright) / 4))
