@@ -119,10 +119,9 @@ def snippet_starts(
 
     With `generator` each is drawn uniformly from the (n - K + 1) // S starts of its segment (training); without, it is
     the middle of the (n - K + 1) / S starts of its share, rounded down (testing), or of the i-th of n equal parts of
-    that share for `nth` (i, n). A video with fewer starts than
-    segments has starts drawn from all of them, in order, or spread evenly, as TSN does where n > S; where n <= S TSN
-    gives its first frame S times. A video shorter than a snippet starts at 0, and reading past the end is the caller's
-    matter.
+    that share for `nth` (i, n). A video with fewer starts than segments has starts drawn from all of them, in order, or
+    spread evenly, as TSN does where n > S; where n <= S TSN gives its first frame S times. A video shorter than a
+    snippet starts at 0, and reading past the end is the caller's matter.
     """
     for name, value in (("num_frames", num_frames), ("num_segments", num_segments), ("snippet_length", snippet_length)):
         if value < 1:
