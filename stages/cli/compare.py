@@ -62,7 +62,7 @@ def compare(
         console.print_json(_as_dict(found))
         return
     classes = found.extremes(count) if class_name is None else [one for one in found.classes if one.name == class_name]
-    _print_compared(f"{found.num_videos:,} videos", found.metrics, (first, second))
+    _print_compared(console.counted(found.num_videos, "video"), found.metrics, (first, second))
     _print_compared(f"class, {found.measure}", classes, (first, second))
     if out is not None:
         console.out.print(f"picture: {console.shown(out)}", soft_wrap=True, highlight=False)

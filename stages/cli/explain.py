@@ -43,8 +43,8 @@ def explain(
 
     \b
     Examples:
-      tdn-data explain tdn-rgb --video move_left/test_000
-      tdn-data explain tdn-rgb --video move_left/test_000 --method gradcam --layer res2 --out res2.png
+      tdn-data explain tdn-rgb --video videos/move_left/test_000
+      tdn-data explain tdn-rgb --video videos/move_left/test_000 --method gradcam --layer res2 --out res2.png
     """
     from tdn_data.models.evaluation.explain import EXPLAIN
     from tdn_data.models.evaluation.explain import video as explaining
