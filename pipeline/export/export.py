@@ -10,14 +10,14 @@ from pathlib import Path
 from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.export.huggingface import write_hugging_face
 from tdn_data.pipeline.export.sets import write_image_folder, write_rawframes
-from tdn_data.pipeline.export.source import Source, open_source
+from tdn_data.pipeline.export.source import ExportSource, open_source
 from tdn_data.pipeline.export.target import Target
 from tdn_data.pipeline.export.videos import write_arrays, write_flo_files, write_gifs, write_images, write_movies
 from tdn_data.pipeline.export.webdataset import write_webdataset
 from tdn_data.pipeline.shards.ledger import count_by_status
 from tdn_data.pipeline.shards.schema import LedgerRow
 
-FORMATS: dict[str, Callable[[Source, Target], Iterator[None]]] = {
+FORMATS: dict[str, Callable[[ExportSource, Target], Iterator[None]]] = {
     "images": write_images,
     "mp4": write_movies,
     "npy": write_arrays,
@@ -89,7 +89,7 @@ def export_shards(
     )
 
 
-def _mark(source: Source, to: str) -> dict[str, object]:
+def _mark(source: ExportSource, to: str) -> dict[str, object]:
     """Return what an export must have in common with the one before in its folder, to leave no file that is wrong."""
     parameters = {modality: dict(reader.info.parameters) for modality, reader in source.readers.items()}
     mark = {"from": source.location, "to": to, "parameters": parameters}
@@ -105,7 +105,7 @@ def _modalities(to: str, given: Sequence[str] | None) -> Sequence[str] | None:
     return [ONLY[to]]
 
 
-def _check(source: Source, to: str) -> None:
+def _check(source: ExportSource, to: str) -> None:
     """Raise InputError where there is nothing to export, or where a format of one label a video meets several."""
     if not source.videos:
         raise InputError(f"{source.location} holds no stored video to export; see its ledger.", path=source.location)

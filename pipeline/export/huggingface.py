@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from tdn_data.pipeline.export.source import Source
+from tdn_data.pipeline.export.source import ExportSource
 from tdn_data.pipeline.export.target import Target
 from tdn_data.pipeline.shards.reader import StoredVideo
 from tdn_data.pipeline.shards.schema import PAYLOADS, PREFIXES
@@ -24,7 +24,7 @@ _IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 _VALUES = {"video_id": pa.string(), "frame_index": pa.int64(), "pts_seconds": pa.float64()}
 
 
-def write_hugging_face(source: Source, target: Target) -> Iterator[None]:
+def write_hugging_face(source: ExportSource, target: Target) -> Iterator[None]:
     """Write Parquet files of about 512 MiB, a configuration for each modality, and the card; yield after each video."""
     schemas = {modality: _schema(source, modality) for modality in source.readers}
     for split, name in source.split_names().items():
@@ -44,7 +44,7 @@ def write_hugging_face(source: Source, target: Target) -> Iterator[None]:
     target.write("README.md", _card(source).encode())
 
 
-def _schema(source: Source, modality: str) -> pa.Schema:
+def _schema(source: ExportSource, modality: str) -> pa.Schema:
     """Return the columns, and in their metadata what `datasets` takes them for."""
     classes = {"names": list(source.info.class_names), "_type": "ClassLabel"}
     label = ("labels", pa.list_(pa.int64())) if source.info.multi_label else ("label", pa.int64())
@@ -60,7 +60,7 @@ def _schema(source: Source, modality: str) -> pa.Schema:
     return schema.with_metadata({"huggingface": json.dumps({"info": {"features": features}})})
 
 
-def _table(source: Source, video: StoredVideo, modality: str, schema: pa.Schema) -> pa.Table:
+def _table(source: ExportSource, video: StoredVideo, modality: str, schema: pa.Schema) -> pa.Table:
     rows, ending = source.image_files(modality, video.video_id)
     count, name = len(rows), source.names[video.video_id]
     single = video.labels[0] if video.labels else None
@@ -80,7 +80,7 @@ def _table(source: Source, video: StoredVideo, modality: str, schema: pa.Schema)
     return pa.table({name: columns[name] for name in schema.names}, schema=schema)
 
 
-def _card(source: Source) -> str:
+def _card(source: ExportSource) -> str:
     """Return README.md: configurations and splits for the machine, and what the data are for people."""
     splits = source.split_names()
     configs = [

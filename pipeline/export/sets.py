@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tdn_data.pipeline.export.names import safe_names
-from tdn_data.pipeline.export.source import Source
+from tdn_data.pipeline.export.source import ExportSource
 from tdn_data.pipeline.export.target import Target
 from tdn_data.pipeline.export.videos import write_images
 from tdn_data.pipeline.shards.schema import PREFIXES
 
 
-def write_rawframes(source: Source, target: Target) -> Iterator[None]:
+def write_rawframes(source: ExportSource, target: Target) -> Iterator[None]:
     """Write images as TSN and mmaction2 name them, a list `path num_frames label` per split and modality, and classes.
 
     NAME/img_00001.jpg, NAME/flow_x_00001.jpg, ...; frames_train.txt, flow_train.txt, ...; classes.txt. Paths count from
@@ -33,7 +33,7 @@ def write_rawframes(source: Source, target: Target) -> Iterator[None]:
     write_classes(source, target)
 
 
-def write_image_folder(source: Source, target: Target) -> Iterator[None]:
+def write_image_folder(source: ExportSource, target: Target) -> Iterator[None]:
     """Write split/class/NAME_00001.jpg, ..., as torchvision's ImageFolder and Keras read it, and classes.txt."""
     splits, classes = source.split_names(), safe_names(source.info.class_names)
     for video in source.videos:
@@ -46,6 +46,6 @@ def write_image_folder(source: Source, target: Target) -> Iterator[None]:
     write_classes(source, target)
 
 
-def write_classes(source: Source, target: Target) -> None:
+def write_classes(source: ExportSource, target: Target) -> None:
     """Write classes.txt, the name of class 0 first."""
     target.write("classes.txt", "".join(f"{name}\n" for name in source.info.class_names).encode())

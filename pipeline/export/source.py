@@ -19,7 +19,7 @@ FILE_STEMS = {"image": "img", "flow_x": "flow_x", "flow_y": "flow_y"}  # as TSN 
 
 
 @dataclass(frozen=True)
-class Source:
+class ExportSource:
     """Videos to export, sorted, with their names as files; `ledger` has what became of each one listed."""
 
     location: str
@@ -100,7 +100,7 @@ class Source:
                         yield f"{FILE_STEMS[column]}_{number:05d}.{ending}", content
 
 
-def open_source(path: str, *, modalities: Sequence[str] | None, video_ids: Sequence[str] = ()) -> Source:
+def open_source(path: str, *, modalities: Sequence[str] | None, video_ids: Sequence[str] = ()) -> ExportSource:
     """Return the stored videos of a folder of shards: all, or those of `video_ids`; None: all modalities stored.
 
     Raises InputError for a modality or video that is not stored, with the ledger's words where it has some.
@@ -115,7 +115,7 @@ def open_source(path: str, *, modalities: Sequence[str] | None, video_ids: Seque
         if video_id not in stored:
             raise InputError(_not_stored(video_id, ledger, storage.shown), key=video_id)
     wanted = set(video_ids) or set(stored)
-    return Source(
+    return ExportSource(
         location=storage.shown,
         readers=readers,
         videos=tuple(stored[video_id] for video_id in sorted(wanted)),

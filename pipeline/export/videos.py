@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from tdn_data.pipeline.export.source import Source
+from tdn_data.pipeline.export.source import ExportSource
 from tdn_data.pipeline.export.target import Target
 from tdn_data.pipeline.flow import dequantize
 from tdn_data.pipeline.flow.flo_files import write_flo
@@ -23,7 +23,7 @@ from tdn_data.pipeline.view.inspect import pictures_at
 SHORTEST_MS, ONLY_MS = 20, 1000  # of a picture in a GIF: browsers slow down what is shorter; of a picture alone
 
 
-def write_images(source: Source, target: Target) -> Iterator[None]:
+def write_images(source: ExportSource, target: Target) -> Iterator[None]:
     """Write NAME/img_00001.jpg, NAME/flow_x_00001.jpg, NAME/flow_y_00001.jpg, ...: the bytes that are stored."""
     for video in source.videos:
         for name, content in source.numbered_files(video.video_id):
@@ -31,7 +31,7 @@ def write_images(source: Source, target: Target) -> Iterator[None]:
         yield
 
 
-def write_arrays(source: Source, target: Target) -> Iterator[None]:
+def write_arrays(source: ExportSource, target: Target) -> Iterator[None]:
     """Write NAME/frames.npy, uint8 (N, H, W, 3) RGB, NAME/flow.npy, float32 (N, H, W, 2) in pixels a step, and times.
 
     The times are NAME/frames_seconds.npy and NAME/flow_seconds.npy, float64 (N,).
@@ -48,7 +48,7 @@ def write_arrays(source: Source, target: Target) -> Iterator[None]:
         yield
 
 
-def write_flo_files(source: Source, target: Target) -> Iterator[None]:
+def write_flo_files(source: ExportSource, target: Target) -> Iterator[None]:
     """Write NAME/flow_00001.flo, ...: float32, pixels a step."""
     reader = source.readers["flow"]
     for video in source.videos:
@@ -59,7 +59,7 @@ def write_flo_files(source: Source, target: Target) -> Iterator[None]:
         yield
 
 
-def write_movies(source: Source, target: Target) -> Iterator[None]:
+def write_movies(source: ExportSource, target: Target) -> Iterator[None]:
     """Write NAME.mp4: frames, flow as colour, or the two side by side; as fast as the median step between pictures."""
     for video in source.videos:
         pictures, seconds = _shown(source, video.video_id)
@@ -69,7 +69,7 @@ def write_movies(source: Source, target: Target) -> Iterator[None]:
         yield
 
 
-def write_gifs(source: Source, target: Target) -> Iterator[None]:
+def write_gifs(source: ExportSource, target: Target) -> Iterator[None]:
     """Write NAME.gif, which shows what the MP4 does, each picture for its own time."""
     for video in source.videos:
         pictures, seconds = _shown(source, video.video_id)
@@ -82,7 +82,7 @@ def write_gifs(source: Source, target: Target) -> Iterator[None]:
         yield
 
 
-def _shown(source: Source, video_id: str) -> tuple[np.ndarray, np.ndarray]:
+def _shown(source: ExportSource, video_id: str) -> tuple[np.ndarray, np.ndarray]:
     """Return pictures, uint8 (N, H, W, 3), and times (N,): frames, flow, or each frame beside the nearest flow."""
     readers = [reader for modality, reader in source.readers.items() if source.has(modality, video_id)]
     times = readers[0].times(video_id)

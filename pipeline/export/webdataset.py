@@ -11,7 +11,7 @@ import tarfile
 from collections.abc import Iterator
 
 from tdn_data.pipeline.export.sets import write_classes
-from tdn_data.pipeline.export.source import Source
+from tdn_data.pipeline.export.source import ExportSource
 from tdn_data.pipeline.export.target import Target
 from tdn_data.pipeline.shards.reader import StoredVideo
 from tdn_data.pipeline.shards.schema import PREFIXES
@@ -19,7 +19,7 @@ from tdn_data.pipeline.shards.schema import PREFIXES
 SHARD_BYTES = 1 << 28
 
 
-def write_webdataset(source: Source, target: Target) -> Iterator[None]:
+def write_webdataset(source: ExportSource, target: Target) -> Iterator[None]:
     """Write train-000000.tar, ... of about 256 MiB and classes.txt; yield after each video."""
     for split, name in source.split_names().items():
         for number, group in enumerate(source.groups(split, SHARD_BYTES)):
@@ -33,7 +33,7 @@ def write_webdataset(source: Source, target: Target) -> Iterator[None]:
     write_classes(source, target)
 
 
-def _sample(source: Source, video: StoredVideo) -> Iterator[tuple[str, bytes]]:
+def _sample(source: ExportSource, video: StoredVideo) -> Iterator[tuple[str, bytes]]:
     """Yield (ending, content) of a video's entries."""
     yield from source.numbered_files(video.video_id)
     if not source.info.multi_label and video.labels:

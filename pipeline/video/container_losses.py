@@ -23,7 +23,7 @@ from tdn_data.pipeline.video.ogg import page_losses
 _END_UNSEEN = ("hevc",)  # whose decoder gives a picture without its end as if it were whole
 
 
-class Losses(NamedTuple):
+class ContainerLosses(NamedTuple):
     """Packets by their numbers in file order."""
 
     lost: dict[int, int]  # packet -> how many are missing right behind it
@@ -41,23 +41,23 @@ def find_losses(
     pts: Sequence[int | None],
     dts: Sequence[int | None],
     places: Sequence[tuple[int, int]],
-) -> Losses:
+) -> ContainerLosses:
     """What the container tells of the packets with these times, first bytes and sizes; of most, nothing."""
     names = format_names(container)
     if "avi" in names:
-        return Losses(lost_by_index(path, container, stream, dts))
+        return ContainerLosses(lost_by_index(path, container, stream, dts))
     if "asf" in names:
         lost, spoiled, *ends = object_losses(path, stream.id, dts)
-        return Losses(lost, spoiled, {}, *ends)
+        return ContainerLosses(lost, spoiled, {}, *ends)
     if "ogg" in names:
-        return Losses(*page_losses(path, stream.index, pts, [size for _, size in places]))
+        return ContainerLosses(*page_losses(path, stream.index, pts, [size for _, size in places]))
     if "mpegts" in names:
         is_end_seen = stream.codec_context.codec.canonical_name not in _END_UNSEEN
         torn, incomplete = torn_end(path, stream.id), torn_pictures(path, stream.id, is_end_seen=is_end_seen)
         spoiled = {number for number, (begin, _) in enumerate(places) if begin in incomplete}
         spoiled |= {len(places) - 1} if torn and places else set()
-        return Losses({}, frozenset(spoiled), cut_off=torn is not None or None)
+        return ContainerLosses({}, frozenset(spoiled), cut_off=torn is not None or None)
     if "matroska" in names:
         torn = set(torn_blocks(path))
-        return Losses({}, frozenset(number for number, (begin, _) in enumerate(places) if begin in torn))
-    return Losses({})
+        return ContainerLosses({}, frozenset(number for number, (begin, _) in enumerate(places) if begin in torn))
+    return ContainerLosses({})

@@ -15,7 +15,7 @@ from av.video.stream import VideoStream
 from tdn_data.pipeline.video.bitstream import NEVER_HOLLOW, has_hole, is_blank, packet_reader
 from tdn_data.pipeline.video.completeness import announced_seconds, announces_duration, is_cut_off
 from tdn_data.pipeline.video.container import flags_incomplete_packets, format_names, read_packets
-from tdn_data.pipeline.video.container_losses import Losses, find_losses
+from tdn_data.pipeline.video.container_losses import ContainerLosses, find_losses
 from tdn_data.pipeline.video.frame_seconds import span_seconds_of, usual_frame_seconds
 from tdn_data.pipeline.video.missing import SeenPackets, holes_in_rate, missing_pictures, proves_loss, tell_of_loss
 from tdn_data.pipeline.video.packet_facts import BROKEN, PREDICTED, PacketFacts
@@ -184,7 +184,7 @@ def _is_overwritten(packet: av.Packet, codec: str) -> bool:
     return is_flat or (codec in NEVER_HOLLOW and has_hole(bytes(packet), codec))
 
 
-def _corrected(table: _Table, losses: Losses, *, ends_inside: bool) -> _Table:
+def _corrected(table: _Table, losses: ContainerLosses, *, ends_inside: bool) -> _Table:
     """The table with the right times and marks of what is spoiled; `ends_inside`: the last picture is."""
     spoiled = losses.spoiled | ({len(table.facts) - 1} if ends_inside else set())
     return table._replace(
@@ -198,7 +198,7 @@ def _ends_early(
     container: InputContainer,
     stream: VideoStream,
     table: _Table,
-    losses: Losses,
+    losses: ContainerLosses,
     *,
     max_pixels: int,
 ) -> tuple[bool, bool]:

@@ -24,7 +24,7 @@ BASE = ("numpy", "opencv-contrib-python-headless", "numba", "pyarrow", "lmdb")
 
 
 @dataclass(frozen=True)
-class Finding:
+class Diagnosis:
     """One thing that was looked at, what it is, and what to do about it where something should be done."""
 
     name: str
@@ -41,50 +41,50 @@ def doctor(as_json: bool) -> None:
     Example: tdn-data doctor
     """
     with console.messages():
-        findings = (*_versions(), *_extras(), *_processor(), *_gpu(), *_room())
+        diagnoses = (*_versions(), *_extras(), *_processor(), *_gpu(), *_room())
     if as_json:
-        console.print_json({"findings": findings, "advice": sum(bool(one.advice) for one in findings)})
+        console.print_json({"diagnoses": diagnoses, "advice": sum(bool(one.advice) for one in diagnoses)})
         return
     table = Table("", "found", "what to do")
-    for one in findings:
+    for one in diagnoses:
         table.add_row(one.name, console.shown(one.found), console.shown(one.advice))
     console.out.print(table)
-    count = sum(bool(one.advice) for one in findings)
+    count = sum(bool(one.advice) for one in diagnoses)
     console.out.print("Everything is there." if not count else f"{console.counted(count, 'thing')} to look at.")
 
 
-def _versions() -> list[Finding]:
+def _versions() -> list[Diagnosis]:
     from tdn_data.pipeline.video.libraries import ffmpeg_versions
 
     av = f"{machine.installed_version('av')}; " + ", ".join(f"{name} {is_}" for name, is_ in ffmpeg_versions().items())
     rest = ", ".join(f"{name} {version}" for name, version in machine.installed_versions(BASE).items())
     return [
-        Finding("tdn-data", __version__),
-        Finding("Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
-        Finding("PyAV with FFmpeg", av),
-        Finding("libraries", rest),
+        Diagnosis("tdn-data", __version__),
+        Diagnosis("Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
+        Diagnosis("PyAV with FFmpeg", av),
+        Diagnosis("libraries", rest),
     ]
 
 
-def _extras() -> list[Finding]:
-    findings = []
+def _extras() -> list[Diagnosis]:
+    diagnoses = []
     for package, (extra, purpose) in EXTRAS.items():
         name = DISTRIBUTIONS.get(package, package)
         version = machine.installed_version(name)
         missing = version is None or find_spec(package) is None
-        findings.append(
-            Finding(
+        diagnoses.append(
+            Diagnosis(
                 name, "not installed" if missing else version, f"for {purpose}: {pip_line(extra)}" if missing else ""
             )
         )
-    return findings
+    return diagnoses
 
 
-def _processor() -> list[Finding]:
+def _processor() -> list[Diagnosis]:
     words = f"{machine.processor()}, {console.counted(machine.usable_cores(), 'usable core')}"
     sets = machine.instruction_sets()
     slow = "" if "avx2" in sets else "flow is several times slower without AVX2; a newer processor helps"
-    return [Finding("processor", words), Finding("CPU kernels", _kernels(sets), slow)]
+    return [Diagnosis("processor", words), Diagnosis("CPU kernels", _kernels(sets), slow)]
 
 
 def _kernels(instruction_sets: tuple[str, ...]) -> str:
@@ -97,7 +97,7 @@ def _kernels(instruction_sets: tuple[str, ...]) -> str:
     return f"Numba for {target} ({', '.join(instruction_sets) or 'no wide instructions'})"
 
 
-def _gpu() -> list[Finding]:
+def _gpu() -> list[Diagnosis]:
     if find_spec("torch") is None:
         return []
     import torch
@@ -106,20 +106,20 @@ def _gpu() -> list[Finding]:
         built = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built for CPUs"
         plugged = Path("/dev/nvidiactl").exists()
         advice = "a GPU is here that torch cannot use: install torch for CUDA, https://pytorch.org" if plugged else ""
-        return [Finding("GPU", f"none (torch {torch.__version__}, {built})", advice)]
+        return [Diagnosis("GPU", f"none (torch {torch.__version__}, {built})", advice)]
     kernels = "flow in Triton" if find_spec("triton") else "no Triton"
     advice = "" if find_spec("triton") else "for flow on the GPU: pip install triton"
-    return [Finding("GPU", f"{torch.cuda.get_device_name()}, {kernels}", advice)]
+    return [Diagnosis("GPU", f"{torch.cuda.get_device_name()}, {kernels}", advice)]
 
 
-def _room() -> list[Finding]:
-    findings = [Finding("memory", f"{decimal(machine.available_memory())} free")]
+def _room() -> list[Diagnosis]:
+    diagnoses = [Diagnosis("memory", f"{decimal(machine.available_memory())} free")]
     places = {"this folder": Path.cwd(), "temporary files": Path(tempfile.gettempdir())}
     for name, folder in places.items():
         free = machine.free_bytes(folder)
         little = free is not None and free < MIN_FREE
-        findings.append(
-            Finding(
+        diagnoses.append(
+            Diagnosis(
                 f"disk, {name}",
                 f"{console.shown_path(str(folder))}: {'unknown' if free is None else decimal(free) + ' free'}",
                 "make room, or set TMPDIR to another disk" if little else "",
@@ -128,7 +128,7 @@ def _room() -> list[Finding]:
     free = machine.free_bytes(machine.SHARED_MEMORY)
     little = free is None or free < MIN_SHARED_MEMORY
     advice = "Ray then uses the disk, and training wants --num-workers 0; docker run --shm-size 1g" if little else ""
-    return [*findings, Finding("shared memory", "none" if free is None else f"{decimal(free)} free", advice)]
+    return [*diagnoses, Diagnosis("shared memory", "none" if free is None else f"{decimal(free)} free", advice)]
 
 
 COMMANDS = (doctor,)

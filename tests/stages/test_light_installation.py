@@ -68,6 +68,6 @@ def test_what_needs_an_extra_names_it_and_begins_nothing(words, extra, clip_fold
 def test_the_doctor_says_what_is_missing_and_what_to_type():
     code, stdout, stderr = light("doctor", "--json")
     assert code == 0, stderr
-    found = {finding["name"]: finding for finding in json.loads(stdout)["findings"]}
+    found = {one["name"]: one for one in json.loads(stdout)["diagnoses"]}
     assert found["ray"]["found"] == "not installed" and "tdn-data[cluster]" in found["ray"]["advice"]
     assert found["CPU kernels"]["found"].startswith("Numba for ") and "libavcodec" in found["PyAV with FFmpeg"]["found"]

@@ -34,7 +34,7 @@ from tdn_data.pipeline.view.browse.media import MAX_ROWS, Answer, NotStored
 from tdn_data.pipeline.view.browse.overview_page import overview
 from tdn_data.pipeline.view.browse.runs import PICTURES
 from tdn_data.pipeline.view.browse.runs_page import all_runs, compare, one_run
-from tdn_data.pipeline.view.browse.site import Site, UnknownVideo, View, link
+from tdn_data.pipeline.view.browse.site import Moment, Site, UnknownVideo, link
 from tdn_data.pipeline.view.browse.video_page import video
 from tdn_data.pipeline.view.browse.videos_page import grid, suggestions
 
@@ -162,15 +162,15 @@ class _Doors:
 
     # how requests are answered
 
-    def page(self, make: Callable[[View, Request], tuple[str, dict, int]]):
+    def page(self, make: Callable[[Moment, Request], tuple[str, dict, int]]):
         """Return the endpoint of a page; what an address says wrongly becomes a page that says so."""
 
         def answer(request: Request) -> Response:
-            view = self._site.now()
+            moment = self._site.now()
             try:
-                template, content, status = make(view, request)
+                template, content, status = make(moment, request)
             except AddressError as error:
-                content = view.frame(Filter(), "error") | {
+                content = moment.frame(Filter(), "error") | {
                     "title": "This address cannot be shown",
                     "words": f"{error}.",
                 }
@@ -183,7 +183,7 @@ class _Doors:
 
         return endpoint
 
-    def media(self, make: Callable[[View, Request], Answer]):
+    def media(self, make: Callable[[Moment, Request], Answer]):
         """Return the endpoint of pictures and planes."""
 
         def answer(request: Request) -> Response:
@@ -218,34 +218,34 @@ class _Doors:
 
     # pages
 
-    def overview(self, view: View, request: Request):
-        return "overview.html.j2", overview(view, Filter.read(request.query_params)), 200
+    def overview(self, moment: Moment, request: Request):
+        return "overview.html.j2", overview(moment, Filter.read(request.query_params)), 200
 
-    def videos(self, view: View, request: Request):
+    def videos(self, moment: Moment, request: Request):
         page = _whole(request, "page", 1)
-        return "videos.html.j2", grid(view, Filter.read(request.query_params), page), 200
+        return "videos.html.j2", grid(moment, Filter.read(request.query_params), page), 200
 
-    def video(self, view: View, request: Request):
+    def video(self, moment: Moment, request: Request):
         video_id = request.query_params.get("id", "")
         try:
-            return "video.html.j2", video(view, video_id, Filter.read(request.query_params)), 200
+            return "video.html.j2", video(moment, video_id, Filter.read(request.query_params)), 200
         except UnknownVideo:
-            content = view.frame(Filter(), "error") | {
+            content = moment.frame(Filter(), "error") | {
                 "title": "No such video",
-                "suggestions": suggestions(view, video_id),
+                "suggestions": suggestions(moment, video_id),
             }
             content["words"] = f"No video here is called {shown_text(video_id)!r}."
             return "message.html.j2", content, 404
 
-    def runs(self, view: View, request: Request):
-        return "runs.html.j2", all_runs(view), 200
+    def runs(self, moment: Moment, request: Request):
+        return "runs.html.j2", all_runs(moment), 200
 
-    def run(self, view: View, request: Request):
-        return "run.html.j2", one_run(view, request.query_params.get("name", "")), 200
+    def run(self, moment: Moment, request: Request):
+        return "run.html.j2", one_run(moment, request.query_params.get("name", "")), 200
 
-    def compare(self, view: View, request: Request):
+    def compare(self, moment: Moment, request: Request):
         query = request.query_params
-        return "compare.html.j2", compare(view, query.get("a", ""), query.get("b", "")), 200
+        return "compare.html.j2", compare(moment, query.get("a", ""), query.get("b", "")), 200
 
     async def lengths(self, request: Request) -> Response:
         """Say how many shards were read for lengths by now."""
@@ -254,29 +254,29 @@ class _Doors:
 
     # pictures
 
-    def poster(self, view: View, request: Request) -> Answer:
-        return view.media.poster(view.videos, _place(view, request))
+    def poster(self, moment: Moment, request: Request) -> Answer:
+        return moment.media.poster(moment.videos, _place(moment, request))
 
-    def preview(self, view: View, request: Request) -> Answer:
-        return view.media.preview(view.videos, _place(view, request))
+    def preview(self, moment: Moment, request: Request) -> Answer:
+        return moment.media.preview(moment.videos, _place(moment, request))
 
-    def magnitude(self, view: View, request: Request) -> Answer:
-        return view.media.magnitude(view.videos, _place(view, request))
+    def magnitude(self, moment: Moment, request: Request) -> Answer:
+        return moment.media.magnitude(moment.videos, _place(moment, request))
 
-    def rows(self, view: View, request: Request) -> Answer:
+    def rows(self, moment: Moment, request: Request) -> Answer:
         modality = request.query_params.get("modality", "")
-        if modality not in view.videos.stored:
-            raise AddressError(f"modality is {modality!r}; stored are {', '.join(view.videos.stored)}")
+        if modality not in moment.videos.stored:
+            raise AddressError(f"modality is {modality!r}; stored are {', '.join(moment.videos.stored)}")
         start, count = _whole(request, "start", 0), _whole(request, "count", MAX_ROWS)
-        return view.media.rows(view.videos, _place(view, request), modality, start, count)
+        return moment.media.rows(moment.videos, _place(moment, request), modality, start, count)
 
-    def wheel(self, view: View, request: Request) -> Answer:
+    def wheel(self, moment: Moment, request: Request) -> Answer:
         bound, scale = _real(request, "bound"), _real(request, "scale")
-        return view.media.wheel(bound, scale)
+        return moment.media.wheel(bound, scale)
 
-    def picture(self, view: View, request: Request) -> Answer:
+    def picture(self, moment: Moment, request: Request) -> Answer:
         """Return an explanation picture: its name is looked up among those that were listed."""
-        run = view.runs.get(request.query_params.get("run", ""))
+        run = moment.runs.get(request.query_params.get("run", ""))
         names = {name: name for name in run.pictures} if run is not None else {}
         name = names.get(request.query_params.get("name", ""))
         if run is None or name is None:
@@ -286,9 +286,9 @@ class _Doors:
             return Answer(file.read(MAX_PICTURE_BYTES), PICTURES[path.suffix.lower()])
 
 
-def _place(view: View, request: Request) -> int:
+def _place(moment: Moment, request: Request) -> int:
     video_id = request.query_params.get("id", "")
-    place = view.videos.place(video_id)
+    place = moment.videos.place(video_id)
     if place is None:
         raise UnknownVideo(f"no video is called {video_id!r}")
     return place

@@ -205,7 +205,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Curves:
+class CurveChart:
     """Lines over the same steps; `low` and `high` are the ends of the upright axis."""
 
     title: str
@@ -216,7 +216,7 @@ class Curves:
     last: str
 
 
-def curves(title: str, values: Sequence[tuple[str, int, Sequence[tuple[float, float]]]]) -> Curves:
+def curves(title: str, values: Sequence[tuple[str, int, Sequence[tuple[float, float]]]]) -> CurveChart:
     """Return curves (label, series, [(step, value), ...]) in one chart; each has at least one point."""
     points = np.array([point for _, _, line in values for point in line])
     (first, low), (last, high) = points.min(0), points.max(0)
@@ -231,4 +231,4 @@ def curves(title: str, values: Sequence[tuple[str, int, Sequence[tuple[float, fl
         )
         for label, series, line in values
     ]
-    return Curves(title, tuple(lines), short(low), short(high), short(first), short(last))
+    return CurveChart(title, tuple(lines), short(low), short(high), short(first), short(last))

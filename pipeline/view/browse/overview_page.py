@@ -10,29 +10,29 @@ from tdn_data.pipeline.view.browse.filters import (
     Filter,
     numbers_of,
 )
-from tdn_data.pipeline.view.browse.site import MODALITY_WORDS, UNITS, View, link
+from tdn_data.pipeline.view.browse.site import MODALITY_WORDS, UNITS, Moment, link
 
 
-def overview(view: View, chosen: Filter) -> dict[str, object]:
+def overview(moment: Moment, chosen: Filter) -> dict[str, object]:
     """Return the numbers of the videos that a filter keeps."""
-    chosen, videos = view.with_run(chosen), view.videos
-    seconds, splits = view.seconds(), charts.split_order(videos)
-    places = view.places(chosen)
+    chosen, videos = moment.with_run(chosen), moment.videos
+    seconds, splits = moment.seconds(), charts.split_order(videos)
+    places = moment.places(chosen)
 
     def address(**changes: object) -> str:
         return link("/", chosen.query(**changes))
 
     hists = [
-        _histogram(view, "seconds", "Length", seconds, places, chosen, address),
-        _histogram(view, "frames", "Stored rows per video", seconds, places, chosen, address),
-        _histogram(view, "motion", "Motion: mean flow per step", seconds, places, chosen, address),
-        _histogram(view, "clipped", "Flow clipped at the bound", seconds, places, chosen, address),
+        _histogram(moment, "seconds", "Length", seconds, places, chosen, address),
+        _histogram(moment, "frames", "Stored rows per video", seconds, places, chosen, address),
+        _histogram(moment, "motion", "Motion: mean flow per step", seconds, places, chosen, address),
+        _histogram(moment, "clipped", "Flow clipped at the bound", seconds, places, chosen, address),
     ]
-    return view.frame(chosen, "overview") | {
+    return moment.frame(chosen, "overview") | {
         "title": "Overview",
         "count": len(places),
         "total": len(videos),
-        "tiles": _tiles(view, places),
+        "tiles": _tiles(moment, places),
         "classes": charts.class_rows(videos, places, chosen, address),
         "num_classes": len(videos.labelling.class_names),
         "max_classes": charts.MAX_CLASSES,
@@ -43,16 +43,16 @@ def overview(view: View, chosen: Filter) -> dict[str, object]:
             ("Failures by reason", charts.word_bars(videos.reason, places, "reason", chosen, address)),
         ],
         "histograms": hists,
-        "lengths_done": view.lengths.done,
+        "lengths_done": moment.lengths.done,
         "videos_href": link("/videos", chosen.query()),
-        "facts": _facts(view),
+        "facts": _facts(moment),
     }
 
 
-def _histogram(view: View, name, title, seconds, places, chosen, address) -> charts.Histogram:
-    numbers = numbers_of(view.videos, name, seconds)
+def _histogram(moment: Moment, name, title, seconds, places, chosen, address) -> charts.Histogram:
+    numbers = numbers_of(moment.videos, name, seconds)
     none = {
-        "seconds": "read from the shards' footers as you look" if not view.lengths.done else "",
+        "seconds": "read from the shards' footers as you look" if not moment.lengths.done else "",
         "motion": "no flow is stored, and motion is its mean length",
         "clipped": "no flow is stored",
     }.get(name, "")
@@ -61,8 +61,8 @@ def _histogram(view: View, name, title, seconds, places, chosen, address) -> cha
     )
 
 
-def _tiles(view: View, places: np.ndarray) -> list[tuple[str, str]]:
-    videos = view.videos
+def _tiles(moment: Moment, places: np.ndarray) -> list[tuple[str, str]]:
+    videos = moment.videos
     tiles = [("videos", f"{len(places):,}")]
     for modality, stored in videos.stored.items():
         words = {"rgb": "frames", "flow": "flow pairs"}[modality]
@@ -78,15 +78,15 @@ def _tiles(view: View, places: np.ndarray) -> list[tuple[str, str]]:
     return tiles
 
 
-def _facts(view: View) -> list[tuple[str, list[tuple[str, str]]]]:
+def _facts(moment: Moment) -> list[tuple[str, list[tuple[str, str]]]]:
     """Return parameters and versions, by modality."""
     found = []
-    for modality, stored in view.videos.stored.items():
+    for modality, stored in moment.videos.stored.items():
         folder = stored.folder
         lines = [(key, str(value)) for key, value in folder.parameters[modality].items() if value is not None]
         shards = [("shards", f"{len(stored.shard.names)} in {folder.storage.shown}")]
         found.append((MODALITY_WORDS[modality], shards + lines))
-    versions = {f"made by {folder.producer}": "" for folder in view.videos.folders if folder.producer}
-    for folder in view.videos.folders:
+    versions = {f"made by {folder.producer}": "" for folder in moment.videos.folders if folder.producer}
+    for folder in moment.videos.folders:
         versions |= {name: str(value) for name, value in folder.libraries.items()}
     return [*found, ("versions", list(versions.items()))]

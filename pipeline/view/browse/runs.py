@@ -56,7 +56,7 @@ class RunOnVideos:
 
 
 @dataclass(frozen=True)
-class Run:
+class EvaluatedRun:
     """One evaluated run, or fusion, as its files describe it. `notice` says why its scores are not shown."""
 
     name: str
@@ -96,18 +96,18 @@ def _is_utf8(name: str) -> bool:
     return name == name.encode(errors="ignore").decode()
 
 
-def read_runs(roots: Sequence[Path], videos: Videos) -> dict[str, Run]:
+def read_runs(roots: Sequence[Path], videos: Videos) -> dict[str, EvaluatedRun]:
     """Return all evaluated runs; what cannot be read of one is said in its notice."""
     return {name: read_run(name, folder, videos) for name, folder in run_folders(roots).items()}
 
 
-def read_run(name: str, folder: Path, videos: Videos) -> Run:
+def read_run(name: str, folder: Path, videos: Videos) -> EvaluatedRun:
     """Return one run."""
     faults: list[str] = []
     metrics = {key: float(value) for key, value in _json(folder / METRICS, faults).items() if _is_number(value)}
     record, training = _json(folder / RECORD, faults), _json(folder / TRAINING, [])
     scores, words = _scores(folder, record, videos)
-    return Run(
+    return EvaluatedRun(
         name=name,
         folder=folder,
         metrics=metrics,
@@ -253,7 +253,7 @@ def _pictures(folder: Path) -> tuple[str, ...]:
     return tuple(found)
 
 
-def pictures_of(run: Run, video_id: str) -> list[str]:
+def pictures_of(run: EvaluatedRun, video_id: str) -> list[str]:
     """Return a run's explanation pictures of one video, as `tdn-data explain` names them: `a_1-gradcam-res2.png`.
 
     Slashes and other letters may stand for what is none of them in the identifier; of a long one the end is enough.
@@ -267,7 +267,7 @@ def _plain(name: str) -> str:
     return "".join(char if char.isalnum() else "_" for char in name).strip("_").lower()
 
 
-def confusion(run: Run, videos: Videos) -> np.ndarray | None:
+def confusion(run: EvaluatedRun, videos: Videos) -> np.ndarray | None:
     """Return counts (C, C), rows actual, of a run with one label a video; None where its files do not tell."""
     names = videos.labelling.class_names
     if videos.labelling.multi_label or not names:

@@ -12,8 +12,8 @@ from tdn_data.pipeline.view.browse.filters import (
     AddressError,
     Filter,
 )
-from tdn_data.pipeline.view.browse.runs import Run, confusion
-from tdn_data.pipeline.view.browse.site import View, link
+from tdn_data.pipeline.view.browse.runs import EvaluatedRun, confusion
+from tdn_data.pipeline.view.browse.site import Moment, link
 from tdn_data.pipeline.view.words import CURVE_WORDS, METRIC_WORDS
 
 MAX_MATRIX = 60  # classes of a confusion matrix; of more, the most frequent pairs are listed
@@ -21,9 +21,9 @@ MAX_PAIRS = 15
 HEAT = 9  # shades of a cell
 
 
-def all_runs(view: View) -> dict[str, object]:
+def all_runs(moment: Moment) -> dict[str, object]:
     """Return the page of all runs."""
-    runs = list(view.runs.values())
+    runs = list(moment.runs.values())
     metrics = [name for name in METRIC_WORDS if any(name in run.metrics for run in runs)]
     best = {name: max(run.metrics[name] for run in runs if name in run.metrics) for name in metrics}
     names = list(dict.fromkeys(name for run in runs for name in run.curves))
@@ -34,8 +34,8 @@ def all_runs(view: View) -> dict[str, object]:
         )
         for name in names
     ]
-    scored = list(view.scored)
-    return view.frame(Filter(), "runs") | {
+    scored = list(moment.scored)
+    return moment.frame(Filter(), "runs") | {
         "title": "Runs",
         "runs": [
             {
@@ -50,26 +50,26 @@ def all_runs(view: View) -> dict[str, object]:
         ],
         "metrics": [METRIC_WORDS[name] for name in metrics],
         "curves": drawn,
-        "names": list(view.runs),
+        "names": list(moment.runs),
         "scored": scored,
-        "roots": [str(root) for root in view.roots],
+        "roots": [str(root) for root in moment.roots],
     }
 
 
-def one_run(view: View, name: str) -> dict[str, object]:
+def one_run(moment: Moment, name: str) -> dict[str, object]:
     """Return one run's page."""
-    run = _known(view, name)
-    counts = confusion(run, view.videos)
-    class_names = view.videos.labelling.class_names
+    run = _known(moment, name)
+    counts = confusion(run, moment.videos)
+    class_names = moment.videos.labelling.class_names
     matrix = counts if counts is not None and len(class_names) <= MAX_MATRIX else None
-    return view.frame(Filter(run=name), "run") | {
+    return moment.frame(Filter(run=name), "run") | {
         "title": name,
         "run": run,
         "metrics": [(METRIC_WORDS[key], run.metrics[key]) for key in METRIC_WORDS if key in run.metrics],
         "num_videos": run.metrics.get("num_videos"),
-        "results": _results(view, run),
-        "matrix": _matrix(view, run, matrix) if matrix is not None else [],
-        "pairs": _pairs(view, run, counts) if counts is not None else [],
+        "results": _results(moment, run),
+        "matrix": _matrix(moment, run, matrix) if matrix is not None else [],
+        "pairs": _pairs(moment, run, counts) if counts is not None else [],
         "class_names": class_names,
         "precision": sorted(run.average_precision.items(), key=lambda pair: (np.isnan(pair[1]), pair[1])),
         "curves": [charts.curves(CURVE_WORDS.get(key, key), [(key, 0, line)]) for key, line in run.curves.items()],
@@ -78,18 +78,18 @@ def one_run(view: View, name: str) -> dict[str, object]:
             for words, record in (("trained", run.training), ("tested", run.record))
             if record
         ],
-        "multi_label": view.videos.labelling.multi_label,
+        "multi_label": moment.videos.labelling.multi_label,
     }
 
 
-def _known(view: View, name: str) -> Run:
-    if name not in view.runs:
-        known = f"those here are {', '.join(view.runs)}" if view.runs else "there is none here"
+def _known(moment: Moment, name: str) -> EvaluatedRun:
+    if name not in moment.runs:
+        known = f"those here are {', '.join(moment.runs)}" if moment.runs else "there is none here"
         raise AddressError(f"no evaluated run is called {name!r}; {known}")
-    return view.runs[name]
+    return moment.runs[name]
 
 
-def _results(view: View, run: Run) -> list[tuple[str, int, str]]:
+def _results(moment: Moment, run: EvaluatedRun) -> list[tuple[str, int, str]]:
     """Return how many videos were right and wrong, with the address that shows them."""
     if run.scores is None:
         return []
@@ -99,16 +99,16 @@ def _results(view: View, run: Run) -> list[tuple[str, int, str]]:
     ]
 
 
-def _cell(view: View, run: Run, actual: int, predicted: int) -> str:
+def _cell(moment: Moment, run: EvaluatedRun, actual: int, predicted: int) -> str:
     """Return the address of the videos behind a cell, nothing where they are not known."""
     if run.scores is None:
         return ""
-    names = view.videos.labelling.class_names
+    names = moment.videos.labelling.class_names
     return link("/videos", Filter(label=names[actual], run=run.name, predicted=names[predicted]).query())
 
 
-def _matrix(view: View, run: Run, counts: np.ndarray) -> list[tuple[str, list[dict[str, object]]]]:
-    names = view.videos.labelling.class_names
+def _matrix(moment: Moment, run: EvaluatedRun, counts: np.ndarray) -> list[tuple[str, list[dict[str, object]]]]:
+    names = moment.videos.labelling.class_names
     totals = np.maximum(counts.sum(1, keepdims=True), 1)
     heat = np.ceil(HEAT * counts / totals).astype(int)
     return [
@@ -120,7 +120,7 @@ def _matrix(view: View, run: Run, counts: np.ndarray) -> list[tuple[str, list[di
                     "heat": int(heat[actual, guess]),
                     "name": names[guess],
                     "right": guess == actual,
-                    "href": _cell(view, run, actual, guess) if counts[actual, guess] else "",
+                    "href": _cell(moment, run, actual, guess) if counts[actual, guess] else "",
                 }
                 for guess in range(len(names))
             ],
@@ -130,22 +130,22 @@ def _matrix(view: View, run: Run, counts: np.ndarray) -> list[tuple[str, list[di
     ]
 
 
-def _pairs(view: View, run: Run, counts: np.ndarray) -> list[dict[str, object]]:
+def _pairs(moment: Moment, run: EvaluatedRun, counts: np.ndarray) -> list[dict[str, object]]:
     """Return the pairs of classes that are taken for one another most."""
-    names, wrong = view.videos.labelling.class_names, counts.copy()
+    names, wrong = moment.videos.labelling.class_names, counts.copy()
     np.fill_diagonal(wrong, 0)
     flat = np.argsort(-wrong, axis=None, kind="stable")[:MAX_PAIRS]
     found = [(int(one) // len(names), int(one) % len(names)) for one in flat]
     return [
-        {"actual": names[a], "predicted": names[b], "count": int(wrong[a, b]), "href": _cell(view, run, a, b)}
+        {"actual": names[a], "predicted": names[b], "count": int(wrong[a, b]), "href": _cell(moment, run, a, b)}
         for a, b in found
         if wrong[a, b]
     ]
 
 
-def compare(view: View, a: str, b: str) -> dict[str, object]:
+def compare(moment: Moment, a: str, b: str) -> dict[str, object]:
     """Return two runs side by side."""
-    one, two = _known(view, a), _known(view, b)
+    one, two = _known(moment, a), _known(moment, b)
     rows = [
         (METRIC_WORDS[name], 100 * one.metrics[name], 100 * two.metrics[name])
         for name in METRIC_WORDS
@@ -161,19 +161,19 @@ def compare(view: View, a: str, b: str) -> dict[str, object]:
         )
         for name in names
     ]
-    return view.frame(Filter(), "compare") | {
+    return moment.frame(Filter(), "compare") | {
         "title": f"{a} and {b}",
         "one": one,
         "two": two,
         "rows": rows,
         "classes": sorted(classes, key=lambda row: -abs(np.nan_to_num(row[2] - row[1]))),
-        "agreement": _agreement(view, one, two),
+        "agreement": _agreement(moment, one, two),
         "curves": drawn,
-        "names": list(view.runs),
+        "names": list(moment.runs),
     }
 
 
-def _agreement(view: View, one: Run, two: Run) -> list[tuple[str, str, int, str]]:
+def _agreement(moment: Moment, one: EvaluatedRun, two: EvaluatedRun) -> list[tuple[str, str, int, str]]:
     """Return (result of the one, of the other, videos, address) where both were tested on a video."""
     if one.scores is None or two.scores is None:
         return []
@@ -186,7 +186,7 @@ def _agreement(view: View, one: Run, two: Run) -> list[tuple[str, str, int, str]
     return found
 
 
-def _result_link(run: Run, result: str) -> str:
+def _result_link(run: EvaluatedRun, result: str) -> str:
     return link("/videos", Filter(run=run.name, result=result, sort="loss").query())
 
 

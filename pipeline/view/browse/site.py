@@ -20,8 +20,8 @@ from tdn_data.pipeline.view.browse.filters import (
 )
 from tdn_data.pipeline.view.browse.lengths import Lengths
 from tdn_data.pipeline.view.browse.media import Media
-from tdn_data.pipeline.view.browse.runs import Run, read_runs, state_of
-from tdn_data.pipeline.view.browse.source import Source
+from tdn_data.pipeline.view.browse.runs import EvaluatedRun, read_runs, state_of
+from tdn_data.pipeline.view.browse.source import VideoSource
 from tdn_data.pipeline.view.browse.videos import Videos
 
 SECONDS_BETWEEN_LOOKS = 5.0
@@ -51,13 +51,13 @@ class Site:
     """Everything that pages are made of: the videos, the runs, and what is read of them on the way."""
 
     def __init__(self, path: str, roots: Sequence[Path] = ()) -> None:
-        self.source, self.media, self._roots = Source(path), Media(), tuple(roots)
+        self.source, self.media, self._roots = VideoSource(path), Media(), tuple(roots)
         self._lock = threading.Lock()
         self._lengths: tuple[str, Lengths] | None = None
-        self._runs: tuple[object, dict[str, Run]] | None = None
+        self._runs: tuple[object, dict[str, EvaluatedRun]] | None = None
         self._looked = 0.0
 
-    def now(self) -> View:
+    def now(self) -> Moment:
         """Return all that is known now; it does not change while a page is made of it."""
         videos = self.source.fresh()
         with self._lock:
@@ -69,23 +69,23 @@ class Site:
                 if state != key:
                     self._runs = state, read_runs(self._roots, videos)
                 self._looked = time.monotonic()
-            return View(videos, self._lengths[1], self._runs[1], self.media, self.source.shown, self._roots)
+            return Moment(videos, self._lengths[1], self._runs[1], self.media, self.source.shown, self._roots)
 
 
 @dataclass(frozen=True)
-class View:
+class Moment:
     """The videos, lengths and runs of one moment, and the pages of them."""
 
     videos: Videos
     lengths: Lengths
-    runs: Mapping[str, Run]
+    runs: Mapping[str, EvaluatedRun]
     media: Media
     location: str
     roots: tuple[Path, ...]
 
     @cached_property
     def scored(self) -> dict:
-        """Run -> its scores on the videos, of the runs that have them."""
+        """EvaluatedRun -> its scores on the videos, of the runs that have them."""
         return {name: run.scores for name, run in self.runs.items() if run.scores is not None}
 
     def seconds(self) -> np.ndarray:

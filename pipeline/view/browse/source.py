@@ -16,7 +16,7 @@ SECONDS_AT_START = 1.0  # for reading shards of an unfinished extraction; the ot
 SECONDS_BETWEEN_LOOKS = 5.0
 
 
-class Source:
+class VideoSource:
     """The videos at a path; `videos` is replaced as a whole when the folder changes.
 
     Raises InputError where there are no shards, ShardError where none can be read.

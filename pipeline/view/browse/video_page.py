@@ -12,8 +12,8 @@ from tdn_data.pipeline.view.browse.filters import (
     AddressError,
     Filter,
 )
-from tdn_data.pipeline.view.browse.runs import Run, pictures_of
-from tdn_data.pipeline.view.browse.site import MODALITY_WORDS, UnknownVideo, View, link, media_query
+from tdn_data.pipeline.view.browse.runs import EvaluatedRun, pictures_of
+from tdn_data.pipeline.view.browse.site import MODALITY_WORDS, Moment, UnknownVideo, link, media_query
 
 REASON_WORDS = {  # the ledger's words -> what happened, and what helps
     "missing": "The file is not where the list says. Put it there, or correct the list, and extract again.",
@@ -29,48 +29,48 @@ REASON_WORDS = {  # the ledger's words -> what happened, and what helps
 }
 
 
-def video(view: View, video_id: str, chosen: Filter) -> dict[str, object]:
+def video(moment: Moment, video_id: str, chosen: Filter) -> dict[str, object]:
     """Return one video's page; raise UnknownVideo for an identifier that is not listed."""
-    chosen, videos = view.with_run(chosen), view.videos
+    chosen, videos = moment.with_run(chosen), moment.videos
     place = videos.place(video_id)
     if place is None:
         raise UnknownVideo(video_id)
     faults: list[str] = []
-    ledger = [_ledger(view, place, modality) for modality in videos.stored]
-    return view.frame(chosen, "video") | {
+    ledger = [_ledger(moment, place, modality) for modality in videos.stored]
+    return moment.frame(chosen, "video") | {
         "title": video_id,
         "id": video_id,
-        "classes": [(name, link("/videos", Filter(label=name).query())) for name in _class_names(view, place)],
+        "classes": [(name, link("/videos", Filter(label=name).query())) for name in _class_names(moment, place)],
         "split": videos.split[place],
         "status": videos.status[place] or "unknown",
-        "neighbours": _neighbours(view, place, chosen),
+        "neighbours": _neighbours(moment, place, chosen),
         "back": link("/videos", chosen.query()),
-        "player": _player(view, place, faults),
+        "player": _player(moment, place, faults),
         "faults": faults,
         "ledger": ledger,
         "faulty": _merged([row for row in ledger if row["status"] in ("failed", "partial")]),
-        "predictions": [_prediction(view, place, run) for run in view.runs.values() if run.scores is not None],
-        "pictures": _explanations(view, video_id),
+        "predictions": [_prediction(moment, place, run) for run in moment.runs.values() if run.scores is not None],
+        "pictures": _explanations(moment, video_id),
         "media": media_query(video_id, videos.version),
     }
 
 
-def _class_names(view: View, place: int) -> list[str]:
-    names = view.videos.labelling.class_names
-    return [names[label] for label in view.videos.labels_of(place) if label < len(names)]
+def _class_names(moment: Moment, place: int) -> list[str]:
+    names = moment.videos.labelling.class_names
+    return [names[label] for label in moment.videos.labels_of(place) if label < len(names)]
 
 
-def _neighbours(view: View, place: int, chosen: Filter) -> dict[str, object]:
+def _neighbours(moment: Moment, place: int, chosen: Filter) -> dict[str, object]:
     """Return the videos before and after one in the list that it was opened from."""
     with contextlib.suppress(AddressError):
-        places = view.places(chosen, in_order=True)
+        places = moment.places(chosen, in_order=True)
         where = np.flatnonzero(places == place)
         if len(where):
             number = int(where[0])
             before = places[number - 1] if number else None
             after = places[number + 1] if number + 1 < len(places) else None
             hrefs = {
-                name: link("/video", urlencode({"id": view.videos.ids[int(one)].as_py()}), chosen.query())
+                name: link("/video", urlencode({"id": moment.videos.ids[int(one)].as_py()}), chosen.query())
                 for name, one in (("before", before), ("after", after))
                 if one is not None
             }
@@ -78,31 +78,31 @@ def _neighbours(view: View, place: int, chosen: Filter) -> dict[str, object]:
     return {}
 
 
-def _player(view: View, place: int, faults: list[str]) -> dict[str, object]:
+def _player(moment: Moment, place: int, faults: list[str]) -> dict[str, object]:
     """Return what the player needs to begin: times and sizes of each modality; say in `faults` what is damaged."""
     found: dict[str, object] = {}
-    for modality in view.videos.stored:
-        entry = view.videos.entry(place, modality)
+    for modality in moment.videos.stored:
+        entry = moment.videos.entry(place, modality)
         if entry is None:
             continue
         try:
-            times = view.media.times(view.videos, place, modality)
+            times = moment.media.times(moment.videos, place, modality)
         except (PipelineError, OSError) as error:
-            where = view.videos.stored[modality].folder.storage.shown
+            where = moment.videos.stored[modality].folder.storage.shown
             words = str(error).rstrip(".")
             faults.append(f"{words}; `tdn-data verify {where}` notes it, and the next `tdn-data extract` recreates it.")
             continue
-        where = view.videos.stored[modality].folder.storage.shown
-        line = f"ShardReader({where!r}, modality={modality!r}).read({view.videos.ids[place].as_py()!r}, rows="
+        where = moment.videos.stored[modality].folder.storage.shown
+        line = f"ShardReader({where!r}, modality={modality!r}).read({moment.videos.ids[place].as_py()!r}, rows="
         found[modality] = {"pts": np.round(times, 6).tolist(), "line": line}
     return found
 
 
-def _ledger(view: View, place: int, modality: str) -> dict[str, object]:
+def _ledger(moment: Moment, place: int, modality: str) -> dict[str, object]:
     """Return the ledger's words about one modality of a video."""
-    stored = view.videos.stored[modality]
+    stored = moment.videos.stored[modality]
     try:
-        details = stored.folder.details_of(view.videos.ids[place].as_py(), modality)
+        details = stored.folder.details_of(moment.videos.ids[place].as_py(), modality)
     except (PipelineError, OSError) as error:
         details = {"message": str(error)}
     expected = stored.num_expected[place]
@@ -120,7 +120,7 @@ def _ledger(view: View, place: int, modality: str) -> dict[str, object]:
         ("made by", details.get("made_by")),
     ]
     if modality == "flow":
-        motion, clipped = view.videos.magnitude[place], view.videos.clipped[place]
+        motion, clipped = moment.videos.magnitude[place], moment.videos.clipped[place]
         lines += [("mean flow", None if np.isnan(motion) else f"{motion:.3f} pixels per step")]
         lines += [("clipped", None if np.isnan(clipped) else f"{clipped:.2%} of the vectors")]
     return {
@@ -133,9 +133,9 @@ def _ledger(view: View, place: int, modality: str) -> dict[str, object]:
     }
 
 
-def _prediction(view: View, place: int, run: Run) -> dict[str, object]:
-    scores, names = run.scores, view.videos.labelling.class_names
-    own = set(view.videos.labels_of(place))
+def _prediction(moment: Moment, place: int, run: EvaluatedRun) -> dict[str, object]:
+    scores, names = run.scores, moment.videos.labelling.class_names
+    own = set(moment.videos.labels_of(place))
     best = [
         (names[number], float(share), number in own)
         for number, share in zip(scores.top[place].tolist(), scores.shares[place].tolist(), strict=True)
@@ -151,11 +151,11 @@ def _prediction(view: View, place: int, run: Run) -> dict[str, object]:
     }
 
 
-def _explanations(view: View, video_id: str) -> list[tuple[str, str, str]]:
+def _explanations(moment: Moment, video_id: str) -> list[tuple[str, str, str]]:
     """Return (run, name, address) of the explanation pictures of a video."""
     return [
         (run.name, name, link("/media/picture", urlencode({"run": run.name, "name": name})))
-        for run in view.runs.values()
+        for run in moment.runs.values()
         for name in pictures_of(run, video_id)
     ]
 

@@ -12,15 +12,15 @@ from tdn_data.pipeline.view.browse.filters import (
     SORTS,
     Filter,
 )
-from tdn_data.pipeline.view.browse.site import View, link, media_query
+from tdn_data.pipeline.view.browse.site import Moment, link, media_query
 
 PER_PAGE = 48
 
 
-def grid(view: View, chosen: Filter, page: int) -> dict[str, object]:
+def grid(moment: Moment, chosen: Filter, page: int) -> dict[str, object]:
     """Return one page of the videos that a filter keeps."""
-    chosen = view.with_run(chosen)
-    places = view.places(chosen, in_order=True)
+    chosen = moment.with_run(chosen)
+    places = moment.places(chosen, in_order=True)
     pages = max(-(-len(places) // PER_PAGE), 1)
     page = min(max(page, 1), pages)
     shown = places[(page - 1) * PER_PAGE : page * PER_PAGE]
@@ -29,11 +29,11 @@ def grid(view: View, chosen: Filter, page: int) -> dict[str, object]:
         return link("/videos", chosen.query(page=number if number > 1 else ""))
 
     numbers = sorted({1, 2, pages - 1, pages, *range(page - 2, page + 3)} & set(range(1, pages + 1)))
-    return view.frame(chosen, "videos") | {
+    return moment.frame(chosen, "videos") | {
         "title": "Videos",
         "count": len(places),
-        "total": len(view.videos),
-        "cards": [_card(view, place, chosen) for place in shown.tolist()],
+        "total": len(moment.videos),
+        "cards": [_card(moment, place, chosen) for place in shown.tolist()],
         "pages": [(number, address(number)) for number in numbers],
         "number": page,
         "before": address(page - 1) if page > 1 else "",
@@ -42,25 +42,25 @@ def grid(view: View, chosen: Filter, page: int) -> dict[str, object]:
         "last": (page - 1) * PER_PAGE + len(shown),
         "chosen": chosen,
         "choices": {
-            "label": list(view.videos.labelling.class_names),
-            "split": charts.split_order(view.videos),
-            "status": list(view.videos.status.names),
-            "reason": sorted(view.videos.reason.names),
-            "run": list(view.scored),
+            "label": list(moment.videos.labelling.class_names),
+            "split": charts.split_order(moment.videos),
+            "status": list(moment.videos.status.names),
+            "reason": sorted(moment.videos.reason.names),
+            "run": list(moment.scored),
         },
-        "sorts": {name: words for name, words in SORTS.items() if name != "loss" or view.scored},
+        "sorts": {name: words for name, words in SORTS.items() if name != "loss" or moment.scored},
         "overview_href": link("/", chosen.query()),
     }
 
 
-def _card(view: View, place: int, chosen: Filter) -> dict[str, object]:
-    videos, video_id = view.videos, view.videos.ids[place].as_py()
-    run = view.scored.get(chosen.run)
+def _card(moment: Moment, place: int, chosen: Filter) -> dict[str, object]:
+    videos, video_id = moment.videos, moment.videos.ids[place].as_py()
+    run = moment.scored.get(chosen.run)
     facts = []
     if videos.num_rows(place):
         facts.append(f"{videos.num_rows(place):,} rows")
-    if not np.isnan(view.lengths.seconds[place]):
-        facts.append(f"{view.lengths.seconds[place]:.1f} s")
+    if not np.isnan(moment.lengths.seconds[place]):
+        facts.append(f"{moment.lengths.seconds[place]:.1f} s")
     if not np.isnan(videos.magnitude[place]):
         facts.append(f"{videos.magnitude[place]:.2f} px")
     card = {
@@ -81,11 +81,11 @@ def _card(view: View, place: int, chosen: Filter) -> dict[str, object]:
     return card
 
 
-def suggestions(view: View, video_id: str) -> list[tuple[str, str]]:
+def suggestions(moment: Moment, video_id: str) -> list[tuple[str, str]]:
     """Return a few videos whose names have something in common with one that is not listed."""
     part = video_id.rpartition("/")[2].strip()[:40]
-    if not part or not len(view.videos):
+    if not part or not len(moment.videos):
         return []
-    mask = pc.fill_null(pc.match_substring(view.videos.ids, part, ignore_case=True), False)
-    found = view.videos.ids.filter(mask).slice(0, 5).to_pylist()
+    mask = pc.fill_null(pc.match_substring(moment.videos.ids, part, ignore_case=True), False)
+    found = moment.videos.ids.filter(mask).slice(0, 5).to_pylist()
     return [(one, link("/video", urlencode({"id": one}))) for one in found]

@@ -7,13 +7,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from tdn_data.pipeline.view.browse.runs import pictures_of, read_run, run_folders
-from tdn_data.pipeline.view.browse.source import Source
+from tdn_data.pipeline.view.browse.source import VideoSource
 from tdn_data.stages.cli.explain import METHODS, picture_name
 
 
 @pytest.fixture(scope="module")
 def videos(browsed_shards):
-    return Source(str(browsed_shards)).videos
+    return VideoSource(str(browsed_shards)).videos
 
 
 @pytest.mark.parametrize(
