@@ -25,13 +25,15 @@ from tdn_data.pipeline.video.screen_family import SCREEN_READERS
 
 _START_CODE = b"\0\0\1"
 _SMALLEST_BLANK_BYTES = 32
-_HOLE = bytes(64)
-_NEVER_PADDED = ("msmpeg4v1", "msmpeg4v2", "msmpeg4v3", "wmv1", "wmv2")  # know no start codes and no stuffing
-NEVER_HOLLOW = (
-    *("h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4", "h261", "h263", "h263p", "flv1", "vp8", "vp9"),
-    *_NEVER_PADDED,
-)
+_HOLES = {  # bytes of zeros that a codec never writes in a row inside a picture
+    # a start code has two, and nothing else has as many
+    **dict.fromkeys(("h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4"), 8),
+    **dict.fromkeys(("vp8", "vp9"), 16),
+    **dict.fromkeys(("h261", "h263", "h263p", "flv1", "msmpeg4v1", "msmpeg4v2", "msmpeg4v3", "wmv1", "wmv2"), 64),
+}
+_NEVER_PADDED = ("vp8", "vp9", "msmpeg4v1", "msmpeg4v2", "msmpeg4v3", "wmv1", "wmv2")  # no start codes, no stuffing
 _SLICE_HEAD_BYTES = 32
+_FORBIDDEN = 0x80  # a bit of a NAL unit that is never set
 _MPEG4_LAYER = re.compile(rb"\x00\x00\x01[\x20-\x2f].*?(?=\x00\x00\x01|\Z)", re.DOTALL)
 _UNIT_HEADER = struct.Struct(">IBB")
 _VP8_START_CODE = b"\x9d\x01\x2a"
@@ -66,28 +68,27 @@ def is_blank(packet: memoryview) -> bool:
 def has_hole(packet: bytes, codec: str) -> bool:
     """Whether zeros stand in a packet where its codec never writes so many: it was overwritten there.
 
-    For those of `NEVER_HOLLOW`; zeros before a start code or at the end may be stuffing where the codec knows any.
+    Zeros before a start code or at the end may be stuffing where the codec knows any.
     """
+    hole = bytes(_HOLES.get(codec, 0))
+    position = packet.find(hole) if hole else -1
     if codec in _NEVER_PADDED:
-        return _HOLE in packet
-    position = packet.find(_HOLE)
+        return position >= 0
     while position >= 0:
-        end = position + len(_HOLE)
-        while packet[end : end + len(_HOLE)] == _HOLE:
-            end += len(_HOLE)
-        rest = packet[end : end + len(_HOLE)].lstrip(b"\0")
+        rest = packet[position:].lstrip(b"\0")
         if rest and rest[0] != 1:
             return True
-        position = packet.find(_HOLE, end + 1)
+        position = packet.find(hole, len(packet) - len(rest))
     return False
 
 
 class _Unit(NamedTuple):
-    """The first two bytes of a NAL unit and where it begins in its packet."""
+    """The first two bytes of a NAL unit, and where it begins and by its length ends in its packet."""
 
     first: int
     second: int
     position: int
+    end: int = 0  # not known behind a start code
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,8 @@ class _NalReader:
     def __call__(self, packet: memoryview) -> PacketFacts:
         units = list(_prefixed_units(packet, self.length_size) if self.length_size else _start_code_units(packet))
         facts = self.facts(units)
+        if any(unit.first & _FORBIDDEN or unit.end > len(packet) for unit in units):
+            facts = facts._replace(broken=True)
         if facts.parameters:
             self._meet_parameters(packet, units)
         if not facts.shown:
@@ -177,8 +180,9 @@ def _prefixed_units(packet: memoryview, length_size: int) -> Iterator[_Unit]:
         else:
             length = int.from_bytes(packet[position : position + length_size], "big")
             first, second = packet[position + length_size : position + length_size + 2]
-        yield _Unit(first, second, position + length_size)
-        position += length_size + length
+        begin = position + length_size
+        position = begin + length
+        yield _Unit(first, second, begin, position)
 
 
 def _start_code_units(packet: memoryview) -> Iterator[_Unit]:
@@ -192,7 +196,7 @@ def _start_code_units(packet: memoryview) -> Iterator[_Unit]:
 def _h264_facts(units: list[_Unit]) -> PacketFacts:
     slices = instantaneous = parameters = bidirectional = restart = known = False
     reference = 0
-    for first, second, _ in units:
+    for first, second, *_ in units:
         kind = first & 31
         known = known or (1 <= kind <= 23 and first < 128)
         restart = restart or (kind == 6 and second == 6)  # supplemental information that begins with a recovery point
@@ -218,7 +222,7 @@ def _begins_b_slices(header: int) -> bool:
 def _hevc_facts(units: list[_Unit]) -> PacketFacts:
     slices = random_access = parameters = known = False
     droppable, layer = True, 0
-    for first, second, _ in units:
+    for first, second, *_ in units:
         kind = first >> 1 & 63
         known = known or (kind <= 40 and first < 128 and second & 7 > 0)
         if kind < 32 and not first & 1 and second >> 3 == 0:  # a slice of the base layer

@@ -12,7 +12,7 @@ import numpy as np
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from tdn_data.pipeline.video.bitstream import NEVER_HOLLOW, has_hole, is_blank, packet_reader
+from tdn_data.pipeline.video.bitstream import has_hole, is_blank, packet_reader
 from tdn_data.pipeline.video.completeness import announced_seconds, announces_duration, is_cut_off
 from tdn_data.pipeline.video.container import flags_incomplete_packets, format_names, read_packets
 from tdn_data.pipeline.video.container_losses import ContainerLosses, find_losses
@@ -181,7 +181,7 @@ def _read_table(
 def _is_overwritten(packet: av.Packet, codec: str) -> bool:
     """Whether bytes stand in a packet that its codec never writes."""
     is_flat = codec not in _PLAIN and is_blank(memoryview(packet))
-    return is_flat or (codec in NEVER_HOLLOW and has_hole(bytes(packet), codec))
+    return is_flat or has_hole(bytes(packet), codec)
 
 
 def _corrected(table: _Table, losses: ContainerLosses, *, ends_inside: bool) -> _Table:

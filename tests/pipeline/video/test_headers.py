@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tdn_data.pipeline.video.bits import Bits
-from tdn_data.pipeline.video.bitstream import has_hole, is_blank
+from tdn_data.pipeline.video.bitstream import has_hole, is_blank, packet_reader
 from tdn_data.pipeline.video.hevc_references import choose_set, read_set
 from tdn_data.pipeline.video.matroska import has_empty_block
 from tdn_data.pipeline.video.screen_family import flashsv_facts, range_coded_facts, svq1_facts, zmbv_facts
@@ -59,14 +59,24 @@ def test_one_byte_again_and_again_is_no_picture():
 
 
 def test_zeros_inside_a_packet_are_a_hole_and_stuffing_is_none():
-    assert has_hole(b"a" + bytes(64) + b"b", "h264") and has_hole(b"a" + bytes(500) + b"b", "h264")
-    for count, rest in ((60, b"b"), (500, b""), (300, b"\1\xb3")):
+    assert has_hole(b"a" + bytes(8) + b"b", "h264") and has_hole(b"a" + bytes(500) + b"b", "h264")
+    assert has_hole(b"a" + bytes(300) + b"\1" + bytes(8) + b"b", "mpeg4")
+    for count, rest in ((7, b"b"), (500, b""), (300, b"\1\xb3")):
         assert not has_hole(b"a" + bytes(count) + rest, "h264")
 
 
 def test_zeros_at_the_end_are_a_hole_where_the_codec_knows_no_stuffing():
     assert has_hole(b"a" + bytes(64), "wmv2")
+    assert has_hole(b"a" + bytes(16), "vp9")
     assert not has_hole(b"a" + bytes(60), "wmv2")
+
+
+@pytest.mark.parametrize(("spoil", "broken"), [(lambda unit: unit, False), (lambda unit: b"\xc1" + unit[1:], True)])
+def test_a_unit_with_the_forbidden_bit_or_too_long_is_broken(spoil, broken):
+    reader = packet_reader("h264", b"\1\x64\0\x1f\xff\xe0", intra_only=False)
+    unit = spoil(b"\x41\x9a\x24\x6c")
+    assert reader(memoryview(b"\0\0\0\4" + unit)).broken is broken
+    assert reader(memoryview(b"\0\0\0\5" + unit)).broken
 
 
 def test_an_empty_block_of_the_same_track_behind_a_packet_is_found(tmp_path):
