@@ -23,7 +23,7 @@ from tdn_data.models.weights.checkpoint import read_checkpoint
 from tdn_data.models.weights.trained_on import NORMALIZATION, TrainedOn
 from tdn_data.pipeline.errors import InputError, VideoError
 from tdn_data.pipeline.extraction.one_shard import extract_in_sandbox, why_no_rows
-from tdn_data.pipeline.extraction.rows.job import VideoJob
+from tdn_data.pipeline.extraction.rows.job import Extraction, VideoJob
 from tdn_data.pipeline.parameters import FlowParameters, FrameParameters, Limits
 from tdn_data.pipeline.shards.reader import DatasetInfo, StoredPictures, StoredVideo, decode_pictures
 from tdn_data.pipeline.shards.schema import VideoRows
@@ -75,7 +75,8 @@ class Predictor:
         self._section = _section(self.trained, checkpoint)
         config = settled(config, saved, checkpoint)
         stored = (self.trained.dataset, self.trained.class_names, self.trained.multi_label, self.trained.parameters)
-        repeat_to = config.views().cut.repeat_to(DatasetInfo(*stored))
+        self.info = DatasetInfo(*stored)
+        repeat_to = config.views().cut.repeat_to(self.info)
         self._score, self._config = scorer_of(saved, config, repeat_to=repeat_to), config
         self._limits = limits or Limits()
 
@@ -84,18 +85,23 @@ class Predictor:
 
         `video_id` is the name by which random clips are drawn, as in shards; by default the file's without extension.
         """
+        return self.of(self.decode(path, video_id=video_id))
+
+    def decode(self, path: str | os.PathLike[str], *, video_id: str | None = None) -> DecodedVideo:
+        """Return what the network can see of a video file; raise VideoError where that is nothing."""
         job = VideoJob(os.fspath(path), self.trained.modality, self._section, self._limits.max_pixels)
         extraction = extract_in_sandbox(job, self._limits)
         if not len(extraction.rows):
             raise why_no_rows(extraction)
         self._check_size(extraction.rows)
-        video = StoredVideo(video_id or Path(path).stem, "", (), len(extraction.rows))
-        decoded = DecodedVideo(extraction.rows, self._section.codec)
+        return DecodedVideo(os.fspath(path), video_id or Path(path).stem, extraction, self._section.codec)
+
+    def of(self, decoded: DecodedVideo) -> Prediction:
+        """Return the prediction for a video that was decoded."""
         with torch_threads(self._config.num_threads):
-            scores = self._score(decoded, video).video
+            scores = self._score(decoded, decoded.video).video
         probabilities = probabilities_of(scores, multi_label=self.trained.multi_label)
-        problem = extraction.problem and extraction.problem.sentence
-        return Prediction(os.fspath(path), self.trained.class_names, scores, probabilities, problem)
+        return Prediction(decoded.path, self.trained.class_names, scores, probabilities, decoded.problem)
 
     def _check_size(self, rows: VideoRows) -> None:
         """Raise VideoError where the crop that the network sees does not fit into a video's frames."""
@@ -106,10 +112,13 @@ class Predictor:
 
 
 class DecodedVideo:
-    """The rows of one video as a `ShardReader` gives them."""
+    """The rows of one `video` as a `ShardReader` gives them, and the `problem` where a part of it was not read."""
 
-    def __init__(self, rows: VideoRows, codec: str) -> None:
-        self.modality, self._rows, self._codec = rows.modality, rows, codec
+    def __init__(self, path: str, video_id: str, extraction: Extraction, codec: str) -> None:
+        self.path, self._rows, self._codec = path, extraction.rows, codec
+        self.modality = self._rows.modality
+        self.video = StoredVideo(video_id, "", (), len(self._rows))
+        self.problem = extraction.problem and extraction.problem.sentence
 
     def times(self, video_id: str) -> np.ndarray:
         """Return when each row is shown, float64 (N,) seconds."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -16,13 +15,18 @@ from tdn_data.stages.cli.options import refuse_idle
 from tdn_data.stages.cli.types import InputFolder, OutputFile, Text, Word
 
 METHODS = ("cam", "gradcam", "occlusion", "flow")
+method_option = click.option(
+    "--method", type=Word(*METHODS), default="cam", show_default=True, help="What is drawn, see `explain`."
+)
+layer_option = click.option("--layer", type=Text(), help="The stage of gradcam, e.g. res2  [default: the last].")
 
 
 @click.command()
 @click.argument("run", type=Text())
 @click.option("--video", "video_id", required=True, type=Text(), help="The video, by its name in the shards.")
-@click.option("--method", type=Word(*METHODS), default="cam", show_default=True, help="What is drawn.")
-@click.option("--layer", type=Text(), help="The stage of gradcam, e.g. res2  [default: the last].")
+@method_option
+@layer_option
+@click.option("--beside", type=Text(), help="Another run, whose pictures of the same class stand below.")
 @click.option("--class", "class_name", type=Text(), help="The class  [default: what the network sees].")
 @click.option("--out", type=OutputFile(".png"), help="The picture  [default: in the run's folder explain].")
 @click.option("--shards", type=InputFolder(), help="Where the video lies  [default: the project's shards].")
@@ -31,6 +35,7 @@ def explain(
     video_id: str,
     method: str,
     layer: str | None,
+    beside: str | None,
     class_name: str | None,
     out: Path | None,
     shards: Path | None,
@@ -45,6 +50,7 @@ def explain(
     Examples:
       tdn-data explain tdn-rgb --video videos/move_left/test_000
       tdn-data explain tdn-rgb --video videos/move_left/test_000 --method gradcam --layer res2 --out res2.png
+      tdn-data explain tsn-rgb --beside tdn-rgb --video videos/move_left/test_000
     """
     from tdn_data.models.evaluation.explain import EXPLAIN
     from tdn_data.models.evaluation.explain import video as explaining
@@ -52,30 +58,48 @@ def explain(
     from tdn_data.pipeline.images import write_png
     from tdn_data.stages.cli.evaluated import run_checkpoint, run_folder, run_protocol
 
+    refuse_idle_layer(method)
+    if method == "flow":
+        refuse_idle(("beside",), "with --method flow, which is of one network")
+    runs = [run] if beside is None else [run, beside]
+    with console.messages(), console.wrong_arguments():
+        files = [run_checkpoint(one) for one in runs]
+        found = []
+        for one, file in zip(runs, files, strict=True):
+            reader, flow = _shards(shards, file, with_flow=method == "flow")
+            options = {"config": run_protocol(one, ONE_VIEW), "method": method, "layer": layer, "flow": flow}
+            options["class_name"] = class_name or (found[0].class_name if found else None)
+            with console.progress("explaining", unit="squares") as update:
+                found.append(explaining.explain(reader, file, video_id, on_progress=update, **options))
+        if out is None:
+            out = run_folder(run) / EXPLAIN / picture_name(video_id, method, layer, beside)
+            out.parent.mkdir(parents=True, exist_ok=True)
+        together = found[0] if beside is None else explaining.below_each_other(dict(zip(runs, found, strict=True)))
+        write_png(out, together.picture)
+    for one, own in zip(runs, found, strict=True):
+        which = f"{one}: " if beside else ""
+        words = f"{which}class {own.class_name} {own.probability:.3f}; truth {', '.join(own.truth) or 'none'}"
+        console.out.print(f"{console.shown(video_id)}: {console.shown(words)}", soft_wrap=True, highlight=False)
+    console.out.print(f"picture: {console.shown(out)}", soft_wrap=True, highlight=False)
+
+
+def refuse_idle_layer(method: str) -> None:
+    """Refuse --layer beside a method that has no layers to choose from."""
     if method != "gradcam":
         refuse_idle(("layer",), f"with --method {method}")
-    with console.messages(), console.wrong_arguments():
-        checkpoint = run_checkpoint(run)
-        temporal = {"num_clips": 1, "num_crops": 1, "temporal": "random", "spatial": "fixed"}
-        options = {"config": replace(run_protocol(run, ONE_VIEW), **temporal), "method": method, "layer": layer}
-        options |= {"class_name": class_name}
-        reader, flow = _shards(shards, checkpoint, with_flow=method == "flow")
-        with console.progress("explaining", unit="squares") as update:
-            found = explaining.explain(reader, checkpoint, video_id, flow=flow, on_progress=update, **options)
-        if out is None:
-            out = run_folder(run) / EXPLAIN / picture_name(video_id, method, layer)
-            out.parent.mkdir(parents=True, exist_ok=True)
-        write_png(out, found.picture)
-    words = f"{video_id}: class {found.class_name} {found.probability:.3f}; truth {', '.join(found.truth) or 'none'}"
-    console.out.print(f"{console.shown(words)}; picture: {console.shown(out)}", soft_wrap=True, highlight=False)
 
 
-def picture_name(video_id: str, method: str, layer: str | None = None) -> str:
+def picture_name(video_id: str, method: str, layer: str | None = None, beside: str | None = None) -> str:
     """Return the name of a video's picture, safe for file systems: what is no letter or digit of it is `_`."""
-    end = "".join(f"-{word}" for word in (method, layer) if word) + ".png"
-    plain = re.sub(r"[^\w.-]", "_", video_id).lstrip(".")
+    other = beside and "beside_" + _plain(beside).replace("-", "_")
+    end = "".join(f"-{word}" for word in (method, layer, other) if word) + ".png"
+    plain = _plain(video_id).lstrip(".")
     room = MAX_NAME_BYTES - len(os.fsencode(end))
     return os.fsencode(plain)[-room:].decode(errors="ignore") + end
+
+
+def _plain(word: str) -> str:
+    return re.sub(r"[^\w.-]", "_", word)
 
 
 def _shards(folder: Path | None, checkpoint: Path, *, with_flow: bool):

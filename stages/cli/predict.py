@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import csv
 import sys
+from collections import Counter
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import click
 
 from tdn_data.pipeline.errors import VideoError
+from tdn_data.pipeline.images import write_png
 from tdn_data.stages.cli import console
-from tdn_data.stages.cli.options import json_option
+from tdn_data.stages.cli.explain import layer_option, method_option, picture_name, refuse_idle_layer
+from tdn_data.stages.cli.options import json_option, refuse_idle
 from tdn_data.stages.cli.types import InputFile, Text, Whole
 
-COLUMNS = ("video", "rank", "class", "probability", "problem")
+COLUMNS = ("video", "rank", "class", "probability", "problem", "picture")
 
 
 @click.command()
@@ -22,20 +27,37 @@ COLUMNS = ("video", "rank", "class", "probability", "problem")
 @click.option("--checkpoint", type=InputFile("checkpoint"), help="Or a network's file; each video is seen in one view.")
 @click.option("--top", default=5, show_default=True, type=Whole(1, 1000), help="How many classes are shown.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print the result as CSV, a row for each class.")
+@click.option(
+    "--explain", "with_pictures", is_flag=True, help="Draw, too, which places of each video its score stands on."
+)
+@method_option
+@layer_option
 @json_option
 def predict(
-    videos: tuple[str, ...], run: str | None, checkpoint: Path | None, top: int, as_csv: bool, as_json: bool
+    videos: tuple[str, ...],
+    run: str | None,
+    checkpoint: Path | None,
+    top: int,
+    as_csv: bool,
+    with_pictures: bool,
+    method: str,
+    layer: str | None,
+    as_json: bool,
 ) -> None:
     """Say what a trained network sees in VIDEOS: files, folders of them, or patterns such as 'clips/*.mp4'.
 
     Videos are decoded and sampled as those that it was trained on; a network that reads flow has it computed. A video
-    that cannot be read has its reason in its line.
+    that cannot be read has its reason in its line. The pictures of --explain, as the command `explain` draws them, are
+    written to the folder explain of the run, or beside the checkpoint.
 
     \b
     Examples:
       tdn-data predict new.mp4 --run tdn-rgb
+      tdn-data predict new.mp4 --run tdn-rgb --explain
       tdn-data predict clips --checkpoint runs/tdn-rgb/checkpoint.pt --top 1 --csv
     """
+    from tdn_data.models.evaluation.explain import EXPLAIN
+    from tdn_data.models.evaluation.explain.video import Explainer
     from tdn_data.models.evaluation.predict import ONE_VIEW, Predictor
     from tdn_data.pipeline.datasets.media_files import named_videos
     from tdn_data.stages.cli.evaluated import run_checkpoint, run_protocol
@@ -44,14 +66,22 @@ def predict(
         raise click.UsageError("Give --run or --checkpoint, one of them.")
     if as_csv and as_json:
         raise click.UsageError("Give --csv or --json, not both.")
+    if not with_pictures:
+        refuse_idle(("method", "layer"), "without --explain")
+    refuse_idle_layer(method)
     with console.messages(), console.wrong_arguments():
         found = named_videos(videos)
         config = ONE_VIEW if run is None else run_protocol(run, ONE_VIEW)
-        predictor = Predictor(checkpoint or run_checkpoint(run), config=config)
+        file = checkpoint or run_checkpoint(run)
+        predictor, draw = Predictor(file, config=config), None
+        if with_pictures:
+            explainer = Explainer(file, config=config, method=method, layer=layer)
+            names = picture_names(found, method, layer)
+            draw = partial(_draw, explainer, predictor.info, file.parent / EXPLAIN, names)
         records = []
         with console.progress("predicting", total=len(found), unit="videos") as update:
             for number, (path, video_id) in enumerate(found.items(), start=1):
-                records.append(_record(predictor, path, video_id, top))
+                records.append(_record(predictor, path, video_id, top, draw))
                 if not as_csv and not as_json:
                     console.out.print(_line(records[-1]), soft_wrap=True, highlight=False)
                 update(number)
@@ -65,27 +95,49 @@ def predict(
         raise SystemExit(console.EXIT_FAILED)
 
 
-def _record(predictor, path: Path, video_id: str, top: int) -> dict[str, object]:
-    """Return a video's most probable classes, none where nothing of it could be read, and why not all of it was."""
+def _record(predictor, path: Path, video_id: str, top: int, draw: Callable | None) -> dict[str, object]:
+    """Return a video's most probable classes, none where nothing of it could be read, and why not all of it was.
+
+    `draw` writes the picture of a decoded video, and returns its file.
+    """
     try:
-        prediction = predictor(path, video_id=video_id)
+        decoded = predictor.decode(path, video_id=video_id)
     except VideoError as error:
-        return {"video": str(path), "classes": [], "problem": f"{error.reason}: {error.sentence}"}
+        return {"video": str(path), "classes": [], "problem": f"{error.reason}: {error.sentence}", "picture": None}
+    prediction = predictor.of(decoded)
     classes = [{"class": name, "probability": value} for name, value in prediction.top(top)]
-    return {"video": str(path), "classes": classes, "problem": prediction.problem}
+    picture = None if draw is None else str(draw(decoded, path))
+    return {"video": str(path), "classes": classes, "problem": prediction.problem, "picture": picture}
+
+
+def _draw(explainer, info, folder: Path, names: Mapping[Path, str], decoded, path: Path) -> Path:
+    """Write the picture of a decoded video; return its file."""
+    folder.mkdir(exist_ok=True)
+    write_png(folder / names[path], explainer(decoded, decoded.video, info).picture)
+    return folder / names[path]
+
+
+def picture_names(found: Mapping[Path, str], method: str, layer: str | None) -> dict[Path, str]:
+    """Return path -> name of its picture for videos path -> identifier: of two of one name, by their paths."""
+    times = Counter(found.values())
+    return {
+        path: picture_name(video_id if times[video_id] == 1 else str(path.with_suffix("")), method, layer)
+        for path, video_id in found.items()
+    }
 
 
 def _line(record: dict) -> str:
     words = ", ".join(f"{one['class']} {one['probability']:.3f}" for one in record["classes"])
     problem = record["problem"] and (f"[read up to a fault: {record['problem']}]" if words else record["problem"])
-    return console.shown(f"{record['video']}: {' '.join(filter(None, (words, problem)))}")
+    picture = record["picture"] and f"; picture: {record['picture']}"
+    return console.shown(f"{record['video']}: {' '.join(filter(None, (words, problem)))}{picture or ''}")
 
 
 def _rows(record: dict) -> list[tuple[object, ...]]:
     """Return a row for each class that is shown, or the one row of a video that could not be read."""
     ranked = enumerate(record["classes"], start=1)
     rows = [(rank, one["class"], f"{one['probability']:.6f}") for rank, one in ranked] or [("", "", "")]
-    return [(record["video"], *row, record["problem"] or "") for row in rows]
+    return [(record["video"], *row, record["problem"] or "", record["picture"] or "") for row in rows]
 
 
 COMMANDS = (predict,)

@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,6 +14,8 @@ from tdn_data.models.evaluation.run_record import EVALUATION, describe_run, writ
 from tdn_data.models.evaluation.scores import VideoScores
 from tdn_data.pipeline.shards.reader import DatasetInfo
 from tdn_data.stages.cli import main
+from tests.conftest import write_clip
+from tests.models.evaluation.small import write_checkpoint
 
 CLASSES = ("left", "right", "up")
 
@@ -56,6 +59,7 @@ def run(*words):
         (["predict", ".", "--run", "one"], ". holds no video"),
         (["predict", "x*.mp4", "--run", "one"], "x*.mp4 is no file, no folder and no pattern that fits a file"),
         (["predict", "a.mp4", "--run", "one"], "one has no checkpoint.pt: it is a fusion, or not trained yet"),
+        (["predict", "a.mp4", "--run", "one", "--layer", "res2"], "--layer has no effect without --explain"),
         (["export-model", "one", "--onnx", "one.onnx"], "one has no checkpoint.pt"),
         (["explain", "one", "--video", "1"], "one has no checkpoint.pt"),
         (["explain", "one", "--video", "1", "--layer", "res2"], "--layer has no effect with --method cam"),
@@ -98,3 +102,22 @@ def test_runs_are_compared_listed_and_fused(project, tmp_path):
     assert listed.splitlines() == ["12: left 0.05, taken for right 0.91", "12 of 24 videos wrong"]
     fused = run("fuse", "one", "two", "--search", "--normalize", "none")
     assert "0.45 one + 0.55 two: top-1 100.0" in fused.stdout
+
+
+def test_predict_draws_what_each_score_stands_on(project, tmp_path):
+    checkpoint = write_checkpoint(tmp_path)
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        write_clip(tmp_path / name / "x.mp4", num_frames=6)
+    (tmp_path / "empty.mp4").write_bytes(b"")
+    videos = ["a/x.mp4", "b/x.mp4", "empty.mp4"]
+    answer = run("predict", *videos, "--checkpoint", str(checkpoint), "--explain", "--json")
+    records = json.loads(answer.stdout)
+    pictures = [one["picture"] and Path(one["picture"]).relative_to(tmp_path).as_posix() for one in records]
+    assert pictures == ["explain/a_x-cam.png", "explain/b_x-cam.png", None] and records[2]["problem"]
+    assert all((tmp_path / one).stat().st_size > 1000 for one in pictures[:2])
+    one = ("predict", "a/x.mp4", "--checkpoint", str(checkpoint), "--explain", "--method")
+    lines = run(*one, "gradcam", "--csv").stdout
+    assert lines.splitlines()[1].startswith("a/x.mp4,1,") and lines.rstrip().endswith("explain/x-gradcam.png")
+    answer = run(*one, "flow")
+    assert answer.code == 2 and "TDN gives no flow; these do: actionflownet" in answer.said

@@ -25,13 +25,18 @@ def predicted_flow(model: VideoNetwork, clip: Tensor) -> np.ndarray:
     Field k leads from frame k of a snippet to the next one; with K of them the last leads to a frame that the network
     has not seen. Raises InputError for a network that gives no flow.
     """
-    if not model.gives_flow:
-        raise InputError(f"{type(model).__name__} gives no flow; these do: {', '.join(GIVE_FLOW)}.", key="flow")
+    check_gives_flow(model)
     with torch.inference_mode():
         found = model.flow(clip)[0].float().cpu().movedim(2, -1).numpy()  # (S, fields, h, w, 2)
     size = clip.shape[:-3:-1]
     flat = [cv2.resize(field, size, interpolation=cv2.INTER_LINEAR) for field in found.reshape(-1, *found.shape[2:])]
     return np.stack(flat).reshape(*found.shape[:2], *flat[0].shape)
+
+
+def check_gives_flow(model: VideoNetwork) -> None:
+    """Raise InputError for a network that gives no flow."""
+    if not model.gives_flow:
+        raise InputError(f"{type(model).__name__} gives no flow; these do: {', '.join(GIVE_FLOW)}.", key="flow")
 
 
 def flow_rows(model: VideoNetwork, clip: Tensor, seen: SeenClip, reader: ShardReader | None) -> tuple[list[Row], float]:

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from tdn_data.models.backbones.base import Backbone
 from tdn_data.models.clips.pixels import normalize_batch
+from tdn_data.models.evaluation.explain.flow import check_gives_flow
 from tdn_data.models.evaluation.metrics import probabilities_of
 from tdn_data.models.networks.base import VideoNetwork
 from tdn_data.pipeline.errors import InputError
@@ -34,18 +35,22 @@ SQUARE = 4  # squares side by side
 Maps = dict[str, np.ndarray]  # subnetwork -> its maps of one clip, float32 (M, h, w)
 
 
+def check_method(model: VideoNetwork, method: str, layer: str | None = None) -> None:
+    """Raise InputError where a network has no picture of a method: `cam`, `gradcam`, `occlusion` or `flow`."""
+    if method == "cam":
+        _averaging_heads(model)
+    elif method == "gradcam":
+        _check_layer(model, layer)
+    elif method == "flow":
+        check_gives_flow(model)
+
+
 def activation_maps(model: VideoNetwork, clip: Tensor, number: int) -> Maps:
     """Return the class activation maps of each stream for one clip (1, S, K, C, H, W) and a class.
 
     Raises InputError for a network that has none: its scores are no mean of what a classifier says of single places.
     """
-    heads = {stream: pair for stream, pair in model.place_heads().items() if _reads_mean(*pair)}
-    if not heads:
-        raise InputError(
-            f"{type(model).__name__} has no class activation maps: its scores are no mean over the places of a map; "
-            "use --method gradcam.",
-            key="cam",
-        )
+    heads = _averaging_heads(model)
     with torch.inference_mode():
         with recorded(model) as maps:
             model(clip)
@@ -61,9 +66,7 @@ def gradient_maps(model: VideoNetwork, clip: Tensor, number: int, *, layer: str 
 
     Raises InputError, naming the stages, for one that no backbone of the network has.
     """
-    known = list(dict.fromkeys(name for backbone in model.backbones() for name in _stages(backbone)))
-    if layer is not None and layer not in known:
-        raise InputError(f"no layer is called {layer!r}; the layers are {', '.join(known)}.", key=layer)
+    known = _check_layer(model, layer)
     with torch.enable_grad(), recorded(model) as maps:
         score = model(clip.detach().clone().requires_grad_())[0, number]
     found = {}
@@ -110,6 +113,26 @@ def occlusion_map(
         if on_progress is not None:
             on_progress(count, len(squares))
     return (lost / covered).astype(np.float32)
+
+
+def _averaging_heads(model: VideoNetwork) -> dict[str, tuple[Backbone, Callable[[Tensor], Tensor]]]:
+    """Return the heads, by stream, that give the mean of what they say of single places; InputError for none."""
+    heads = {stream: pair for stream, pair in model.place_heads().items() if _reads_mean(*pair)}
+    if not heads:
+        raise InputError(
+            f"{type(model).__name__} has no class activation maps: its scores are no mean over the places of a map; "
+            "use --method gradcam.",
+            key="cam",
+        )
+    return heads
+
+
+def _check_layer(model: VideoNetwork, layer: str | None) -> list[str]:
+    """Return the stages of a network's backbones; raise InputError where `layer` is none of them."""
+    known = list(dict.fromkeys(name for backbone in model.backbones() for name in _stages(backbone)))
+    if layer is not None and layer not in known:
+        raise InputError(f"no layer is called {layer!r}; the layers are {', '.join(known)}.", key=layer)
+    return known
 
 
 @contextmanager

@@ -95,6 +95,13 @@ def heat_row(caption: str, maps: np.ndarray, frames: np.ndarray, *, all_frames: 
     return Row(caption, cells)
 
 
+def same_pictures(one: Row, other: Row) -> bool:
+    """Tell whether two rows show the same pictures in the same columns."""
+    return len(one.cells) == len(other.cells) and all(
+        a.column == b.column and np.array_equal(a.image, b.image) for a, b in zip(one.cells, other.cells, strict=True)
+    )
+
+
 def heated(frame: np.ndarray, heat: np.ndarray) -> np.ndarray:
     """Return a frame, uint8 (H, W, 3), enlarged to HEIGHT, under a map (h, w) from 0 to 1."""
     large = resize_to_height(frame, HEIGHT)

@@ -8,8 +8,11 @@ import numpy as np
 
 from tdn_data.models.clips.augment import crops_of, resize_flow
 from tdn_data.models.clips.cut import Cut
+from tdn_data.models.clips.rows import CachedRows, RowCache
 from tdn_data.models.clips.with_flow import known_fields
+from tdn_data.models.evaluation.predict import DecodedVideo
 from tdn_data.models.networks.base import ClipShape
+from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.flow import flow_to_color
 from tdn_data.pipeline.shards.reader import ShardReader, StoredVideo
 from tdn_data.pipeline.view.flow_pictures import flow_scale, visible_flow
@@ -53,10 +56,18 @@ class SeenClip:
         return np.where(known[..., None, None, None], fields, np.float32(np.nan))
 
 
-def seen_clip(reader: ShardReader, video: StoredVideo, shape: ClipShape, cut: Cut) -> SeenClip:
-    """Return a video's middle clip in its centre crop; raise ValueError where its frames are smaller than the crop."""
-    rows = cut.rows(reader, video, shape, repeat_to=cut.repeat_to(reader.info))
-    stored = reader.read(video.video_id, rows.ravel().tolist())
-    clip = stored.data.reshape(*rows.shape, *stored.data.shape[1:])
-    levels = np.ascontiguousarray(crops_of(clip, shape.size, 1)[0])
-    return SeenClip(video, levels, rows, stored.pts_seconds.reshape(rows.shape), clip.shape[2:4], stored.bound)
+def seen_clip(
+    reader: ShardReader | DecodedVideo, video: StoredVideo, shape: ClipShape, cut: Cut, *, repeat_to: int | None = None
+) -> SeenClip:
+    """Return a video's middle clip in its centre crop; raise InputError where its frames are smaller than the crop.
+
+    A video of fewer than `repeat_to` rows is repeated from its start up to there.
+    """
+    rows = cut.rows(reader, video, shape, repeat_to=repeat_to)
+    stored = CachedRows(reader, RowCache(0)).read(video.video_id, rows)
+    height, width = stored.frame_size
+    if min(height, width) < shape.size:
+        words = f"is stored at {height} x {width} pixels; the network sees {shape.size} x {shape.size}"
+        raise InputError(f"{video.video_id} {words}.", key=video.video_id)
+    levels = np.ascontiguousarray(crops_of(stored.data, shape.size, 1)[0])
+    return SeenClip(video, levels, rows, stored.pts_seconds, (height, width), stored.bound)

@@ -1,9 +1,10 @@
-"""One video's score explained: the clip that a test sees in one view, the class, and the picture of the maps."""
+"""A video's score explained: the clip that a test sees in one view, the class, and the picture of the maps."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,11 +13,11 @@ from torch import Tensor
 from tdn_data.models.clips.pixels import normalize_batch
 from tdn_data.models.evaluation.evaluate import check_checkpoint, restore_model, settled
 from tdn_data.models.evaluation.explain.flow import flow_rows
-from tdn_data.models.evaluation.explain.maps import activation_maps, gradient_maps, occlusion_map
-from tdn_data.models.evaluation.explain.picture import KEY, draw_rows, frame_row, heat_row
+from tdn_data.models.evaluation.explain.maps import activation_maps, check_method, gradient_maps, occlusion_map
+from tdn_data.models.evaluation.explain.picture import KEY, Row, draw_rows, frame_row, heat_row, same_pictures
 from tdn_data.models.evaluation.explain.seen import SeenClip, seen_clip
 from tdn_data.models.evaluation.metrics import probabilities_of
-from tdn_data.models.evaluation.predict import ONE_VIEW
+from tdn_data.models.evaluation.predict import ONE_VIEW, DecodedVideo
 from tdn_data.models.evaluation.protocol import EvaluateConfig
 from tdn_data.models.networks.base import ClipShape, VideoNetwork
 from tdn_data.models.threads import torch_threads
@@ -24,21 +25,93 @@ from tdn_data.models.weights.checkpoint import read_checkpoint
 from tdn_data.models.weights.trained_on import check_same_kind
 from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.progress import OnProgress
-from tdn_data.pipeline.shards.reader import ShardReader, StoredVideo
+from tdn_data.pipeline.shards.reader import DatasetInfo, ShardReader, StoredVideo
 from tdn_data.pipeline.text import some_of
 
 TITLES = {"cam": "class activation map", "gradcam": "Grad-CAM", "occlusion": "probability lost behind a black square"}
+MIDDLE_VIEW = {"num_clips": 1, "num_crops": 1, "temporal": "random", "spatial": "fixed"}
 SUBNETWORKS = {"image": "image subnetwork", "difference": "difference subnetwork"}
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """A picture, uint8 (H, W, 3) RGB; the class that it is of, its probability in this view, the video's classes."""
+    """A class with its probability in one view, the video's own classes, and `rows` of pictures: frames, then maps.
 
-    picture: np.ndarray
+    `flow_pixels` is the motion that is full colour where the rows are of flow.
+    """
+
+    rows: tuple[Row, ...]
     class_name: str
     probability: float
     truth: tuple[str, ...]
+    flow_pixels: float | None = None
+
+    @property
+    def picture(self) -> np.ndarray:
+        """The rows below each other, uint8 (H, W, 3) RGB."""
+        return draw_rows(self.rows, flow_pixels=self.flow_pixels, key=KEY if self.flow_pixels is None else "")
+
+
+class Explainer:
+    """Explains what a checkpoint's network says of videos, each by the middle clip of `config` in its centre crop.
+
+    `method` is `cam`, `gradcam`, `occlusion` or `flow`; `layer` is the stage of `gradcam`, by default the last.
+    `class_name` is the class that is explained, by default the one that the network takes a clip for.
+
+    Raises InputError for an unknown class or layer, and for a method that the network has no map for.
+    """
+
+    def __init__(
+        self,
+        checkpoint: str | os.PathLike[str],
+        *,
+        method: str = "cam",
+        layer: str | None = None,
+        class_name: str | None = None,
+        config: EvaluateConfig = ONE_VIEW,
+    ) -> None:
+        saved = read_checkpoint(checkpoint)
+        self.trained = check_checkpoint(saved, checkpoint)
+        self._method, self._layer = method, layer
+        self._number = None if class_name is None else _class_number(self.trained.class_names, class_name)
+        self._config = settled(replace(config, **MIDDLE_VIEW), saved, checkpoint)
+        self._model = restore_model(saved, num_segments=self._config.num_segments)
+        self._shape = ClipShape.of(self._model, self._config.size or saved.clip_size)
+        check_method(self._model, method, layer)
+
+    def __call__(
+        self,
+        reader: ShardReader | DecodedVideo,
+        video: StoredVideo,
+        info: DatasetInfo,
+        *,
+        flow: ShardReader | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> Explanation:
+        """Explain one of the videos of `reader`, whose data set is `info`.
+
+        `flow` are the shards that predicted flow is shown beside. `on_progress` counts the squares of `occlusion`.
+        Raises InputError where frames are smaller than the crop.
+        """
+        model, trained = self._model, self.trained
+        cut = self._config.views().cut
+        seen = seen_clip(reader, video, self._shape, cut, repeat_to=cut.repeat_to(info))
+        with torch_threads(self._config.num_threads):
+            clip = normalize_batch(torch.from_numpy(seen.levels)[None].to(next(model.parameters()).device))
+            with torch.inference_mode():
+                scores = model(clip)[0].float().cpu().numpy()
+            values = probabilities_of(scores, multi_label=trained.multi_label)
+            number = int(values.argmax()) if self._number is None else self._number
+            name, truth = trained.class_names[number], tuple(info.class_names[label] for label in video.labels)
+            known = (name, float(values[number]), truth)
+            if self._method == "flow":
+                rows, scale = flow_rows(model, clip, seen, flow)
+                top = frame_row(_caption(seen, *known), seen.frames(), seen.seconds, all_frames=True)
+                return Explanation((top, *rows), *known, flow_pixels=scale)
+            maps = _maps(self._method, model, clip, seen, number, self._layer, trained.multi_label, on_progress)
+        words = f"{TITLES[self._method]}{f' at {self._layer}' if self._layer else ''}"
+        titled = {_title(stream, words, one, self._method): one for stream, one in maps.items()}
+        return Explanation(_rows(_caption(seen, *known), seen, titled), *known)
 
 
 def explain(
@@ -46,47 +119,35 @@ def explain(
     checkpoint: str | os.PathLike[str],
     video_id: str,
     *,
-    method: str = "cam",
-    layer: str | None = None,
-    class_name: str | None = None,
-    config: EvaluateConfig = ONE_VIEW,
     flow: ShardReader | None = None,
     on_progress: OnProgress | None = None,
+    **options: object,
 ) -> Explanation:
-    """Explain what a checkpoint's network says of one video: the middle clip of `config` in its centre crop.
+    """Explain what a checkpoint's network says of one video of finished shards; options as `Explainer` has them.
 
-    `method` is `cam`, `gradcam`, `occlusion` or `flow`; `layer` is the stage of `gradcam`, by default the last.
-    `class_name` is the class that is explained, by default the one that the network takes this clip for. `flow` are
-    the shards that predicted flow is shown beside. `on_progress` counts the squares of `occlusion`.
-
-    Raises InputError for an unknown video, class or layer, for a method that the network has no map for, and for shards
-    that the network was not trained on the like of.
+    Raises InputError for an unknown video, and for shards that the network was not trained on the like of.
     """
-    saved = read_checkpoint(checkpoint)
-    trained = check_checkpoint(saved, checkpoint)
     video = _video(reader, video_id)
-    number = None if class_name is None else _class_number(trained.class_names, class_name)
-    check_same_kind(trained, reader, path=checkpoint)
-    config = settled(config, saved, checkpoint)
-    model = restore_model(saved, num_segments=config.num_segments)
-    shape = ClipShape.of(model, config.size or saved.clip_size)
-    seen = seen_clip(reader, video, shape, config.views().cut)
-    with torch_threads(config.num_threads):
-        clip = normalize_batch(torch.from_numpy(seen.levels)[None].to(next(model.parameters()).device))
-        with torch.inference_mode():
-            scores = model(clip)[0].float().cpu().numpy()
-        values = probabilities_of(scores, multi_label=trained.multi_label)
-        number = int(values.argmax()) if number is None else number
-        name, truth = trained.class_names[number], tuple(reader.info.class_names[label] for label in video.labels)
-        caption = _caption(seen, name, float(values[number]), truth)
-        if method == "flow":
-            rows, scale = flow_rows(model, clip, seen, flow)
-            top = frame_row(caption, seen.frames(), seen.seconds, all_frames=True)
-            return Explanation(draw_rows([top, *rows], flow_pixels=scale), name, float(values[number]), truth)
-        maps = _maps(method, model, clip, seen, number, layer, trained.multi_label, on_progress)
-    words = f"{TITLES[method]}{f' at {layer}' if layer else ''}"
-    picture = _picture(caption, seen, {_title(stream, words, one, method): one for stream, one in maps.items()})
-    return Explanation(picture, name, float(values[number]), truth)
+    explainer = Explainer(checkpoint, **options)
+    check_same_kind(explainer.trained, reader, path=checkpoint)
+    return explainer(reader, video, reader.info, flow=flow, on_progress=on_progress)
+
+
+def below_each_other(explained: Mapping[str, Explanation]) -> Explanation:
+    """Return the rows of several networks, name -> explanation, in one picture; what it says is the first one's.
+
+    Wang et al., supplement C, has eight frames, then the maps of the baseline and of TDN. Frames are drawn again where
+    a network sees others.
+    """
+    rows: list[Row] = []
+    for name, (top, *maps) in ((name, one.rows) for name, one in explained.items()):
+        captions = [f"{name}: {row.caption}" for row in maps]
+        if rows and same_pictures(rows[0], top):
+            captions[0] = f"{name}, {top.caption}; {maps[0].caption}"
+        else:
+            rows.append(replace(top, caption=f"{name}, {top.caption}"))
+        rows += [replace(row, caption=caption) for row, caption in zip(maps, captions, strict=True)]
+    return replace(next(iter(explained.values())), rows=tuple(rows))
 
 
 def _maps(
@@ -108,11 +169,12 @@ def _maps(
     return {"network": np.repeat(lost[None], len(seen.levels), axis=0)}
 
 
-def _picture(caption: str, seen: SeenClip, maps: dict[str, np.ndarray]) -> np.ndarray:
+def _rows(caption: str, seen: SeenClip, maps: dict[str, np.ndarray]) -> tuple[Row, ...]:
+    """Return the row of frames, and below it one of each map by its title."""
     frames = seen.frames()
     every = max(map(len, maps.values())) > len(frames)
     rows = [heat_row(title, one, frames, all_frames=every) for title, one in maps.items()]
-    return draw_rows([frame_row(caption, frames, seen.seconds, all_frames=every), *rows], key=KEY)
+    return (frame_row(caption, frames, seen.seconds, all_frames=every), *rows)
 
 
 def _title(stream: str, words: str, maps: np.ndarray, method: str) -> str:

@@ -31,7 +31,7 @@ TOP = 5
 BATCH_ROWS = 2048
 MAX_CURVE_BYTES = 16 << 20
 PICTURES = {".png": "image/png", ".jpg": "image/jpeg", ".gif": "image/gif", ".webp": "image/webp"}
-EXPLAINED = re.compile(r"-(cam|gradcam(-[^/-]+)?|occlusion|flow)$")  # what follows the video in a picture's name
+EXPLAINED = re.compile(r"(.+)-(cam|gradcam|occlusion|flow)(-[^/-]+){0,2}")  # a picture's name
 CUT_FROM = 60  # characters: the name of a picture of a longer identifier may hold its end only
 MAX_PICTURES = 20_000  # names of explanation pictures that are kept of a run
 
@@ -259,7 +259,7 @@ def pictures_of(run: EvaluatedRun, video_id: str) -> list[str]:
     Slashes and other letters may stand for what is none of them in the identifier; of a long one the end is enough.
     """
     own = _plain(video_id)
-    named = ((name, _plain(EXPLAINED.sub("", name.rpartition(".")[0]))) for name in run.pictures)
+    named = ((name, _plain(EXPLAINED.sub(r"\1", name.rpartition(".")[0]))) for name in run.pictures)
     return [name for name, stem in named if stem == own or (len(stem) > CUT_FROM and own.endswith(stem))]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from tdn_data.models.evaluation.evaluate import evaluate
 from tdn_data.models.evaluation.explain.flow import flow_rows, predicted_flow
 from tdn_data.models.evaluation.explain.maps import activation_maps, gradient_maps, occlusion_map
 from tdn_data.models.evaluation.explain.seen import SeenClip
-from tdn_data.models.evaluation.explain.video import explain
+from tdn_data.models.evaluation.explain.video import below_each_other, explain
 from tdn_data.models.evaluation.predict import ONE_VIEW
 from tdn_data.models.networks.base import VideoNetwork
 from tdn_data.pipeline.errors import InputError
@@ -124,3 +125,15 @@ def test_a_video_is_explained_as_it_is_tested(coloured: ShardReader, checkpoint:
     ]:
         with pytest.raises(InputError, match=words):
             explain(coloured, checkpoint, **options)
+
+
+def test_two_networks_stand_below_each_other_and_the_frames_once_where_both_see_the_same(coloured, checkpoint) -> None:
+    options = {"class_name": "red"}
+    one, other = (explain(coloured, checkpoint, "v09", method=method, **options) for method in ("cam", "gradcam"))
+    together = below_each_other({"one": one, "two": other})
+    assert [row.caption.split(":")[0] for row in together.rows[:1]] == ["one, v09   class red"]
+    assert len(together.rows) == len(one.rows) + len(other.rows) - 1
+    assert together.rows[3].caption.startswith("two, v09   class red: ") and "Grad-CAM" in together.rows[3].caption
+    shifted = replace(other.rows[0], cells=[replace(cell, column=cell.column + 1) for cell in other.rows[0].cells])
+    other = replace(other, rows=(shifted, *other.rows[1:]))
+    assert len(below_each_other({"one": one, "two": other}).rows) == len(one.rows) + len(other.rows)

@@ -52,10 +52,10 @@ def test_runs_of_one_name_in_two_folders_are_both_there(evaluated_run, tmp_path)
 
 def test_a_picture_stands_on_the_page_of_its_own_video(videos, evaluated_run, tmp_path):
     run = shutil.copytree(evaluated_run / "tiny", tmp_path / "run")
-    ids = ["v/clip_1", "v/clip_1_0", "v/clip_1-2", "1", "w/1", "long " * 49, "-dash"]
+    ids = ["v/clip_1", "v/clip_1_0", "v/clip_1-2", "1", "w/1", "long " * 49, "-dash", "v/clip-cam-2"]
     (run / "explain").mkdir()
     pictures = {one: [picture_name(one, method) for method in sorted(METHODS)] for one in ids}
-    pictures["1"].append(picture_name("1", "gradcam", "res2"))
+    pictures["1"] += [picture_name("1", "gradcam", "res2"), picture_name("1", "gradcam", "res2", "runs/tdn-flow")]
     for name in sum(pictures.values(), []):
         (run / "explain" / name).touch()
     found = read_run("run", run, videos)
