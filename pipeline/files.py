@@ -16,7 +16,7 @@ import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TextIO
 
 from tdn_data.pipeline.errors import InputError, StorageError, VideoError
 from tdn_data.pipeline.limits import MAX_SMALL_FILE_BYTES
@@ -190,6 +190,13 @@ def write_text(path: str | os.PathLike[str], content: str) -> None:
 def write_json(path: str | os.PathLike[str], content: object) -> None:
     """Write a whole JSON file, indented and with sorted keys, as `write_bytes` does."""
     write_text(path, json.dumps(content, indent=2, sort_keys=True) + "\n")
+
+
+@contextmanager
+def opened_to_append(path: str | os.PathLike[str], *, afresh: bool) -> Iterator[TextIO]:
+    """Give a UTF-8 file to add lines to, emptied first if `afresh`; raise StorageError when the system refuses."""
+    with _storage_faults(path), open(path, "w" if afresh else "a", encoding="utf-8") as file:
+        yield file
 
 
 def check_output_file(path: str | os.PathLike[str], *, inputs: Iterable[str | os.PathLike[str]] = ()) -> Path:

@@ -1,23 +1,35 @@
-"""From a data set's own lists to a manifest: read them, fingerprint every file, and probe it on request."""
+"""From a data set's own lists to a manifest: read them, fingerprint every file, and probe it on request.
+
+Many files are read at once: the disk or the network is waited for, and the probing processes work side by side. What
+was probed is kept beside the manifest until that is written, so that a run that was interrupted goes on.
+"""
 
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
+from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 from tdn_data.pipeline.datasets.listing import Listing
 from tdn_data.pipeline.datasets.manifest import Manifest, VideoRecord, fingerprint_file, write_manifest
+from tdn_data.pipeline.datasets.probed import Probed, probed_so_far
 from tdn_data.pipeline.datasets.registry import read_videos
 from tdn_data.pipeline.errors import InputError, VideoError
 from tdn_data.pipeline.files import check_output_file
 from tdn_data.pipeline.progress import OnProgress
 
-THREADS = 8  # fingerprinting waits for the disk or the network, not for the processor
-Probe = Callable[[str], Mapping[str, object]]
+THREADS = 32  # they wait for the disk, the network and the probing processes
+IN_FLIGHT = 8 * THREADS  # files begun and not yet given back in their order: one slow file does not stop the others
+Probe = Callable[[str], Mapping[str, object]]  # called from many threads at once
+
+T = TypeVar("T")
+Result = TypeVar("Result")
 
 
 def write_index(
@@ -33,8 +45,9 @@ def write_index(
     Raises InputError, before anything is probed, where `out` is one of the files that are read.
     """
     check_output_file(out, inputs=_files_read(listing, out))
-    manifest = index_listing(listing, limit=limit, probe=probe, on_progress=on_progress)
-    write_manifest(manifest, out)
+    with probed_so_far(out) as probed:
+        manifest = index_listing(listing, limit=limit, probe=probe, probed=probed, on_progress=on_progress)
+        write_manifest(manifest, out)
     problems = Counter(record.problem for record in manifest if record.problem)
     return {"num_videos": len(manifest), "splits": manifest.splits(), "problems": dict(problems)}
 
@@ -60,32 +73,49 @@ def index_listing(
     *,
     limit: int | None = None,
     probe: Probe | None = None,
+    probed: Probed | None = None,
     on_progress: OnProgress | None = None,
 ) -> Manifest:
     """Return the manifest of listed videos: the first `limit`, or all.
 
-    Every record gets size and fingerprint; with `probe` (see `extraction.probing`) also codec, size, rate and duration.
+    Every record gets size and fingerprint; with `probe` (see `extraction.probing`) also codec, size, rate and duration,
+    from `probed` where they are known from an earlier run.
     A file that is missing or does not open keeps its row, with its `problem`. Raises InputError at the first row that
     cannot stand.
     """
     manifest = listing.manifest().limited(limit)
     if not manifest.records:
         raise InputError(f"a limit of {limit} leaves no video; give at least 1.", key="limit")
-    records = _fingerprinted(manifest)
-    if probe is not None:
-        records = (record if record.problem else _probed(record, listing.root, probe) for record in records)
+    read = partial(_read, root=Path(manifest.root), probe=probe, probed=probed)
     finished = []
-    for record in records:
+    for record in _in_order(read, manifest.records):
         finished.append(record)
+        if probe is not None and probed is not None:
+            probed.keep(record)
         if on_progress is not None:
             on_progress(len(finished), len(manifest))
     return replace(manifest, records=tuple(finished))
 
 
-def _fingerprinted(manifest: Manifest) -> Iterator[VideoRecord]:
-    root = Path(manifest.root)
-    with ThreadPoolExecutor(THREADS) as pool:
-        yield from pool.map(lambda record: _fingerprint(record, root), manifest.records)
+def _in_order(work: Callable[[T], Result], items: Iterable[T]) -> Iterator[Result]:
+    """Yield `work(item)` for each item in order, from many threads; few are begun before they are asked for."""
+    waiting, pool = iter(items), ThreadPoolExecutor(THREADS)
+    try:
+        begun = deque(pool.submit(work, item) for item in islice(waiting, IN_FLIGHT))
+        while begun:
+            yield begun.popleft().result()
+            begun.extend(pool.submit(work, item) for item in islice(waiting, 1))
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _read(record: VideoRecord, *, root: Path, probe: Probe | None, probed: Probed | None) -> VideoRecord:
+    """Return a record with what its file says."""
+    record = _fingerprint(record, root)
+    if probe is None or record.problem:
+        return record
+    known = probed.facts(record) if probed is not None else None
+    return replace(record, **known) if known is not None else _probed(record, root, probe)
 
 
 def _fingerprint(record: VideoRecord, root: Path) -> VideoRecord:

@@ -1,12 +1,14 @@
-"""Facts of other people's files for a manifest, read in a process that a hostile file can only hang for a while."""
+"""Facts of other people's files for a manifest, read in processes that a hostile file can only hang for a while."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import math
+import os
+import threading
 from collections.abc import Callable, Iterator
-from functools import partial
+from concurrent.futures import ThreadPoolExecutor
 
 from tdn_data.pipeline.extraction.sandbox import Sandbox, checked_text
 from tdn_data.pipeline.limits import MAX_SIDE
@@ -14,19 +16,36 @@ from tdn_data.pipeline.parameters import Limits
 
 PROBE_SECONDS = 30.0
 MAX_PROBE_BYTES = 1 << 16
+PROCESSES_PER_CORE = 2  # while one waits for the disk or the network, another computes
+MAX_PROCESSES = 64  # each holds some 60 MB
 
 
 @contextlib.contextmanager
-def probing() -> Iterator[Callable[[str], dict[str, object]]]:
+def probing(num_processes: int | None = None) -> Iterator[Callable[[str], dict[str, object]]]:
     """Give a function from a file's path to its codec, width, height, fps and duration_seconds.
 
-    It raises VideoError for a file that does not open, or is not done within `PROBE_SECONDS`.
+    It may be called from many threads; `num_processes` (default: two for each core) then work side by side. It raises
+    VideoError for a file that does not open, or is not done within `PROBE_SECONDS`.
     """
-    process = Sandbox("tdn_data.pipeline.video.probe:packed_probe", memory_bytes=Limits().memory_bytes)
-    try:
-        yield partial(process.call, timeout_seconds=PROBE_SECONDS, read=_read_probe)
-    finally:
-        process.stop()
+    count = num_processes or min(PROCESSES_PER_CORE * (os.cpu_count() or 1), MAX_PROCESSES)
+    processes: list[Sandbox] = []
+    own = threading.local()
+
+    def start() -> None:
+        own.process = Sandbox("tdn_data.pipeline.video.probe:packed_probe", memory_bytes=Limits().memory_bytes)
+        processes.append(own.process)
+
+    def probe(path: str) -> dict[str, object]:
+        return own.process.call(path, timeout_seconds=PROBE_SECONDS, read=_read_probe)
+
+    # A process dies with the thread that started it: these threads live until the block ends.
+    with ThreadPoolExecutor(count, initializer=start) as pool:
+        try:
+            yield lambda path: pool.submit(probe, path).result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+            for process in processes:
+                process.stop()
 
 
 def _read_probe(content: memoryview) -> dict[str, object]:
