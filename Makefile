@@ -1,5 +1,6 @@
 # make repro   install, run the whole pipeline on the built-in data set, print the results
-# make test    install, run the test-suite
+# make test    install, run the test-suite; its end says what was skipped, and why
+# make test-quick  the same without the slow tests: kills, clusters, damaged files, whole pipelines
 # make test-avx2   the tests that a processor can change, as one without AVX-512 computes them
 # make fuzz    1,000 damaged videos through extraction (needs ../shared/data)
 # make exact   5,000 made videos of numbered pictures, each returned picture compared with the one that is due
@@ -16,7 +17,7 @@ export PATH := $(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: install repro test test-avx2 fuzz exact kills lint clean
+.PHONY: install repro test test-quick test-avx2 fuzz exact kills lint clean
 
 install: $(STAMP)
 
@@ -46,6 +47,9 @@ repro: install
 
 test: install
 	python -m pytest $(SIDE_BY_SIDE)
+
+test-quick: install
+	python -m pytest $(SIDE_BY_SIDE) -m "not slow"
 
 test-avx2: install
 	env $$(cat tests/avx2.env) python -m pytest $(SIDE_BY_SIDE) tests/models tests/pipeline/flow tests/pipeline/extraction/test_payloads.py tests/test_processor.py

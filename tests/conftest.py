@@ -7,6 +7,7 @@ import resource
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -41,9 +42,28 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log):
     return WholeFiles(config, log)
 
 
+@pytest.hookimpl(tryfirst=True)  # before `-m "not slow"` chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the tests that take longest; the others stay in order."""
+    """Begin with the tests that take longest; the others stay in order. All that run the pipeline first are slow."""
     items.sort(key=lambda item: not item.nodeid.startswith(FIRST_RUN))
+    for item in items:
+        if "first_run" in getattr(item, "fixturenames", ()):
+            item.add_marker("slow")
+
+
+def pytest_terminal_summary(terminalreporter, config: pytest.Config) -> None:
+    """Say at the end what did not run, each reason once, with the number of tests that it holds for."""
+    reasons = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in terminalreporter.getreports("skipped"))
+    without_slow = "not slow" in config.option.markexpr
+    if not reasons and not without_slow:
+        return
+    terminalreporter.section("what did not run here, and why")
+    for reason, count in reasons.most_common():
+        terminalreporter.line(f"{count} test{'s' * (count > 1)}: {reason}")
+    if without_slow:
+        terminalreporter.line(
+            "slow tests (kills, clusters, damaged files, whole pipelines): left out; `make test` runs them"
+        )
 
 
 def _folder(name: str) -> Path:

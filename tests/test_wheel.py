@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 PROJECT = Path(__file__).resolve().parents[1]
 SOURCES = ("pipeline", "models", "stages", "benchmarks", "pyproject.toml", "README.md", "LICENSE")
 

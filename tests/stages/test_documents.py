@@ -26,6 +26,8 @@ from tdn_data.pipeline.video import write_video
 from tdn_data.stages.cli import main
 from tdn_data.stages.params import load_params
 
+pytestmark = pytest.mark.slow
+
 PROJECT = Path(__file__).resolve().parents[2]
 PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
 PROGRAMS = ("tdn-data", "dvc", "make", "pip", ".")

@@ -13,6 +13,8 @@ import yaml
 from tdn_data.pipeline.errors import InputError
 from tdn_data.stages.params import load_params
 
+pytestmark = pytest.mark.slow
+
 PROJECT = Path(__file__).resolve().parents[2]
 
 

@@ -10,9 +10,12 @@ import subprocess
 import sys
 import time
 
+import pytest
 import torch
 
 from tdn_data.models.weights.checkpoint import read_checkpoint
+
+pytestmark = pytest.mark.slow
 
 NUM_KILLS = int(os.environ.get("TDN_DATA_KILLS", "5"))
 FINISH_SECONDS = 240

@@ -20,6 +20,8 @@ from tdn_data.models.weights.checkpoint import read_checkpoint
 from tdn_data.pipeline.errors import InputError
 from tests.models.training.small import SMALL
 
+pytestmark = pytest.mark.slow
+
 # batches of 5 clips, parted into 3 and 2; phase one leaves the image subnetwork out of every step's gradients
 CONFIG = replace(
     SMALL,

@@ -20,6 +20,8 @@ from tdn_data.pipeline.shards.reader import ShardReader
 from tests.models.conftest import MakeShards
 from tests.stages.test_recipes import PAPERS, params_of
 
+pytestmark = pytest.mark.slow
+
 NARROW = {  # what makes each network small
     "tdn_wang": {"width": 16},
     "lstm": {"width": 8, "num_layers": 1, "num_cells": 8},

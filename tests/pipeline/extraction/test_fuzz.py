@@ -6,11 +6,15 @@ A few dozen of small clips here, 1,000 of all by `make fuzz` (TDN_DATA_MUTATIONS
 import os
 import random
 
+import pytest
+
 from tdn_data.pipeline.datasets.index import index_dataset
 from tdn_data.pipeline.errors import VideoError
 from tdn_data.pipeline.extraction.engine import run_extraction
 from tdn_data.pipeline.parameters import ExtractParameters, FrameParameters, Limits
 from tdn_data.pipeline.shards.verify import verify_shards
+
+pytestmark = pytest.mark.slow
 
 NUM_MUTATIONS = int(os.environ.get("TDN_DATA_MUTATIONS", "40"))
 NUM_CLIPS = 12 if NUM_MUTATIONS < 1000 else None  # the smallest, or all

@@ -15,6 +15,8 @@ import time
 import psutil
 import pytest
 
+pytestmark = pytest.mark.slow
+
 NUM_KILLS = int(os.environ.get("TDN_DATA_KILLS", "2"))
 FINISH_SECONDS = 240
 

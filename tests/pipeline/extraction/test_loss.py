@@ -19,6 +19,8 @@ from tdn_data.pipeline.shards.storage import Storage
 from tdn_data.stages.cli import main
 from tests.conftest import write_clip
 
+pytestmark = pytest.mark.slow
+
 SIZE = {"height": 48, "width": 64}
 BOTH = ExtractParameters(frames=FrameParameters(**SIZE), flow=FlowParameters(**SIZE, method="dis"))
 LMDB = BOTH.model_copy(update={"format": "lmdb"})

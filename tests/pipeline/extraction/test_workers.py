@@ -18,6 +18,8 @@ from tdn_data.pipeline.parameters import ExtractParameters, FlowParameters, Fram
 from tdn_data.pipeline.shards.plan import plan_shards
 from tdn_data.pipeline.shards.storage import Storage
 
+pytestmark = pytest.mark.slow
+
 SIZE = {"height": 48, "width": 64}
 PARAMETERS = ExtractParameters(frames=FrameParameters(**SIZE), flow=FlowParameters(**SIZE))
 

@@ -21,7 +21,7 @@ NAMED = os.environ.get("TDN_DATA_EXACT_CASES", "").split()
 CASES = [Case.parse(name) for name in NAMED] or choose(NUM_CASES)
 
 
-pytestmark = pytest.mark.usefixtures("quiet_decoders")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quiet_decoders")]
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

@@ -43,7 +43,7 @@ CASES = [
 ]
 
 
-pytestmark = pytest.mark.usefixtures("quiet_decoders")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quiet_decoders")]
 
 
 def test_a_frame_of_a_stream_with_fields_that_fails_leaves_its_own_place_empty(tmp_path):

@@ -13,6 +13,8 @@ from tests.pipeline.video.exact.files import CONTAINERS, TIMINGS, stamp, write
 from tests.pipeline.video.exact.pictures import read_number
 from tests.pipeline.video.exact.streams import NUM_PICTURES, Stream, encoded
 
+pytestmark = pytest.mark.slow
+
 SECOND = 100  # number of the first picture of the second file
 OTHER_SIZE = (128, 160)
 STEPS = (1, 5, 13)  # pictures between two that are asked for, at 25 a second

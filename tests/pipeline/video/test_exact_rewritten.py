@@ -20,6 +20,8 @@ from tests.pipeline.video.exact.rewritten import (
 )
 from tests.pipeline.video.exact.streams import NUM_PICTURES, encoded
 
+pytestmark = pytest.mark.slow
+
 STEPS = (1, 5, 13)  # pictures between two that are asked for, at 25 a second
 ALL = list(range(NUM_PICTURES))
 KEPT: dict[str, Callable[[int], str]] = {
