@@ -25,6 +25,7 @@ from tdn_data.pipeline.extraction.cache import (
     check_method,
     check_sources,
     is_pending,
+    is_reusable,
     lost_videos,
     refuse_loss_by_list,
     refuse_loss_of_rows,
@@ -33,9 +34,11 @@ from tdn_data.pipeline.extraction.cache import (
     replaced_modalities,
     stored_rows,
 )
-from tdn_data.pipeline.extraction.one_shard import ShardJob, ShardResult
+from tdn_data.pipeline.extraction.one_shard import ShardJob, ShardResult, span_files
+from tdn_data.pipeline.extraction.probing import probing
+from tdn_data.pipeline.extraction.spans import SPAN_ROWS, SPANS_FOLDER, Span, spans_of, with_length
 from tdn_data.pipeline.extraction.versions import row_versions
-from tdn_data.pipeline.extraction.workers import check_ray, run_jobs
+from tdn_data.pipeline.extraction.workers import Done, check_ray, run_jobs
 from tdn_data.pipeline.files import is_scratch
 from tdn_data.pipeline.parameters import ExtractParameters
 from tdn_data.pipeline.shards.folder import (
@@ -66,6 +69,8 @@ class Progress:
     num_total: int
     num_found: int
     num_failed: int = 0
+    num_spans_done: int = 0  # of long videos, which several workers make at once
+    num_spans: int = 0
 
 
 @dataclass(frozen=True)
@@ -200,7 +205,30 @@ def _plan_run(storage: Storage, manifest: Manifest, parameters: ExtractParameter
         refuse_loss_of_sources((job.plan for job in jobs), stored, replaced, root, policy, parameters.limits)
     if any(job.storage is new for job in jobs):
         new.create()
-    return _Run(plans, jobs, stored, replaced, new, made)
+    return _Run(plans, _in_spans(jobs, stored, replaced), stored, replaced, new, made)
+
+
+def _in_spans(jobs: list[ShardJob], stored: Mapping[tuple[str, str], LedgerRow], replaced: set[str]) -> list[ShardJob]:
+    """Return the jobs with the spans of their long videos, but for videos whose rows are there already."""
+    with probing() as probe:
+        return [dataclasses.replace(job, spans=_spans(job, stored, replaced, probe)) for job in jobs]
+
+
+def _spans(
+    job: ShardJob, stored: Mapping[tuple[str, str], LedgerRow], replaced: set[str], probe: Callable
+) -> dict[str, tuple[Span, ...]]:
+    modality, limits, found = job.plan.modality, job.parameters.limits, {}
+    for record in job.plan.records:
+        row = stored.get((modality, record.video_id)) if modality not in replaced else None
+        if row is not None and is_reusable(record, row, limits, retry_failed=job.retry_failed):
+            continue
+        record = with_length(record, os.path.join(job.root, record.path), probe)
+        spans = spans_of(record, job.parameters.section(modality), span_rows=SPAN_ROWS[modality])
+        if spans:
+            found[record.video_id] = spans
+    if found:
+        span_files(job).storage.create()
+    return found
 
 
 def _holds_rows(plan: ShardPlan, stored: Mapping[tuple[str, str], LedgerRow]) -> bool:
@@ -243,9 +271,10 @@ def _run(
 ) -> list[ShardResult]:
     num_total = sum(len(job.plan.records) for job in jobs)
 
-    def report(num_done: int, num_failed: int) -> None:
+    def report(done: Done) -> None:
         if on_progress is not None:
-            on_progress(Progress(num_done, num_total, num_found, num_failed))
+            spans = {"num_spans_done": done.num_spans, "num_spans": done.num_spans_to_do}
+            on_progress(Progress(done.num_videos, num_total, num_found, done.num_failed, **spans))
 
     return run_jobs(jobs, num_workers=num_workers, ray_address=ray_address, on_done=report)
 
@@ -307,6 +336,7 @@ def _close(
     gathered = gather(storage, shard_names(storage))
     _check_handover(manifest, parameters, gathered.ledger)
     write_folder(storage, gathered)
+    storage.folder(SPANS_FOLDER).delete_folder()
     write_marks(storage, read_marks(storage) & set(other_shards(storage, parameters.modalities)))
     sizes = storage.sizes()
     asked = tuple(row for row in gathered.ledger if row.modality in parameters.modalities)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 import importlib
 import platform
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from tdn_data.pipeline.extraction import wire
 from tdn_data.pipeline.extraction.cache import is_reusable, limits_that_stopped
 from tdn_data.pipeline.extraction.rows.job import Extraction, VideoJob
 from tdn_data.pipeline.extraction.sandbox import Sandbox
+from tdn_data.pipeline.extraction.spans import SPANS_FOLDER, Span, SpanFiles
 from tdn_data.pipeline.extraction.versions import RowVersions, differences, row_versions
 from tdn_data.pipeline.files import check_video_file
 from tdn_data.pipeline.parameters import ExtractParameters, Limits
@@ -46,6 +47,7 @@ class ShardJob:
     earlier: Storage | None = None  # where `sources` lie, if not in `storage`
     versions: RowVersions | None = None  # of the process that planned it; None: this process's
     check_versions: bool = False  # workers on other machines may have others
+    spans: Mapping[str, tuple[Span, ...]] = field(default_factory=dict)  # of its long videos, by identifier
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,8 @@ def extract_video(job: VideoJob) -> Extraction:
     try:
         return extract(job, decoding="sparse")
     except GivenFramesError:  # some rows were made of pictures that a full decode does not give
+        if job.span is not None:
+            raise
         return extract(job, decoding="full")
 
 
@@ -118,6 +122,8 @@ def iter_shard(job: ShardJob) -> Iterator[str | ShardResult]:
         with writing():
             writer.close(shard_about(job, _versions_in(ledger, known)), ledger)
             _check_written(scratch, job, ledger)
+    for record in job.plan.records:
+        span_files(job).delete(record, job.spans.get(record.video_id, ()))
     yield ShardResult(job.plan.name, tuple(ledger), num_reused)
 
 
@@ -162,11 +168,11 @@ def shard_about(job: ShardJob, versions: dict[str, object]) -> dict[str, object]
 
 def _make_rows(job: ShardJob, record: VideoRecord) -> tuple[LedgerRow, VideoRows | None]:
     """Decode one video in the sandbox; return its ledger row and its rows, None for a failed video."""
-    limits = job.parameters.limits
-    section = job.parameters.section(job.plan.modality)
-    path = Path(job.root) / record.path
+    spans, video = job.spans.get(record.video_id, ()), _video_job(job, record)
     try:
-        extraction = extract_in_sandbox(VideoJob(str(path), job.plan.modality, section, limits.max_pixels), limits)
+        extraction = span_files(job).read(record, spans, video) if spans else None
+        if extraction is None:
+            extraction = extract_in_sandbox(video, job.parameters.limits, num_spans=max(len(spans), 1))
     except VideoError as error:
         return _ledger_row(job, record, status="failed", problem=error), None
     if not len(extraction.rows):
@@ -177,7 +183,32 @@ def _make_rows(job: ShardJob, record: VideoRecord) -> tuple[LedgerRow, VideoRows
     rows = extraction.rows
     stored = {"num_stored": len(rows), "stored_bytes": rows.num_bytes(), "decoding": extraction.decoding}
     message = "; ".join(words for words in (row.message, extraction.note) if words) or None
-    return replace(row, message=message, **stored, **rows.statistics), rows
+    return replace(row, message=message, **stored, **rows.mean_statistics()), rows
+
+
+def _video_job(job: ShardJob, record: VideoRecord) -> VideoJob:
+    section = job.parameters.section(job.plan.modality)
+    path = str(Path(job.root) / record.path)
+    return VideoJob(path, job.plan.modality, section, job.parameters.limits.max_pixels)
+
+
+def span_files(job: ShardJob) -> SpanFiles:
+    """Return where the spans of a shard's long videos lie until it is there."""
+    made_by = f"{job.plan.parameters_digest} {_versions(job).digest}"
+    return SpanFiles((job.earlier or job.storage).folder(SPANS_FOLDER), made_by)
+
+
+def extract_span(job: ShardJob, record: VideoRecord, span: Span) -> bool:
+    """Extract a span of a shard's video and store it; return whether the video can be had in spans.
+
+    Raises StorageError when it cannot be stored.
+    """
+    try:
+        extraction = extract_in_sandbox(replace(_video_job(job, record), span=span), job.parameters.limits)
+    except VideoError:
+        return False
+    span_files(job).write(record, span, extraction)
+    return True
 
 
 def why_no_rows(extraction: Extraction) -> VideoError:
@@ -185,14 +216,16 @@ def why_no_rows(extraction: Extraction) -> VideoError:
     return extraction.problem or VideoError("no_frames", "the video has one frame; flow needs two.")
 
 
-def extract_in_sandbox(job: VideoJob, limits: Limits) -> Extraction:
+def extract_in_sandbox(job: VideoJob, limits: Limits, *, num_spans: int = 1) -> Extraction:
     """Run `extract_video` in the sandbox; a crash gets a second try, as it may have come from outside.
 
-    What is no regular file that can be opened does not get as far as that.
+    A video, or a span of a long one, has the time that the limits give; a long one that is extracted whole, as much for
+    each of its spans. What is no regular file that can be opened does not get as far as that.
     """
     check_video_file(job.path)
     process = _sandbox(limits.memory_bytes)
-    call = partial(process.call, job, timeout_seconds=limits.seconds_per_video, read=partial(wire.unpack, job=job))
+    seconds = limits.seconds_per_video * num_spans
+    call = partial(process.call, job, timeout_seconds=seconds, read=partial(wire.unpack, job=job))
     try:
         return call()
     except VideoError as error:

@@ -1,7 +1,8 @@
 """A video's rows as plain bytes, between the process that decodes it and the one that writes the shard.
 
     length of the header, 8 bytes    header, JSON    frame_index, int64 (N,)    pts_seconds, float64 (N,)
-    [next_pts_seconds, float64 (N,)]    per payload column: lengths, int64 (N,), then the payloads one after another
+    [next_pts_seconds, float64 (N,)]    each of `STATISTICS[modality]`, float64 (N,)
+    per payload column: lengths, int64 (N,), then the payloads one after another
 
 Numbers are little-endian. `unpack` runs outside the sandbox and believes nothing: sizes, counts, times and the
 head of each image must be what the job can give.
@@ -18,12 +19,11 @@ from tdn_data.pipeline.extraction.rows.job import Extraction, VideoJob
 from tdn_data.pipeline.extraction.sandbox import checked_problem, checked_text, plain_problem
 from tdn_data.pipeline.images import encoded_size
 from tdn_data.pipeline.limits import MAX_FRAMES, MAX_SIDE
-from tdn_data.pipeline.shards.schema import PAYLOADS, VideoRows
+from tdn_data.pipeline.shards.schema import PAYLOADS, STATISTICS, VideoRows
 
 _LENGTH_BYTES = 8
 _MAX_HEADER_BYTES = 1 << 16
-_KEYS = {"num_rows", "height", "width", "num_expected", "problem", "decoding", "note", "statistics"}
-_STATISTICS = {"clipped_share", "mean_magnitude"}
+_KEYS = {"num_rows", "height", "width", "num_expected", "problem", "decoding", "note"}
 _DECODINGS = (None, "sparse", "full")
 
 
@@ -38,12 +38,12 @@ def pack(extraction: Extraction) -> list[bytes]:
         "problem": extraction.problem and plain_problem(extraction.problem),
         "decoding": extraction.decoding,
         "note": extraction.note,
-        "statistics": rows.statistics,
     }
     content = json.dumps(header).encode()
-    times = [rows.pts_seconds] if rows.next_pts_seconds is None else [rows.pts_seconds, rows.next_pts_seconds]
+    columns = [rows.pts_seconds] if rows.next_pts_seconds is None else [rows.pts_seconds, rows.next_pts_seconds]
+    columns += [rows.statistics[name] for name in STATISTICS[rows.modality]]
     buffers = [len(content).to_bytes(_LENGTH_BYTES, "little"), content, rows.frame_index.astype("<i8").tobytes()]
-    buffers += [column.astype("<f8").tobytes() for column in times]
+    buffers += [column.astype("<f8").tobytes() for column in columns]
     for name in PAYLOADS[rows.modality]:
         column = rows.payloads[name]
         buffers += [np.array([len(one) for one in column], "<i8").tobytes(), *column]
@@ -59,7 +59,9 @@ def unpack(content: memoryview, job: VideoJob) -> Extraction:
         raise ValueError(f"images of {size[0]} x {size[1]}")
     index, pts = reader.array(count, np.int64), reader.array(count, np.float64)
     next_pts = reader.array(count, np.float64) if job.modality == "flow" else None
+    statistics = {name: reader.array(count, np.float64) for name in STATISTICS[job.modality]}
     _check_times(index, pts, next_pts)
+    _check_statistics(statistics)
     payloads = {name: reader.payloads(count) for name in PAYLOADS[job.modality]}
     reader.finish()
     for image in (one for column in payloads.values() for one in column):
@@ -73,7 +75,7 @@ def unpack(content: memoryview, job: VideoJob) -> Extraction:
         payloads=payloads,
         next_pts_seconds=next_pts,
         bound=job.section.bound if job.modality == "flow" else None,
-        statistics=header["statistics"],
+        statistics=statistics,
     )
     return Extraction(rows, header["num_expected"], header["problem"], header["decoding"], header["note"])
 
@@ -121,7 +123,7 @@ def _header(reader: _Reader) -> dict:
         raise ValueError("counts that do not fit")
     problem = header["problem"] and checked_problem(header["problem"])
     note = header["note"] and checked_text(header["note"])
-    return header | {"problem": problem or None, "note": note or None, "statistics": _statistics(header["statistics"])}
+    return header | {"problem": problem or None, "note": note or None}
 
 
 def _number(value: object, most: int) -> int:
@@ -130,12 +132,9 @@ def _number(value: object, most: int) -> int:
     return value
 
 
-def _statistics(values: object) -> dict[str, float]:
-    if not isinstance(values, dict) or not values.keys() <= _STATISTICS:
-        raise ValueError("unknown statistics")
-    if not all(type(value) is float and math.isfinite(value) and value >= 0 for value in values.values()):
+def _check_statistics(statistics: dict[str, np.ndarray]) -> None:
+    if not all(np.isfinite(values).all() and (values >= 0).all() for values in statistics.values()):
         raise ValueError("statistics that are no numbers")
-    return values
 
 
 def _check_times(index: np.ndarray, pts: np.ndarray, next_pts: np.ndarray | None) -> None:

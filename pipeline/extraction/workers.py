@@ -10,11 +10,14 @@ import contextlib
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from importlib.util import find_spec
 
 from tdn_data.pipeline.cluster import ray_cluster
+from tdn_data.pipeline.datasets.manifest import VideoRecord
 from tdn_data.pipeline.errors import PipelineError
-from tdn_data.pipeline.extraction.one_shard import ShardJob, ShardResult, iter_shard
+from tdn_data.pipeline.extraction.one_shard import ShardJob, ShardResult, extract_span, iter_shard, span_files
+from tdn_data.pipeline.extraction.spans import Span
 
 TASKS_PER_WORKER = 2  # tasks in flight: enough to keep every worker busy, few enough to stop quickly
 MAX_RETRIES = 3
@@ -33,10 +36,9 @@ def run_jobs(
     *,
     num_workers: int | None,
     ray_address: str | None,
-    on_done: Callable[[int, int], None],
+    on_done: Callable[[Done], None],
 ) -> list[ShardResult]:
-    """Run every job on Ray and return the results in any order; `on_done` gets how many videos are done
-    so far, and how many of them failed.
+    """Run every job on Ray and return the results in any order; `on_done` gets how much is done so far.
 
     Without `ray_address` a local Ray with `num_workers` (default: all cores) is started. Raises InputError when no Ray
     can be reached, and what a job raised, or PipelineError when its worker was lost too often.
@@ -49,7 +51,7 @@ def run_jobs(
         try:
             while crew.busy:
                 crew.step()
-                on_done(crew.num_done, crew.num_failed)
+                on_done(crew.done)
                 check_interrupts()
         finally:
             crew.dismiss()
@@ -85,10 +87,30 @@ def _deferred_interrupts() -> Iterator[Callable[[], None]]:
         signal.signal(signal.SIGINT, previous)
 
 
-class _Crew:
-    """The jobs that wait, those in flight, and who works on them; `num_done` counts videos, `results` are the shards.
+@dataclass
+class Done:
+    """How much is done: videos, those of them that failed, and spans of long videos, of how many."""
 
-    A job in flight is a stream: each video's status, and the shard's result last.
+    num_videos: int = 0
+    num_failed: int = 0
+    num_spans: int = 0
+    num_spans_to_do: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class _SpanWork:
+    """A span of a long video of a shard, which is to be there before the shard is made."""
+
+    job: ShardJob
+    record: VideoRecord
+    span: Span
+
+
+class _Crew:
+    """The work that waits, what is in flight, and who does it; `results` are the shards.
+
+    A job in flight is a stream: each video's status, and the shard's result last. A job with long videos waits until
+    their spans are there, which are tasks of their own.
     """
 
     def __init__(self, ray, jobs: list[ShardJob]) -> None:
@@ -97,30 +119,58 @@ class _Crew:
         num_cpus, num_gpus = int(resources.get("CPU", 1)), resources.get("GPU", 0)
         by_size = sorted(jobs, key=_work_bytes)
         self._for_actors = [job for job in by_size if num_gpus and _wants_gpu(job)]
-        self._for_tasks = [job for job in by_size if not (num_gpus and _wants_gpu(job))]
+        self.done, self.results = Done(), []
+        self._waiting: dict[str, set[_SpanWork]] = {}  # a shard's name -> the spans that it waits for
+        self._spans_to_do: list[_SpanWork] = []
+        self._complete: list[ShardJob] = []  # whose spans are all there: the next to be made, and the files can go
+        self._for_tasks: list[ShardJob] = []  # the largest ones last, as among the spans
+        for job in by_size:
+            if not (num_gpus and _wants_gpu(job)):
+                missing = self._missing_spans(job)
+                self._spans_to_do += missing
+                self._for_tasks += [] if missing else [job]
         self._in_flight: dict[object, object | None] = {}  # a job's stream -> its actor, None for a task
+        self._spans_in_flight: dict[object, _SpanWork] = {}
+        self._span_task = ray.remote(num_cpus=1, max_retries=MAX_RETRIES)(extract_span)
         self._task = ray.remote(num_cpus=1, num_returns="streaming", max_retries=MAX_RETRIES)(iter_shard)
         self._task_limit = TASKS_PER_WORKER * num_cpus
         num_actors = min(int(num_gpus / GPU_SHARE), num_cpus, len(self._for_actors))
         self._starting = dict(self._start_actor() for _ in range(num_actors))
         self._idle: list[object] = []
-        self.num_done = self.num_failed = 0
-        self.results: list[ShardResult] = []
+
+    def _missing_spans(self, job: ShardJob) -> list[_SpanWork]:
+        """Return the work on the spans that a job still lacks, the first one last."""
+        if not job.spans:
+            return []
+        files = span_files(job)
+        names = files.storage.names()
+        missing = [
+            _SpanWork(job, record, span)
+            for record in job.plan.records
+            for span in files.missing(record, job.spans.get(record.video_id, ()), names)
+        ]
+        self.done.num_spans_to_do += len(missing)
+        if missing:
+            self._waiting[job.plan.name] = set(missing)
+        return missing[::-1]
 
     @property
     def busy(self) -> bool:
         """Whether any job is left to do."""
-        return bool(self._for_tasks or self._for_actors or self._in_flight)
+        waiting = self._complete or self._spans_to_do or self._for_tasks or self._for_actors
+        return bool(waiting or self._in_flight or self._spans_in_flight)
 
     def step(self) -> None:
         """Hand out jobs, wait a moment, and take in what has come."""
         self._hand_out()
-        awaited = [*self._in_flight, *self._starting]
+        awaited = [*self._in_flight, *self._spans_in_flight, *self._starting]
         self._ray.wait(awaited, timeout=POLL_SECONDS)
         for one in self._ray.wait(awaited, num_returns=len(awaited), timeout=0)[0]:
             if one in self._starting:
                 _value(self._ray, one)
                 self._idle.append(self._starting.pop(one))
+            elif one in self._spans_in_flight:
+                self._take_span(self._spans_in_flight.pop(one), _value(self._ray, one))
             else:
                 self._take(one)
 
@@ -128,24 +178,42 @@ class _Crew:
         """Take in the next item of a job's stream."""
         item = _value(self._ray, next(stream))
         if isinstance(item, str):
-            self.num_done += 1
-            self.num_failed += item == "failed"
+            self.done.num_videos += 1
+            self.done.num_failed += item == "failed"
             return
         self.results.append(item)
         actor = self._in_flight.pop(stream)
         if actor is not None:
             self._idle.append(actor)
 
+    def _take_span(self, work: _SpanWork, is_there: bool) -> None:
+        """Take in that a span is made, or that its video cannot be had in spans; its shard may be the next."""
+        waiting = self._waiting[work.job.plan.name]
+        over = {work} if is_there else {one for one in waiting if one.record is work.record}
+        over -= set(self._spans_in_flight.values())
+        self._spans_to_do = [one for one in self._spans_to_do if one not in over]
+        self.done.num_spans += len(over)
+        waiting -= over
+        if not waiting:
+            self._complete.append(work.job)
+
     def dismiss(self) -> None:
         """Let go of all that is in Ray's hands while it still runs: what outlives it can crash the process."""
         self._in_flight.clear()
+        self._spans_in_flight.clear()
         self._starting.clear()
         self._idle.clear()
 
     def _hand_out(self) -> None:
-        num_tasks = sum(actor is None for actor in self._in_flight.values())
-        for _ in range(min(self._task_limit - num_tasks, len(self._for_tasks))):
-            self._in_flight[self._task.remote(self._for_tasks.pop())] = None
+        num_tasks = sum(actor is None for actor in self._in_flight.values()) + len(self._spans_in_flight)
+        for _ in range(self._task_limit - num_tasks):
+            if self._complete:
+                self._in_flight[self._task.remote(self._complete.pop())] = None
+            elif self._spans_to_do:
+                work = self._spans_to_do.pop()
+                self._spans_in_flight[self._span_task.remote(work.job, work.record, work.span)] = work
+            elif self._for_tasks:
+                self._in_flight[self._task.remote(self._for_tasks.pop())] = None
         while self._for_actors and self._idle:
             actor = self._idle.pop()
             self._in_flight[actor.extract.options(num_returns="streaming").remote(self._for_actors.pop())] = actor

@@ -52,6 +52,7 @@ FLOW_SCHEMA = pa.schema(
 SCHEMAS = {"rgb": FRAMES_SCHEMA, "flow": FLOW_SCHEMA}
 PREFIXES = {"rgb": "frames", "flow": "flow"}
 PAYLOADS = {"rgb": ("image",), "flow": ("flow_x", "flow_y")}
+STATISTICS = {"rgb": (), "flow": ("clipped_share", "mean_magnitude")}  # of each row, while a video is extracted
 
 INDEX_SCHEMA = pa.schema(
     [
@@ -139,7 +140,8 @@ class VideoRows:
     """One video's rows in one modality: parallel columns, payloads encoded.
 
     frame_index int64 (N,), pts_seconds and next_pts_seconds float64 (N,) (the latter None for frames), payloads one
-    list of N bytes for each name in PAYLOADS[modality].
+    list of N bytes for each name in PAYLOADS[modality]. statistics: what is known of each row, float64 (N,) by name;
+    a shard keeps a video's mean of each in its ledger.
     """
 
     modality: str
@@ -150,7 +152,7 @@ class VideoRows:
     payloads: dict[str, list[bytes]]
     next_pts_seconds: np.ndarray | None = None
     bound: float | None = None
-    statistics: dict[str, float] = field(default_factory=dict)
+    statistics: dict[str, np.ndarray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.frame_index)
@@ -164,7 +166,12 @@ class VideoRows:
             pts_seconds=self.pts_seconds[start:end],
             payloads={name: column[start:end] for name, column in self.payloads.items()},
             next_pts_seconds=None if following is None else following[start:end],
+            statistics={name: values[start:end] for name, values in self.statistics.items()},
         )
+
+    def mean_statistics(self) -> dict[str, float]:
+        """Return the mean over the rows of each of `statistics`; nothing where there are no rows."""
+        return {name: float(np.mean(values)) for name, values in self.statistics.items()} if len(self) else {}
 
     def num_bytes(self) -> int:
         """Return the bytes of all payloads."""

@@ -74,6 +74,7 @@ def iter_frames(
     pixel_format: PixelFormat = "rgb24",
     max_pixels: int = DEFAULT_MAX_PIXELS,
     decoding: Decoding = "sparse",
+    span: tuple[int, int] | None = None,
 ) -> FrameStream:
     """Frames on screen at the times asked for, one by one; every frame once when no times are asked for.
 
@@ -81,14 +82,15 @@ def iter_frames(
     `timestamps` in seconds, not falling. A frame comes again when it is still on screen at the next time; the last
     frame stays on screen. `size` is (height, width), or the shorter side alone with the aspect ratio kept, by default
     the shown size with square pixels. Nothing is deinterlaced. With `decoding` "sparse" a stream that proves nothing
-    is decoded whole all the same.
+    is decoded whole all the same. `span` gives only those of the frames, from a place among them up to another.
 
-    Yields the good frames, then raises VideoError if some frames asked for could not be had; GivenFramesError where
-    those already given turn out to be others than a full decode's. Raises ValueError for options out of range.
+    Yields the good frames, then raises VideoError if some frames asked for (inside the span or not) could not be had;
+    GivenFramesError where those already given turn out to be others than a full decode's, and for a span of a stream
+    that proves nothing: only the whole can be had then. Raises ValueError for options out of range.
     """
     if decoding not in get_args(Decoding):
         raise ValueError(f"decoding is {decoding!r}; it must be one of {', '.join(get_args(Decoding))}")
-    request = Request(every_seconds, fps, timestamps, size, pixel_format, max_pixels)
+    request = Request(every_seconds, fps, timestamps, size, pixel_format, max_pixels, span)
     return FrameStream(FrameSource(path, request, decoding=decoding))
 
 
@@ -144,6 +146,7 @@ class Request:
     size: tuple[int, int] | int | None
     pixel_format: PixelFormat
     max_pixels: int
+    span: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         given = {name: getattr(self, name) for name in ("every_seconds", "fps", "timestamps")}
@@ -168,6 +171,8 @@ class Request:
             raise ValueError(f"size is {self.size!r}; it must be (height, width) or the shorter side, at least 1")
         if self.pixel_format not in PIXEL_FORMATS:
             raise ValueError(f"pixel_format is {self.pixel_format!r}; it must be one of {', '.join(PIXEL_FORMATS)}")
+        if self.span is not None and not 0 <= self.span[0] < self.span[1]:
+            raise ValueError(f"span is {self.span!r}; it must be (start, end) with 0 <= start < end")
 
     @property
     def is_every_frame(self) -> bool:
@@ -211,6 +216,7 @@ class FrameSource:
     rows: PacketRows | None = None
     decoding: Decoding = "sparse"
     note: str | None = None
+    num_outside: int = 0  # frames asked for that are not in the request's span
 
     def from_packets(self) -> Iterator[Frame]:
         """The frames, decoding only what they depend on. Raises TimelineMismatchError where that goes wrong."""
@@ -284,7 +290,9 @@ class FrameSource:
     def _select(self, timeline: Timeline) -> np.ndarray:
         selected, self.num_expected = select_frames(timeline, self.request, path=self.path)
         self.timeline = timeline
-        return selected
+        inside = selected if self.request.span is None else selected[slice(*self.request.span)]
+        self.num_outside = len(selected) - len(inside)
+        return inside
 
     def _deliver(
         self, pictures: Iterator[tuple[int, av.VideoFrame]], selected: np.ndarray, stream: av.VideoStream
@@ -326,9 +334,11 @@ def _iterate(source: FrameSource) -> Iterator[Frame]:
         for frame in source.from_packets() if source.decoding == "sparse" else source.from_full_decode():
             given.append(_identity(frame))
             yield frame
-    except TimelineMismatchError:
+    except TimelineMismatchError as error:
+        if source.request.span is not None:
+            raise GivenFramesError(source.path) from error
         yield from _from_full_decode_after(source, given)
-    problem = source.problem(len(given))
+    problem = source.problem(len(given) + source.num_outside)
     if problem is not None:
         raise problem
 

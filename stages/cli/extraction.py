@@ -36,8 +36,10 @@ def extract_manifest(
     with console.progress(" + ".join(parameters.modalities), total=total, unit="videos") as update:
 
         def on_progress(progress: Progress) -> None:
-            failed = f"{progress.num_failed} failed" if progress.num_failed else None
-            update((progress.num_found + progress.num_done) // share, note=failed)
+            words = [f"{progress.num_failed} failed"] if progress.num_failed else []
+            if progress.num_spans_done < progress.num_spans:
+                words.append(f"{progress.num_spans_done} of {progress.num_spans} spans of long videos")
+            update((progress.num_found + progress.num_done) // share, note=", ".join(words))
 
         summary = run_extraction(
             manifest,

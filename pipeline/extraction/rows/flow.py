@@ -12,12 +12,12 @@ from tdn_data.pipeline.extraction.rows.video import GoodFrames
 from tdn_data.pipeline.flow.methods import build_solver
 from tdn_data.pipeline.flow.quantize import flow_statistics, quantize
 from tdn_data.pipeline.images import encode_image
-from tdn_data.pipeline.shards.schema import VideoRows
+from tdn_data.pipeline.shards.schema import STATISTICS, VideoRows
 
 
 def extract_flow(job: VideoJob, *, decoding: str) -> Extraction:
     """Return the flow between a video's neighbouring frames; raise VideoError when nothing at all comes out."""
-    section, frames = job.section, GoodFrames(job, "gray", decoding)
+    section, frames = job.section, GoodFrames(job, "gray", decoding, overlap=1)
     shown: list[tuple[int, float]] = []
     planes: dict[str, list[bytes]] = {"flow_x": [], "flow_y": []}
     statistics, shape = [], (0, 0)
@@ -39,7 +39,7 @@ def extract_flow(job: VideoJob, *, decoding: str) -> Extraction:
         payloads=planes,
         next_pts_seconds=pts[1 : count + 1],
         bound=section.bound,
-        statistics=_mean_statistics(statistics),
+        statistics={name: np.array([getattr(one, name) for one in statistics]) for name in STATISTICS["flow"]},
     )
     return frames.extraction(rows, num_expected=max(frames.num_expected(count + 1) - 1, 0))
 
@@ -56,12 +56,3 @@ def _grey_frames(frames: GoodFrames, shown: list[tuple[int, float]]) -> Iterator
     for frame in frames:
         shown.append((frame.frame_index, frame.pts_seconds))
         yield frame.data
-
-
-def _mean_statistics(statistics: list) -> dict[str, float]:
-    """Return the mean over a video's pairs of each number that `flow_statistics` gives."""
-    if not statistics:
-        return {}
-    return {
-        name: float(np.mean([getattr(one, name) for one in statistics])) for name in ("clipped_share", "mean_magnitude")
-    }

@@ -11,12 +11,16 @@ from tdn_data.pipeline.shards.schema import VideoRows
 
 @dataclass(frozen=True)
 class VideoJob:
-    """What the sandbox is asked for: one video, one modality."""
+    """What the sandbox is asked for: one video, one modality.
+
+    Of a long video it is a `span`: the rows from a place among all of them up to another.
+    """
 
     path: str
     modality: str
     section: FrameParameters | FlowParameters
     max_pixels: int
+    span: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)

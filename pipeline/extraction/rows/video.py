@@ -13,9 +13,12 @@ from tdn_data.pipeline.video.probe import probe
 
 
 class GoodFrames:
-    """Iterates over a video's frames up to where it breaks; `problem` then says why."""
+    """Iterates over a video's frames up to where it breaks; `problem` then says why.
 
-    def __init__(self, job: VideoJob, pixel_format: str, decoding: str) -> None:
+    Of a span these are as many frames as it has rows, and `overlap` more.
+    """
+
+    def __init__(self, job: VideoJob, pixel_format: str, decoding: str, *, overlap: int = 0) -> None:
         self._job, section = job, job.section
         self._frames = iter_frames(
             job.path,
@@ -25,6 +28,7 @@ class GoodFrames:
             pixel_format=pixel_format,
             max_pixels=job.max_pixels,
             decoding=decoding,
+            span=job.span and (job.span[0], job.span[1] + overlap),
         )
         self.problem: VideoError | None = None
 
@@ -39,7 +43,7 @@ class GoodFrames:
         except GivenFramesError:
             raise
         except VideoError as error:
-            if not count:
+            if not count and self._job.span is None:
                 raise
             self.problem = error
 

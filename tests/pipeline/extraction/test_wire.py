@@ -30,7 +30,8 @@ def flow(*, count=3):
     payloads = {
         name: [encode_image(one, codec="png") for one in plane] for name, plane in zip(names, planes, strict=True)
     }
-    times, statistics = np.arange(count) / 5, {"clipped_share": 0.25, "mean_magnitude": 1.5}
+    times, means = np.arange(count) / 5, np.linspace(0, 1.5, count)
+    statistics = {"clipped_share": means / 3, "mean_magnitude": means}
     rows = VideoRows("flow", np.arange(count), times, 24, 32, payloads, times + 0.2, 20.0, statistics)
     return Extraction(rows, count, None, "sparse", None)
 
@@ -59,7 +60,8 @@ def test_frames_come_through_whole(codec):
 def test_flow_comes_through_whole():
     sent = flow()
     got = through(sent, job("png", "flow"))
-    assert got.rows.payloads == sent.rows.payloads and got.rows.statistics == sent.rows.statistics
+    assert got.rows.payloads == sent.rows.payloads
+    assert got.rows.mean_statistics() == sent.rows.mean_statistics() == {"clipped_share": 0.25, "mean_magnitude": 0.75}
     np.testing.assert_array_equal(got.rows.next_pts_seconds, sent.rows.next_pts_seconds)
     assert got.rows.bound == 20.0 and got.problem is None
 
@@ -113,9 +115,6 @@ def changed_header(**changes):
         {"note": "x" * 5000},
         {"note": ["x"]},
         {"decoding": "partly"},
-        {"statistics": {"clipped_share": float("nan")}},
-        {"statistics": {"other": 1.0}},
-        {"statistics": [1.0]},
         {"more": 1},
     ],
     ids=str,

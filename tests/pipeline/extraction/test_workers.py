@@ -48,7 +48,7 @@ def made(clip_folder, tmp_path_factory):
         jobs_for(clip_folder, out),
         num_workers=2,
         ray_address=None,
-        on_done=lambda count, failed: done.append((count, failed)),
+        on_done=lambda now: done.append((now.num_videos, now.num_failed)),
     )
     return hashes(out), done
 
@@ -76,7 +76,7 @@ def test_flow_on_gpus_is_made_by_actors_that_survive_a_kill(clip_folder, made, g
         jobs_for(clip_folder, tmp_path),
         num_workers=None,
         ray_address=gpu_cluster.address,
-        on_done=lambda *counts: None,
+        on_done=lambda done: None,
     )
     killer.join()
     assert len(results) == 16 and None not in seen
@@ -121,13 +121,13 @@ def test_what_a_job_raises_is_raised_here(clip_folder, tmp_path):
     (tmp_path / "out").rmdir()
     (tmp_path / "out").write_text("in the way")
     with pytest.raises(PipelineError):
-        run_jobs(jobs, num_workers=1, ray_address=None, on_done=lambda *counts: None)
+        run_jobs(jobs, num_workers=1, ray_address=None, on_done=lambda done: None)
 
 
 @pytest.mark.parametrize("address", ["", " ", "nothing", "ray://", "host:port", "a b:1"])
 def test_an_address_that_is_none_is_refused_with_how_to_write_it(clip_folder, tmp_path, address):
     with pytest.raises(InputError, match="write HOST:PORT, e.g. head:6379"):
-        run_jobs(jobs_for(clip_folder, tmp_path), num_workers=1, ray_address=address, on_done=lambda *counts: None)
+        run_jobs(jobs_for(clip_folder, tmp_path), num_workers=1, ray_address=address, on_done=lambda done: None)
 
 
 LONG = """
@@ -159,4 +159,4 @@ def test_whatever_ray_raises_becomes_a_sentence(clip_folder, tmp_path, monkeypat
 
     monkeypatch.setattr("tdn_data.pipeline.cluster._start_local", broken)
     with pytest.raises(InputError, match="no Ray could be started on this machine; .* The current node timed out"):
-        run_jobs(jobs_for(clip_folder, tmp_path), num_workers=1, ray_address=None, on_done=lambda *counts: None)
+        run_jobs(jobs_for(clip_folder, tmp_path), num_workers=1, ray_address=None, on_done=lambda done: None)
