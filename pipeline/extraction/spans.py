@@ -30,7 +30,7 @@ SPAN_ROWS = {
     "rgb": 1 << 15,
     "flow": 1 << 11,
 }  # minutes of work each; every span reads all packets of the file once more
-LONG_BYTES = 64 << 20  # a file whose length nobody looked up is not asked for it below this size
+LONG_BYTES = 128 << 20  # a file whose length nobody looked up is not asked for it below this size
 _DIGEST_BYTES = 16
 
 Span = tuple[int, int]

@@ -59,7 +59,7 @@ from tdn_data.stages.cli.types import DatasetName, InputFile, InputFolder, Real,
 @click.option("--workers", type=Whole(1, MAX_THREADS), help="Processes on this machine [default: all cores].")
 @click.option("--ray-address", type=Text(), help="Use this Ray cluster instead of a local one.")
 @field_option("--videos-per-shard", ShardParameters, "videos_per_shard")
-@field_option("--timeout", Limits, "seconds_per_video", help="Seconds one video may take.")
+@field_option("--timeout", Limits, "seconds_per_video", help="Seconds one video, or one span of a long one, may take.")
 @field_option("--memory-limit", Limits, "memory_bytes", unit=2**30, help="GiB that decoding one video may take.")
 @field_option("--max-megapixels", Limits, "max_pixels", unit=10**6, help="Larger pictures are not decoded.")
 @click.option(

@@ -59,7 +59,8 @@ def test_stored_flow_is_the_motion_of_the_texture(clip_folder):
     np.testing.assert_allclose(rows.next_pts_seconds - rows.pts_seconds, 0.1, atol=1e-6)
     x = decode_image(rows.payloads["flow_x"][4], codec="png", height=48, width=64, channels=1)
     assert np.median(dequantize(x, 20.0)) == pytest.approx(-1, abs=0.15)  # the texture moves one pixel to the left
-    assert 0 <= rows.statistics["clipped_share"] < 0.01 and 0.5 < rows.statistics["mean_magnitude"] < 2
+    means = rows.mean_statistics()
+    assert 0 <= means["clipped_share"] < 0.01 and 0.5 < means["mean_magnitude"] < 2
 
 
 def test_a_video_that_does_not_open_raises_with_its_reason(clip_folder):
