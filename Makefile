@@ -2,6 +2,7 @@
 # make test    install, run the test-suite; its end says what was skipped, and why
 # make test-quick  the same without the slow tests: kills, clusters, damaged files, whole pipelines
 # make test-avx2   the tests that a processor can change, as one without AVX-512 computes them
+# make test-readers   install the newest releases of other programs that read shards, and run docs/READING.md
 # make fuzz    1,000 damaged videos through extraction (needs ../shared/data)
 # make exact   5,000 made videos of numbered pictures, each returned picture compared with the one that is due
 # make kills   20 kills each of driver, worker, node and trainer, each continued and compared
@@ -17,7 +18,7 @@ export PATH := $(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: install repro test test-quick test-avx2 fuzz exact kills lint clean
+.PHONY: install repro test test-quick test-avx2 test-readers fuzz exact kills lint clean
 
 install: $(STAMP)
 
@@ -53,6 +54,10 @@ test-quick: install
 
 test-avx2: install
 	env $$(cat tests/avx2.env) python -m pytest $(SIDE_BY_SIDE) tests/models tests/pipeline/flow tests/pipeline/extraction/test_payloads.py tests/test_processor.py
+
+test-readers: install
+	$(BIN)/python -m pip install --quiet --upgrade -c constraints.txt datasets duckdb polars webdataset
+	python -m pytest tests/stages/test_documents.py -k "python_of or one_after"
 
 fuzz: install
 	TDN_DATA_MUTATIONS=1000 python -m pytest tests/pipeline/extraction/test_fuzz.py

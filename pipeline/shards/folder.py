@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from tdn_data.pipeline.datasets.manifest import Manifest
 from tdn_data.pipeline.errors import InputError, ShardError
+from tdn_data.pipeline.shards.card import CARD_NAME, folder_card, is_ours
 from tdn_data.pipeline.shards.formats import Shard, open_shard
 from tdn_data.pipeline.shards.labels import common_labelling, labelling_of, renumbered
 from tdn_data.pipeline.shards.ledger import (
@@ -165,6 +166,7 @@ def write_folder(storage: Storage, contents: FolderContents) -> list[str]:
         tables[SPLITS_NAME] = splits
     sizes = storage.sizes()
     dataset = dataset_json(_dataset_content(contents, sizes), tables)
+    _write_card(storage, contents, sizes)
     wanted = {**tables, DATASET_NAME: dataset}
     changed = [name for name, content in wanted.items() if name not in sizes or storage.read_bytes(name) != content]
     if changed or (splits is None and SPLITS_NAME in sizes):
@@ -176,6 +178,20 @@ def write_folder(storage: Storage, contents: FolderContents) -> list[str]:
             storage.delete(SPLITS_NAME)
         storage.write_bytes(DATASET_NAME, dataset)
     return changed
+
+
+def _write_card(storage: Storage, contents: FolderContents, names: Iterable[str]) -> None:
+    """Write the card of a folder of Parquet shards; a README.md that people wrote, or wrote on, stays."""
+    kinds = {parsed[0] for name in names if (parsed := parse_shard_name(name)) and parsed[3] == "parquet"}
+    codecs = {modality: str(one["codec"]) for modality, one in contents.parameters.items() if modality in kinds}
+    card = folder_card(contents.labelling, codecs) if codecs else None
+    before = storage.read_bytes(CARD_NAME) if CARD_NAME in storage.names() else None
+    if card == before or (before is not None and not is_ours(before)):
+        return
+    if card is None:
+        storage.delete(CARD_NAME)
+    else:
+        storage.write_bytes(CARD_NAME, card)
 
 
 def _dataset_content(contents: FolderContents, sizes: dict[str, int]) -> dict[str, object]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tdn_data.pipeline.errors import ShardError
-from tdn_data.pipeline.shards.footer import EMPTY_SEAL, SEAL_KEY, read_footer, seal_footer
+from tdn_data.pipeline.shards.footer import EMPTY_SEALS, check_page_index, read_footer, seal_footer
 from tdn_data.pipeline.shards.positions import check_positions
 from tdn_data.pipeline.shards.schema import PAYLOADS, SCHEMAS, LedgerRow, VideoRows, rows_table
 from tdn_data.pipeline.shards.seal import (
@@ -32,6 +33,12 @@ from tdn_data.pipeline.shards.values import can_be_walked, values_at
 ROWS_PER_GROUP = 128  # an object store is read by whole groups, so a long video has several
 GROUP_BYTES = 16 << 20  # of payload in one row group, if it has more than one row; large pictures share it among few
 BATCH_BYTES = 64 << 20  # of payload held while rows are picked from groups of an older schema, which may be larger
+
+# Pages end where their contents say, so that stores which keep equal pieces once keep most of a changed shard once
+# (pyarrow from 21 on).
+_CHUNKING = {
+    name: True for name in ("use_content_defined_chunking",) if name in inspect.signature(pq.ParquetWriter).parameters
+}
 
 ABOUT_KEY = b"tdn_data"
 LEDGER_KEY = b"tdn_ledger"
@@ -62,6 +69,8 @@ class ParquetShardWriter:
             use_dictionary=[name for name in ("video_id", "split") if name in others],
             write_statistics=[name for name in others if name not in ("labels", "checksum")],
             write_page_checksum=True,
+            write_page_index=True,  # of use to who reads a few rows from afar
+            **_CHUNKING,
         )
 
     def add(self, rows: VideoRows, *, video_id: str, split: str, labels: tuple[int, ...]) -> None:
@@ -74,7 +83,7 @@ class ParquetShardWriter:
     def close(self, about: dict[str, object], ledger: Sequence[LedgerRow]) -> None:
         """Write the metadata and end the file."""
         metadata = {ABOUT_KEY: dump_about(about, self._path.name), LEDGER_KEY: dump_ledger(ledger)}
-        self._writer.add_key_value_metadata(metadata | {SEAL_KEY: EMPTY_SEAL})
+        self._writer.add_key_value_metadata(metadata | EMPTY_SEALS)
         self._writer.close()
         seal_footer(self._path)
 
@@ -172,6 +181,11 @@ class ParquetShard:
             table = self._columns_of(entry, ["split", "labels"])
             rows = zip(table["split"].to_pylist(), table["labels"].to_pylist(), strict=True)
             return {(split, tuple(labels)) for split, labels in rows}
+
+    def check_unread(self) -> None:
+        """Raise ShardError where what only other programs read, the page index, is damaged."""
+        with damage(self.name):
+            check_page_index(self._source, self._file.metadata, self.name)
 
     def times(self, entry: StoredEntry) -> np.ndarray:
         """Return when each row of one video is shown, float64 (N,) seconds, without reading its pictures."""

@@ -5,6 +5,7 @@
     index.parquet                   video -> shard, rows
     ledger.parquet                  every video's status
     dataset.json                    classes, parameters, versions, counts
+    README.md                       Parquet only: the card for Hugging Face, see `card`
     splits.parquet                  only where the data set has several train/test splits: each video's in each of them
 
 A shard carries its class names and the ledger rows of its own videos in its metadata, so that the shards alone say

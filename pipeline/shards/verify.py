@@ -166,6 +166,7 @@ def _verify_shard(
     try:
         contents, codec = shard_contents(shard), str(shard.about["parameters"]["codec"])
         findings += _content_findings(contents, folder, ledger, index)
+        shard.check_unread()
         for entry in shard.entries():
             try:
                 num_images += _verify_video(shard, entry, codec)

@@ -45,7 +45,7 @@ NOT_HERE = {  # what no test types, word for word -> why
 }
 
 
-NOT_INSTALLED = ("polars", "duckdb", "datasets", "webdataset")  # readers of others: too much to install for one test
+NOT_INSTALLED = ("polars", "duckdb", "datasets", "webdataset")  # `make test-readers` installs them and runs this file
 
 
 def code_of(page: Path) -> list[tuple[str, str]]:
@@ -154,7 +154,8 @@ def test_experiments_set_parameters_that_there_are_and_name_stages(tmp_path: Pat
 @pytest.mark.parametrize("number", range(sum(kind == "python" for page in PAGES for kind, _ in code_of(page))))
 def test_python_of_the_pages_runs(desk: Path, tmp_path: Path, number: int) -> None:
     code = [text for page in PAGES for kind, text in code_of(page) if kind == "python"][number]
-    nobody = {"https_proxy": "http://127.0.0.1:1", "TORCH_HOME": str(tmp_path)}
+    caches = {"TORCH_HOME": str(tmp_path), "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+    nobody = {"https_proxy": "http://127.0.0.1:1", **caches}
     result = subprocess.run(
         [sys.executable, "-c", code], cwd=desk, env=dict(PATH="/usr/bin:/bin", **nobody), text=True, capture_output=True
     )

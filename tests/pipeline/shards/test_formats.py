@@ -116,6 +116,22 @@ def test_a_flipped_bit_in_a_parquet_image_is_found_by_its_checksum(tmp_path):
         shard.read(shard.entries()[0])
 
 
+def test_a_parquet_shard_has_page_indexes_and_damage_to_them_is_found_though_nothing_here_reads_them(tmp_path):
+    name, _ = write(tmp_path, "rgb", "parquet", [300, 5])
+    metadata, content = pq.read_metadata(tmp_path / name), bytearray((tmp_path / name).read_bytes())
+    chunks = [metadata.row_group(group).column(leaf) for group in range(4) for leaf in range(metadata.num_columns)]
+    assert all(one.has_offset_index for one in chunks) and any(one.has_column_index for one in chunks)
+    shard = open_shard(Storage(tmp_path), name)
+    shard.check_unread()
+    shard.close()
+    content[len(content) - 8 - int.from_bytes(content[-8:-4], "little") - 9] ^= 1
+    (tmp_path / name).write_bytes(content)
+    damaged = open_shard(Storage(tmp_path), name)
+    assert damaged.read(damaged.entries()[0]).payloads == make_rows("rgb", 300).payloads
+    with pytest.raises(ShardError, match="damaged page index"):
+        damaged.check_unread()
+
+
 def test_lmdb_refuses_object_stores(tmp_path):
     with pytest.raises(InputError, match="LMDB shards are read from a local disk only"):
         open_shard(Storage("s3://bucket/out"), "frames-00000-of-00008.lmdb")

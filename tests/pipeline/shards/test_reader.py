@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import zipfile
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -89,3 +90,20 @@ def test_two_readers_of_the_same_shards_read_on_in_a_forked_process(folder):
 def _last_of_both(first: ShardReader, second: ShardReader, video: str) -> np.ndarray:
     first.read(video, [0])
     return second.read(video, [0]).data
+
+
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+def test_a_data_loader_reads_in_forked_and_in_spawned_workers(folder, context):
+    from torch.utils.data import DataLoader
+
+    reader = ShardReader(folder)
+    videos = [video.video_id for video in reader.videos]
+    here = [reader.read(video, [0, 1]).data for video in videos]  # its shards are open when workers start
+    loader = DataLoader(
+        videos,
+        batch_size=None,
+        num_workers=1,
+        collate_fn=partial(reader.read, rows=[0, 1]),
+        multiprocessing_context=context,
+    )
+    assert all(np.array_equal(there.data, one) for there, one in zip(loader, here, strict=True))
