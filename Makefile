@@ -5,6 +5,7 @@
 # make test-readers   install the newest releases of other programs that read shards, and run docs/READING.md
 # make fuzz    1,000 damaged videos through extraction (needs ../shared/data)
 # make exact   5,000 made videos of numbered pictures, each returned picture compared with the one that is due
+# make docs    the documentation as a site, in site/index.html
 # make kills   20 kills each of driver, worker, node and trainer, each continued and compared
 PYTHON ?= python3
 VENV := .venv
@@ -18,7 +19,7 @@ export PATH := $(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: install repro test test-quick test-avx2 test-readers fuzz exact kills lint clean
+.PHONY: install repro test test-quick test-avx2 test-readers fuzz exact kills docs lint clean
 
 install: $(STAMP)
 
@@ -68,9 +69,12 @@ exact: install
 kills: install
 	TDN_DATA_KILLS=20 python -m pytest tests/pipeline/extraction/test_kills.py tests/models/training/test_kills.py
 
+docs: install
+	NO_MKDOCS_2_WARNING=1 mkdocs build --strict --site-dir site
+
 lint: install
 	ruff check .
 	ruff format --check .
 
 clean:
-	rm -rf $(VENV) data snapshots runs/*/checkpoint.pt runs/*/scores.parquet
+	rm -rf $(VENV) site site-source data snapshots runs/*/checkpoint.pt runs/*/scores.parquet

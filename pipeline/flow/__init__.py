@@ -51,7 +51,8 @@ def optical_flow(
     """Compute the flow of N image pairs.
 
     Args:
-        prev, next: uint8 grey images, both (N, H, W) or both (H, W), which counts as N = 1; any memory layout.
+        prev: uint8 grey images (N, H, W), or (H, W), which counts as N = 1; any memory layout.
+        next: the image after each of them, in the same shape.
         method: one of `METHODS`.
         device: "cpu", "cuda" or "auto", which takes the GPU where torch sees one (only `tvl1` has both).
         options: what the method takes by name, e.g. `preset="opencv-cuda"` or `num_threads=4` for `tvl1`.
