@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,7 @@ _AS_DECODED = {  # containers of decoding times alone: codecs whose pictures tel
     "avi": ("mpeg1video", "mpeg2video"),
 }
 _PADDING_PIXELS = 1 << 20  # decoders round sizes up to whole blocks
+_REMEMBERED_PACKETS = 512
 
 
 @contextmanager
@@ -84,15 +86,15 @@ def check_pixels(num_pixels: int, *, max_pixels: int, path: object) -> None:
 def read_packets(container: InputContainer, *streams: VideoStream) -> Iterator[av.Packet]:
     """Packets of `streams`, by default of all, in file order, without empty ones, which mean "as before" in AVI.
 
-    Left out, too, are repetitions of the packet before, time and bytes, as broken transmissions have them, and the
+    Left out, too, are repetitions of earlier packets, time and bytes, as broken transmissions have them, and the
     headers that come again where Ogg files are joined. Where an AVI file's index says another time than FFmpeg counted,
     a packet gets that. ASF and AVI store decoding times alone, and what FFmpeg makes of them is wrong around a loss;
     pictures whose order is known without it get those.
     """
-    before: av.Packet | None = None
     headers = _OGG_HEADERS if "ogg" in format_names(container) else ()
     times = {stream.index: index_times(container, stream) for stream in streams}
     as_decoded = {codec for name in format_names(container) for codec in _AS_DECODED.get(name, ())}
+    memories: dict[int, _Memory] = {}
     try:
         for packet in container.demux(*streams):
             restamp(packet, times.get(packet.stream_index, {}))
@@ -100,18 +102,30 @@ def read_packets(container: InputContainer, *streams: VideoStream) -> Iterator[a
                 packet.pts = packet.dts
             if not packet.size or bytes(memoryview(packet)[:7]).startswith(headers):
                 continue
-            if not (before is not None and _repeats(packet, before)):
+            if not memories.setdefault(packet.stream_index, _Memory()).has_seen(packet):
                 yield packet
-                before = packet
     except IndexError:
         return  # PyAV stumbles, after the last packet, over streams that began in the middle of the file
 
 
-def _repeats(packet: av.Packet, before: av.Packet) -> bool:
-    if packet.pts is None or packet.stream_index != before.stream_index:
-        return False
-    same = (packet.pts, packet.size) == (before.pts, before.size)
-    return same and bytes(packet) == bytes(before)
+class _Memory:
+    """The last packets of a stream. A stretch that begins with a key packet among others is joined, no repetition."""
+
+    def __init__(self) -> None:
+        self._seen: dict[int, tuple[int, int]] = {}  # time -> size and check sum, in the order of arrival
+        self._all_keys, self._repeats = True, False
+
+    def has_seen(self, packet: av.Packet) -> bool:
+        """Whether this packet was among them; it is remembered."""
+        mark = (packet.size, zlib.crc32(memoryview(packet)))
+        if packet.is_keyframe and packet.pts in self._seen and not (self._all_keys or self._repeats):
+            self._seen.clear()
+        self._repeats = packet.pts is not None and self._seen.get(packet.pts) == mark
+        self._all_keys = self._all_keys and packet.is_keyframe
+        self._seen[packet.pts] = mark
+        if len(self._seen) > _REMEMBERED_PACKETS:
+            del self._seen[next(iter(self._seen))]
+        return self._repeats
 
 
 def flags_incomplete_packets(container: InputContainer) -> bool:

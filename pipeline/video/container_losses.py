@@ -7,7 +7,7 @@ of its own, and the packets of a transport stream have one size.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from av.container import InputContainer
@@ -17,7 +17,7 @@ from tdn_data.pipeline.video.asf import object_losses
 from tdn_data.pipeline.video.avi import lost_by_index
 from tdn_data.pipeline.video.container import format_names
 from tdn_data.pipeline.video.matroska import torn_blocks
-from tdn_data.pipeline.video.mpegts import torn_end, torn_pictures
+from tdn_data.pipeline.video.mpegts import torn_end, transport_losses
 from tdn_data.pipeline.video.ogg import page_losses
 
 _END_UNSEEN = ("hevc",)  # whose decoder gives a picture without its end as if it were whole
@@ -32,6 +32,8 @@ class ContainerLosses(NamedTuple):
     lacks_beginning: bool = False  # the first are missing
     cut_off: bool | None = None  # whether the last are missing; None: not known
     ends_unmarked: bool = False  # nothing shows that they are, nor that they are not
+    apart: frozenset[int] = frozenset()  # whole packets right behind which something is missing or makes no sense
+    is_torn: bool = False  # something does, there or at the end
 
 
 def find_losses(
@@ -52,12 +54,29 @@ def find_losses(
     if "ogg" in names:
         return ContainerLosses(*page_losses(path, stream.index, pts, [size for _, size in places]))
     if "mpegts" in names:
-        is_end_seen = stream.codec_context.codec.canonical_name not in _END_UNSEEN
-        torn, incomplete = torn_end(path, stream.id), torn_pictures(path, stream.id, is_end_seen=is_end_seen)
-        spoiled = {number for number, (begin, _) in enumerate(places) if begin in incomplete}
-        spoiled |= {len(places) - 1} if torn and places else set()
-        return ContainerLosses({}, frozenset(spoiled), cut_off=torn is not None or None)
+        return _of_transport(path, stream, places)
     if "matroska" in names:
-        torn = set(torn_blocks(path))
-        return ContainerLosses({}, frozenset(number for number, (begin, _) in enumerate(places) if begin in torn))
+        return ContainerLosses({}, _numbers(places, torn_blocks(path)))
     return ContainerLosses({})
+
+
+def _of_transport(path: str | os.PathLike, stream: VideoStream, places: Sequence[tuple[int, int]]) -> ContainerLosses:
+    """A picture that lost its head comes as the rest of the one before it, or not at all."""
+    is_end_seen = stream.codec_context.codec.canonical_name not in _END_UNSEEN
+    is_cut, found = torn_end(path, stream.id), transport_losses(path, stream.id, is_end_seen=is_end_seen)
+    begins = [begin for begin, _ in places]
+    spoiled, is_spoiled = set(), False
+    for number, begin in enumerate(begins):
+        goes_on = number > 0 and begin <= begins[number - 1]
+        is_spoiled = begin in found.torn or (goes_on and is_spoiled)
+        spoiled |= {number} if is_spoiled else set()
+    spoiled |= {len(places) - 1} if is_cut and places else set()
+    unseen = [sum(1 for begin in begins if begin < place) - 1 for place in found.torn if place not in begins]
+    apart = _numbers(places, found.apart) | {number for number in unseen if number >= 0}
+    is_torn = bool(apart) or found.stray is not None
+    return ContainerLosses({}, frozenset(spoiled), cut_off=is_cut is not None or None, apart=apart, is_torn=is_torn)
+
+
+def _numbers(places: Sequence[tuple[int, int]], begins: Collection[int]) -> frozenset[int]:
+    """The packets that begin at one of these bytes."""
+    return frozenset(number for number, (begin, _) in enumerate(places) if begin in begins)

@@ -282,10 +282,15 @@ class FrameSource:
 
     def _read(self, container: InputContainer, stream: av.VideoStream) -> PacketRows:
         self.rows = read_rows(self.path, container, stream, max_pixels=self.request.max_pixels)
-        self.note = part_left_out(self.path, container, stream) or pause_words(self.rows, stream)
-        if self.note is None and self.rows.ends_unmarked:
-            self.note = "the mark of the file's end is missing, as in recordings of live streams: more may be missing"
+        self.note = part_left_out(self.path, container, stream) or pause_words(self.rows, stream) or self._end_words()
         return self.rows
+
+    def _end_words(self) -> str | None:
+        if self.rows.is_torn:
+            return "bytes of the file are missing or make no sense: pictures may be missing there"
+        if self.rows.ends_unmarked:
+            return "the mark of the file's end is missing, as in recordings of live streams: more may be missing"
+        return None
 
     def _select(self, timeline: Timeline) -> np.ndarray:
         selected, self.num_expected = select_frames(timeline, self.request, path=self.path)

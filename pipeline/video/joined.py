@@ -67,12 +67,15 @@ def _has_program_apart(path: str | os.PathLike, own: int) -> bool:
 def transport_packets(data: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     """Places and runs of packets, uint8 (N, bytes of a packet) from the sync byte on, wherever packets follow packets.
 
-    Joined recordings need not continue at a multiple of a packet's length.
+    Joined recordings need not continue at a multiple of a packet's length. The last packet of a file may lack what
+    comes behind its 188 bytes.
     """
     position = 0
     while position < len(data):
         position, length = _next_packet(data, position)
         count = min((len(data) - position) // length, _BLOCK_PACKETS) if length else 0
+        if not count and length and len(data) - position >= _PACKET_BYTES[0]:
+            count, length = 1, _PACKET_BYTES[0]
         if not count:
             return
         packets = data[position : position + count * length].reshape(count, length)
@@ -83,11 +86,15 @@ def transport_packets(data: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
 
 
 def _next_packet(data: np.ndarray, position: int) -> tuple[int, int]:
-    """Where the next packet begins and how long packets are there; a length of 0 where none is found."""
+    """Where the next packet begins and how long packets are there; a length of 0 where none is found.
+
+    Only right at `position` may fewer than three packets follow one another, at the end of the file.
+    """
     searched = data[position : position + _SEARCHED_BYTES]
     for offset in np.flatnonzero(searched == _SYNC).tolist():
         for length in _PACKET_BYTES:
-            if (data[position + offset :: length][:3] == _SYNC).all():
+            syncs = data[position + offset :: length][:3]
+            if (syncs == _SYNC).all() and (len(syncs) == 3 or offset == 0):
                 return position + offset, length
     return position, 0
 

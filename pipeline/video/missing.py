@@ -8,7 +8,7 @@ else may be one: an encoder that leaves a picture out writes the same file.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -20,7 +20,7 @@ from tdn_data.pipeline.video.continuity import breaks as find_breaks
 from tdn_data.pipeline.video.continuity import lost_by_numbers, usual_step
 from tdn_data.pipeline.video.matroska import has_empty_block
 from tdn_data.pipeline.video.packet_facts import PacketFacts
-from tdn_data.pipeline.video.stamps import lost_after, unseen_after
+from tdn_data.pipeline.video.stamps import MAX_REORDER, lost_after, unseen_after
 
 if TYPE_CHECKING:
     from tdn_data.pipeline.video.packet_rows import PacketRows
@@ -48,11 +48,12 @@ def proves_loss(seen: SeenPackets) -> bool:
 
 
 def missing_pictures(
-    container: InputContainer, seen: SeenPackets, lost_behind: dict[int, int]
+    container: InputContainer, seen: SeenPackets, lost_behind: dict[int, int], apart: Collection[int]
 ) -> tuple[dict[int, int], np.ndarray]:
     """`PacketRows.lost` and `.breaks`: by the pictures' numbers, else by the container or by holes in a steady rate.
 
-    `lost_behind` is what the container knows: packet -> how many are missing right behind it in the file.
+    `lost_behind` is what the container knows: packet -> how many are missing right behind it in the file; `apart` are
+    packets behind which there may be some.
     """
     pts, facts = seen.pts, seen.facts
     numbered, suspect = are_numbered(facts), any(fact.suspect for fact in facts)
@@ -67,6 +68,9 @@ def missing_pictures(
     breaks = find_breaks(facts, keys, unknown - lost_behind.keys())
     if not names_references or sum(by_numbers.values()) != sum(lost_behind.values()):
         breaks[[at + 1 for at in lost_behind if at + 1 < len(facts)]] = True
+    for at in apart:  # numbers begin again: where they tell of no loss, there may be a round one
+        told = names_references and any(abs(at - other) <= MAX_REORDER for other in by_numbers)
+        breaks[at + 1 : at + 2] |= not told
     lost = {at: max(lost.get(at, 0), by_numbers.get(at, 0)) for at in lost | by_numbers}
     return _without_spoiled(lost, pts, facts), breaks
 

@@ -4,14 +4,15 @@
 
 A picture begins with a packet that says so (s here), and its last packet is filled up to the size of all. A hole in the
 numbers inside a picture, or behind one whose last packet is full, means that a part of it is missing. A hole between
-whole pictures proves nothing here: files that were joined have it, too. FFmpeg leaves a torn last packet out, and gives
-all these pictures as if they were whole; of HEVC not even its decoder notices.
+whole pictures may be a join: the number 0 at a picture for random access is taken for one. FFmpeg leaves a torn last
+packet out, and gives all these pictures as if they were whole; of HEVC not even its decoder notices.
 """
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,7 +24,7 @@ _LENGTHS = (_PACKET_BYTES, 192, 204)  # plain, with a time code before (M2TS), w
 _NUM_PROOF = 8  # packets that must follow one another
 _HEAD_BYTES = 4096
 _NUMBERS = 16  # the counter's range
-_PAYLOAD = 1  # what a packet holds, without an adaptation field
+_PAYLOAD, _ADAPTATION = 1, 2  # what a packet holds: bytes of its stream, a field of its own before them
 
 
 def torn_end(path: str | os.PathLike, pid: int) -> bool | None:
@@ -60,34 +61,68 @@ def _packet_length(head: bytes) -> tuple[int, int]:
     return 0, 0
 
 
-def torn_pictures(path: str | os.PathLike, pid: int, *, is_end_seen: bool) -> frozenset[int]:
-    """The first bytes, as FFmpeg counts them, of the pictures of stream `pid` that lack a packet.
+class TransportLosses(NamedTuple):
+    """Pictures by their first bytes, as FFmpeg counts them."""
 
+    torn: frozenset[int] = frozenset()  # lack a part
+    apart: frozenset[int] = frozenset()  # are whole, and packets are missing right behind them
+    stray: int | None = None  # the first byte behind the last packet
+
+
+def transport_losses(path: str | os.PathLike, pid: int, *, is_end_seen: bool) -> TransportLosses:
+    """What the packets of stream `pid` tell.
+
+    A packet with other bytes behind it than the next packet may have been shortened or pushed apart itself.
     `is_end_seen`: the decoder notices a picture without its end. Else a last packet that is full is taken for one: of
     whole files one in 184 ends so, of recordings that were stopped inside a picture nearly all do.
     """
     data = np.memmap(path, dtype=np.uint8, mode="r")
     length, _ = _packet_length(bytes(data[:_HEAD_BYTES]))
     if not length:
-        return frozenset()
-    places, heads = _own_packets(data, pid)
+        return TransportLosses()
+    places, heads, tears = _own_packets(data, pid)
     begins, holds, counts = heads[:, 1] & 0x40 > 0, heads[:, 3] >> 4 & 3, (heads[:, 3] & 15).astype(int)
     is_hole = np.diff(counts) % _NUMBERS > 1
-    cut = np.flatnonzero(is_hole & (~begins[1:] | (holds[:-1] == _PAYLOAD)))  # packets before such a hole
-    if not is_end_seen and len(holds) and holds[-1] == _PAYLOAD:
-        cut = np.append(cut, len(holds) - 1)
+    is_torn = np.isin(np.arange(len(places)), np.searchsorted(places, tears[:, 0], side="right") - 1)
+    is_cut = np.isin(places + length, tears[:, 0])  # the packet right before a tear
+    is_cut[:-1] |= (is_hole | is_torn[:-1]) & (~begins[1:] | (holds[:-1] == _PAYLOAD))
+    is_cut[-1:] |= not is_end_seen and holds[-1:] == _PAYLOAD
     picture = np.maximum.accumulate(np.where(begins, np.arange(len(places)), -1))
-    torn = {int(places[picture[at]]) for at in cut if picture[at] >= 0}
-    return frozenset(place - shift for place in torn for shift in {0, length - _PACKET_BYTES})
+    is_apart = is_torn[:-1] | (is_hole & ~_begins_anew(heads[1:]))
+    behind = np.flatnonzero(~is_cut & np.append(is_apart, is_torn[-1:]))
+    is_stray = tears[-1:, 1] - tears[-1:, 0] > length  # a torn packet has fewer bytes
+    stray = int(tears[-1, 0]) if is_stray.any() and tears[-1, 1] == len(data) else None
+    firsts = (_first_bytes(places, picture[at], length) for at in (np.flatnonzero(is_cut), behind))
+    return TransportLosses(*firsts, stray)
 
 
-def _own_packets(data: np.ndarray, pid: int) -> tuple[np.ndarray, np.ndarray]:
-    """Where each packet of a stream with something in it begins, int64 (P,), and its first four bytes (P, 4)."""
-    places, heads = [np.zeros(0, dtype=np.int64)], [np.zeros((0, 4), dtype=np.uint8)]
+def _begins_anew(heads: np.ndarray) -> np.ndarray:
+    """Which packets look like the first of a recording, bool (P,): number 0, at a picture for random access."""
+    fields = heads[:, 3] >> 4 & _ADAPTATION > 0
+    return (heads[:, 3] & 15 == 0) & fields & (heads[:, 4] > 0) & (heads[:, 5] & 0x40 > 0)
+
+
+def _first_bytes(places: np.ndarray, packets: np.ndarray, length: int) -> frozenset[int]:
+    found = {int(places[packet]) for packet in packets if packet >= 0}
+    return frozenset(place - shift for place in found for shift in {0, length - _PACKET_BYTES})
+
+
+def _own_packets(data: np.ndarray, pid: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Where each packet of a stream with something in it begins, int64 (P,), and its first six bytes (P, 6).
+
+    And where something else than packets begins and ends, int64 (T, 2).
+    """
+    places, heads = [np.zeros(0, dtype=np.int64)], [np.zeros((0, 6), dtype=np.uint8)]
+    tears, due = [], None
     for position, packets in transport_packets(data):
-        head = packets[:, :4]
+        head = packets[:, :6]
         is_own = ((head[:, 1] & 0x1F).astype(int) << 8 | head[:, 2]) == pid
         own = np.flatnonzero(is_own & (head[:, 3] >> 4 & _PAYLOAD > 0))
         places.append(position + own * packets.shape[1])
         heads.append(head[own])
-    return np.concatenate(places), np.concatenate(heads)
+        if due not in (None, position):
+            tears.append((due, position))
+        due = position + packets.size
+    if due is not None and due < len(data):
+        tears.append((due, len(data)))
+    return np.concatenate(places), np.concatenate(heads), np.array(tears, dtype=np.int64).reshape(-1, 2)

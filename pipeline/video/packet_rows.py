@@ -42,6 +42,7 @@ class PacketRows:
     lacks_end: bool  # so it does, and says nowhere how much was to come
     lacks_beginning: bool  # packets are missing before the first
     ends_unmarked: bool  # the file has no mark of its end where its kind has one, and is sound
+    is_torn: bool  # something in it is missing or makes no sense where that need not have cost a picture
     changes_setup: bool  # decoder configuration replaced half-way
     readable: bool  # `facts` were read from the packets, and not just assumed
     holds_back: bool  # after a reset the decoder shows nothing before it can show it right
@@ -122,9 +123,9 @@ def read_rows(
     table = _corrected(table, losses, ends_inside=ends_inside)
     damaged = any(table.incomplete) and flags_incomplete_packets(container)
     cut_off, lacks_end = _ends_early(path, container, stream, table, losses, max_pixels=max_pixels)
-    spoiled = failed or damaged or bool(losses.spoiled) or tell_of_loss(table.facts)
+    spoiled = failed or damaged or bool(losses.spoiled or losses.apart) or tell_of_loss(table.facts)
     seen = SeenPackets(path, table.pts, table.places, table.discard, table.facts, spoiled)
-    lost, breaks = missing_pictures(container, seen, losses.lost)
+    lost, breaks = missing_pictures(container, seen, losses.lost, losses.apart)
     return PacketRows(
         pts=table.pts,
         duration=table.duration,
@@ -137,6 +138,7 @@ def read_rows(
         lacks_end=ends_inside or lacks_end,
         lacks_beginning=losses.lacks_beginning or _begins_spoiled(container, stream, table.facts),
         ends_unmarked=losses.ends_unmarked,
+        is_torn=losses.is_torn,
         changes_setup=any(table.new_setup[1:]),
         readable=reader is not None,
         holds_back=codec.canonical_name in HOLDING_BACK,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tdn_data.pipeline.video import sample_frames
-from tdn_data.pipeline.video.mpegts import torn_pictures
+from tdn_data.pipeline.video.mpegts import TransportLosses, transport_losses
 from tests.pipeline.video.exact.files import CONTAINERS, TIMINGS, stamp, write
 from tests.pipeline.video.exact.pictures import read_number
 from tests.pipeline.video.exact.streams import encoded
@@ -23,17 +23,19 @@ def packets_of_pictures(data):
             yield at
 
 
-@pytest.mark.parametrize("kind", ["deleted", "zeroed", "out of step"])
+@pytest.mark.parametrize("kind", ["deleted", "zeroed", "out of step", "pushed apart"])
 def test_a_picture_that_lacks_a_packet_does_not_come(tmp_path, kind):
     path, stream = tmp_path / "a.ts", encoded("hevc-b3-gop12")
     write(path, stream, CONTAINERS["ts"], TIMINGS["audio"], stamp(stream, TIMINGS["audio"]))
     data = path.read_bytes()
-    assert not torn_pictures(path, PID, is_end_seen=False)
+    assert transport_losses(path, PID, is_end_seen=False) == TransportLosses()
     assert sample_frames(path).problem is None
     for at in list(packets_of_pictures(data))[3::25]:
-        left_out = {"deleted": b"", "zeroed": bytes(LENGTH), "out of step": data[at + 50 : at + LENGTH]}[kind]
-        path.write_bytes(data[:at] + left_out + data[at + LENGTH :])
-        assert torn_pictures(path, PID, is_end_seen=False)
+        packet = data[at : at + LENGTH]
+        others = {"deleted": b"", "zeroed": bytes(LENGTH), "out of step": packet[50:]}
+        others["pushed apart"] = packet[:60] + bytes(LENGTH) + packet[60:]
+        path.write_bytes(data[:at] + others[kind] + data[at + LENGTH :])
+        assert transport_losses(path, PID, is_end_seen=False).torn
         batch = sample_frames(path)
         assert batch.problem is not None
         for image in batch.data:
@@ -51,3 +53,46 @@ def test_an_hevc_picture_that_lacks_its_end_does_not_come(tmp_path):
         assert batch.problem is not None
         for image in batch.data:
             np.testing.assert_array_equal(image, stream.reference[read_number(image)])
+
+
+@pytest.mark.parametrize("name", ["hevc-b3-gop12", "h264-b2-gop12", "mpeg4-b0-long"])
+def test_packets_that_come_twice_give_no_picture_twice(tmp_path, name):
+    path, stream = tmp_path / "a.ts", encoded(name)
+    write(path, stream, CONTAINERS["ts"], TIMINGS["audio"], stamp(stream, TIMINGS["audio"]))
+    data = path.read_bytes()
+    begins = [at for at in range(0, len(data), LENGTH) if data[at + 1 : at + 3] == b"\x41\x00"]
+    begin, end = begins[13], begins[19]
+    path.write_bytes(data[:end] + data[begin:end] + data[end:])
+    batch = sample_frames(path)
+    numbers = [read_number(image) for image in batch.data]
+    assert numbers == sorted(set(numbers)) and len(numbers) >= 19
+    for image, number, seconds in zip(batch.data, numbers, batch.pts_seconds, strict=True):
+        np.testing.assert_array_equal(image, stream.reference[number])
+        assert seconds == pytest.approx(number / 25)
+    assert "make no sense" in batch.note
+
+
+@pytest.mark.parametrize("name", ["hevc-b3-long", "h264-b0-long", "mpeg2-intra"])
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.97])
+def test_a_stream_of_zeros_to_its_end_is_told_and_so_is_a_last_picture_of_zeros(tmp_path, name, share):
+    path, stream = tmp_path / "a.ts", encoded(name)
+    write(path, stream, CONTAINERS["ts"], TIMINGS["audio"], stamp(stream, TIMINGS["audio"]))
+    data = path.read_bytes()
+    begins = [at for at in range(0, len(data), LENGTH) if data[at + 1 : at + 3] == b"\x41\x00"]
+    begin = begins[int(share * len(begins))]
+    path.write_bytes(data[:begin] + bytes(len(data) - begin))
+    batch = sample_frames(path)
+    assert batch.problem is not None or batch.note is not None
+    for image in batch.data:
+        np.testing.assert_array_equal(image, stream.reference[read_number(image)])
+
+
+def test_sixteen_pictures_that_are_gone_are_missed_though_the_numbers_begin_again(tmp_path):
+    path, stream = tmp_path / "a.ts", encoded("h264-b0-long")
+    write(path, stream, CONTAINERS["ts"], TIMINGS["vfr"], stamp(stream, TIMINGS["vfr"]))
+    data = path.read_bytes()
+    begins = [at for at in range(0, len(data), LENGTH) if data[at + 1 : at + 3] == b"\x41\x00"]
+    path.write_bytes(data[: begins[4]] + data[begins[20] :])
+    batch = sample_frames(path)
+    assert [read_number(image) for image in batch.data] == [0, 1, 2, 3]
+    assert batch.problem is not None
