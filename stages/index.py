@@ -9,7 +9,7 @@ from tdn_data.pipeline.datasets.index import write_index
 from tdn_data.pipeline.datasets.registry import dataset_spec, read_videos
 from tdn_data.pipeline.extraction.probing import probing
 from tdn_data.stages.cli import console
-from tdn_data.stages.cli.findings import index_words, print_findings
+from tdn_data.stages.cli.findings import index_words, print_findings, print_reading
 from tdn_data.stages.params import load_params
 
 
@@ -19,6 +19,7 @@ def main() -> None:
         params = load_params()
         section, out = params.dataset, params.manifest
         listing = read_videos(section.name, Path(section.root))
+        print_reading(listing)
         with console.progress("probing") as update, probing() as probe:
             record = write_index(listing, out, probe=probe, on_progress=update)
         findings = audit_listing(listing, dataset_spec(section.name))

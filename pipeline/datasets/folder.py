@@ -1,4 +1,4 @@
-"""Any folder of videos with a CSV: `videos.csv` with the columns path, split, labels.
+"""Any folder of videos with a CSV, `videos.csv` with the columns path, split, labels, or in folders that say as much.
 
     path,split,labels
     kitchen/a.mp4,train,cook
@@ -7,7 +7,8 @@
 Labels are class names, several separated by `;`. `classes.txt`, one name a line, fixes their order; without it the
 names that occur are taken in alphabetical order. A row without a label is refused unless other rows have several.
 Paths are relative to the folder; blanks at the ends of one count where a file has such a name. Splits are train (or
-training), val (or valid, validation, dev), test (or testing) and unused.
+training), val (or valid, validation, dev), test (or testing) and unused. Where there is no `videos.csv`, videos that
+lie as `train/<class>/<name>`, `val/...` and `test/...` have split and class by their folders (`class_folders`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import os
 from pathlib import Path
 
 from tdn_data.pipeline.datasets.base import DatasetSpec, read_class_names, require_folder, split_of
+from tdn_data.pipeline.datasets.class_folders import find_class_folders
 from tdn_data.pipeline.datasets.listing import ListedVideo, Listing, known_and_unknown
 from tdn_data.pipeline.datasets.manifest import video_id_of
 from tdn_data.pipeline.datasets.media_files import listed_path
@@ -32,7 +34,7 @@ def read(root: Path, *, dataset: str = "folder") -> Listing:
     require_folder(root)
     source = root / VIDEO_LIST
     if not os.path.lexists(source):
-        raise InputError(missing_list_words(root), path=source)
+        return _of_folders(root, dataset)
     rows = read_csv(source, COLUMNS, may_be_blank=("labels",), verbatim=("path",))
     named = [_label_names(row["labels"]) for _, row in rows]
     class_names = class_names_of(root / CLASS_LIST, {name for names in named for name in names})
@@ -55,12 +57,28 @@ def read(root: Path, *, dataset: str = "folder") -> Listing:
     return Listing(dataset, root, class_names, multi_label, videos, str(root / CLASS_LIST))
 
 
+def _of_folders(root: Path, dataset: str) -> Listing:
+    """Return the videos that lie in class folders of split folders; raise InputError where there are none."""
+    found = find_class_folders(root)
+    if found is None:
+        raise InputError(missing_list_words(root), path=root / VIDEO_LIST)
+    names = class_names_of(root / CLASS_LIST, found.class_names())
+    number_of = {name: number for number, name in enumerate(names)}
+    videos = tuple(
+        ListedVideo(video_id_of(one.path), one.path, one.split, labels, root / one.path, 0, unknown)
+        for one in found.videos
+        for labels, unknown in [known_and_unknown([one.class_name], number_of)]
+    )
+    return Listing(dataset, root, names, False, videos, str(root / CLASS_LIST), read_as=found.words())
+
+
 def missing_list_words(root: Path) -> str:
     """Return what is to be said where `root` has no list: what a list needs, and how one is made of class folders."""
     return (
         f"{root / VIDEO_LIST} is missing. It is a CSV file whose first line is `{','.join(COLUMNS)}`: a video's path "
         f"under the folder, train, val or test, and its class (several with ; between); {CLASS_LIST} is optional. "
-        "Where every video lies in a folder of its class, this makes one: "
+        "None is needed where videos lie as train/<class>/<video>, val/<class>/<video> and test/<class>/<video>. Where "
+        "every video lies in a folder of its class, this makes one: "
         f"tdn-data index --dataset folder --root {root} --from-folders --val 0.1 --test 0.2 --out manifest.parquet"
     )
 
@@ -82,10 +100,10 @@ def read_demo(root: Path) -> Listing:
 
 SPEC = DatasetSpec(
     name="folder",
-    title="your own videos: a folder and a CSV",
+    title="your own videos: a folder and a CSV, or folders of splits and classes",
     source="yours",
     layout=f"ROOT/{VIDEO_LIST} (path,split,labels; the splits train, val, test), ROOT/{CLASS_LIST} (optional), "
-    "the videos anywhere under ROOT",
+    "the videos anywhere under ROOT; or without a CSV ROOT/train/<class>/<video>, ROOT/val/..., ROOT/test/...",
     read=read,
 )
 

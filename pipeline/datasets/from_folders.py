@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from tdn_data.pipeline.datasets.base import require_folder
+from tdn_data.pipeline.datasets.class_folders import find_class_folders, split_folders
 from tdn_data.pipeline.datasets.folder import COLUMNS, VIDEO_LIST
 from tdn_data.pipeline.datasets.media_files import is_utf8, walk_files
 from tdn_data.pipeline.errors import InputError
@@ -40,6 +41,10 @@ def write_list(root: Path, *, val: float = 0.0, test: float = 0.0) -> Path:
         raise InputError(f"{path} is there already; leave --from-folders out to use it, or move it away.", path=path)
     if not (val >= 0 and test >= 0 and val + test < 1):
         raise InputError(f"val is {val:g} and test {test:g}; together they must be at least 0 and below 1.", key="val")
+    splits = [name for name in split_folders(root) if find_class_folders(root)]
+    if splits:
+        words = f"{', '.join(splits)} under {root} say the split of their class folders' videos"
+        raise InputError(f"{words}; leave --from-folders out, and they are read as they are.", path=root)
     classes = _videos_by_class(root)
     rows = [row for name, videos in classes.items() for row in _rows(name, videos, val=val, test=test)]
     text = io.StringIO()

@@ -54,7 +54,7 @@ def write_index(
 
 def _files_read(listing: Listing, out: Path) -> list[Path]:
     """Return the listing's own files, and the video that `out` is if it is one."""
-    lists = {row.source for row in listing.videos} | {Path(listing.classes_from)}
+    lists = {row.source for row in listing.videos if row.line} | {Path(listing.classes_from)}
     video = os.path.relpath(os.path.realpath(out), os.path.realpath(listing.root))
     return [*lists, *([listing.root / video] if video in {row.path for row in listing.videos} else [])]
 

@@ -38,8 +38,8 @@ class ListedVideo:
 
     @property
     def place(self) -> str:
-        """Where the row stands, e.g. `lists/train.txt, line 7`."""
-        return f"{self.source}, line {self.line}"
+        """Where the row stands, e.g. `lists/train.txt, line 7`; the file itself where no list names it (line 0)."""
+        return f"{self.source}, line {self.line}" if self.line else str(self.source)
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,7 @@ class Listing:
 
     `classes_from` names the class list for messages. `left_out`: paths that the lists name without using them. Where
     the lists of several train/test splits are joined, `list_split` is the one chosen, whose rows come first; None else.
+    `read_as`: where no list but the folders themselves were read, a sentence on which files were taken as what.
     """
 
     dataset: str
@@ -92,6 +93,7 @@ class Listing:
     classes_from: str
     left_out: frozenset[str] = frozenset()
     list_split: int | None = None
+    read_as: str = ""
 
     def checked(self) -> Self:
         """Return the listing itself; raise InputError if it is empty or at the first row that cannot stand."""
@@ -212,7 +214,7 @@ def _finding_on(kind: str, row: ListedVideo | None, message: str, listing: Listi
 
 def finding_at(kind: str, row: ListedVideo, message: str, *, fatal: bool = True) -> Finding:
     """Return a finding on one row; its message begins with the row's file and line."""
-    return Finding(kind, f"{row.place}: {message}", row.path, str(row.source), row.line, fatal)
+    return Finding(kind, f"{row.place}: {message}", row.path, str(row.source), row.line or None, fatal)
 
 
 def _path_findings(row: ListedVideo, listing: Listing) -> Iterator[Finding]:

@@ -118,7 +118,7 @@ def index(dataset: str, root: Path, out: Path, list_split: int | None, limit: in
     from tdn_data.pipeline.datasets.audit import audit_listing, findings_by_kind
     from tdn_data.pipeline.datasets.index import write_index
     from tdn_data.pipeline.extraction.probing import probing
-    from tdn_data.stages.cli.findings import index_words, print_findings, print_if_nothing_is_there
+    from tdn_data.stages.cli.findings import index_words, print_findings, print_if_nothing_is_there, print_reading
 
     if not from_folders:
         refuse_idle(("val", "test"), "without --from-folders")
@@ -128,6 +128,7 @@ def index(dataset: str, root: Path, out: Path, list_split: int | None, limit: in
         if from_folders:
             write_list(root, val=val, test=test)
         listing = read_videos(dataset, root, list_split=list_split)
+        print_reading(listing)
         findings = audit_listing(listing, dataset_spec(dataset))
         num_fatal = sum(finding.fatal for finding in findings)
         record = {}

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from tdn_data.pipeline.datasets.defaults import flow_parameters, frame_parameters
-from tdn_data.pipeline.datasets.index import index_dataset
+from tdn_data.pipeline.datasets.index import index_listing
 from tdn_data.pipeline.datasets.manifest import Manifest, read_manifest, read_manifest_header
 from tdn_data.pipeline.datasets.registry import DatasetSpec, dataset_spec, read_videos
 from tdn_data.pipeline.errors import InputError
@@ -19,6 +19,7 @@ from tdn_data.pipeline.limits import MAX_RATE, MAX_THREADS
 from tdn_data.pipeline.parameters import ExtractParameters, FlowParameters, FrameParameters, Limits, ShardParameters
 from tdn_data.stages.cli import console
 from tdn_data.stages.cli.extraction import extract_manifest, print_estimate, print_summary, summary_record
+from tdn_data.stages.cli.findings import print_reading
 from tdn_data.stages.cli.options import field_option, json_option, list_split_option, refuse_idle
 from tdn_data.stages.cli.types import DatasetName, InputFile, InputFolder, Real, Size, Text, Whole, Word
 
@@ -156,7 +157,9 @@ class Source:
         """Return all records; those of a data set's lists with today's fingerprints."""
         if self.manifest_path is not None:
             return read_manifest(self.manifest_path, root=self.root)
-        return index_dataset(self.dataset, self.root, list_split=self.list_split, limit=self.limit)
+        listing = read_videos(self.dataset, self.root, list_split=self.list_split)
+        print_reading(listing)
+        return index_listing(listing, limit=self.limit)
 
     def estimate(self, parameters: ExtractParameters) -> Estimate:
         """Return what the extraction will cost, without touching more than a few files."""

@@ -37,6 +37,12 @@ def print_findings(findings: Sequence[Finding], root: Path) -> None:
     console.out.print(f"findings: {words}{more}", soft_wrap=True)
 
 
+def print_reading(listing: Listing) -> None:
+    """Print which files were taken as what, to the error stream, where no list says it."""
+    if listing.read_as:
+        console.err.print(console.shown(f"{listing.root}: {listing.read_as}"), soft_wrap=True, highlight=False)
+
+
 def print_if_nothing_is_there(listing: Listing, findings: Sequence[Finding]) -> None:
     """Print how the folder must look where not one of the listed files is in it."""
     num_listed = len({row.path for row in listing.videos})
