@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,8 +10,9 @@ import pytest
 from tdn_data.pipeline.datasets.index import index_dataset
 from tdn_data.pipeline.datasets.manifest import VideoRecord
 from tdn_data.pipeline.errors import VideoError
-from tdn_data.pipeline.extraction import engine, spans, workers
+from tdn_data.pipeline.extraction import engine, spans, wire, workers
 from tdn_data.pipeline.extraction.engine import run_extraction
+from tdn_data.pipeline.extraction.one_shard import extract_video
 from tdn_data.pipeline.extraction.rows.job import Extraction, VideoJob
 from tdn_data.pipeline.extraction.spans import SPANS_FOLDER, SpanFiles, joined, spans_of
 from tdn_data.pipeline.limits import MAX_FRAMES
@@ -115,3 +117,15 @@ def test_a_damaged_or_missing_file_of_a_span_makes_the_video_whole(tmp_path):
     assert files.read(RECORD, spans, raw) is None
     assert files.missing(RECORD, spans, Storage(tmp_path).names()) == [spans[1]]
     assert SpanFiles(Storage(tmp_path), "other code").missing(RECORD, spans, Storage(tmp_path).names()) == spans
+
+
+@pytest.mark.parametrize("name", ["h264.mp4", "hevc.mkv", "mpeg4.avi", "vp9.webm"])
+@pytest.mark.parametrize("rate", [{}, {"fps": 4}])
+def test_spans_of_each_codec_are_pieces_of_the_whole(name, rate):
+    path = str(Path(__file__).parent / "clips" / name)
+    for modality, section in (("rgb", FrameParameters(**SIZE, **rate)), ("flow", FlowParameters(**SIZE, **rate))):
+        job = VideoJob(path, modality, section, 1 << 24)
+        whole = extract_video(job)
+        parts = [extract_video(replace(job, span=span)) for span in ((0, 3), (3, 6), (6, MAX_FRAMES))]
+        assert len(parts[0].rows) == 3
+        assert b"".join(wire.pack(joined(parts))) == b"".join(wire.pack(whole))
