@@ -6,7 +6,9 @@ from pathlib import Path
 
 from tdn_data.pipeline.datasets.audit import audit_listing
 from tdn_data.pipeline.datasets.index import write_index
+from tdn_data.pipeline.datasets.manifest import read_manifest
 from tdn_data.pipeline.datasets.registry import dataset_spec, read_videos
+from tdn_data.pipeline.datasets.same_content import same_content_findings
 from tdn_data.pipeline.extraction.probing import probing
 from tdn_data.stages.cli import console
 from tdn_data.stages.cli.findings import index_words, print_findings, print_reading
@@ -23,6 +25,7 @@ def main() -> None:
         with console.progress("probing") as update, probing() as probe:
             record = write_index(listing, out, probe=probe, on_progress=update)
         findings = audit_listing(listing, dataset_spec(section.name))
+        findings = (*findings, *same_content_findings(read_manifest(out, root=listing.root)))
     print_findings(findings, listing.root)
     console.out.print(f"{out}: {console.shown(index_words(record, findings))}", soft_wrap=True)
 

@@ -67,6 +67,8 @@ class Finding:
         "no_training_video",  # nothing is in the split that training takes
         "class_without_training",  # a class that only other splits have
         "unexpected_count",  # not as many classes or videos as the published set has
+        "same_content_in_two_splits",  # one file under two identifiers, trained and tested on
+        "same_content",  # one file under two identifiers
         "missing_file",  # listed, not on disk
         "unlisted_file",  # on disk, in no list
     )

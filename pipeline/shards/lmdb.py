@@ -31,7 +31,7 @@ import numpy as np
 
 from tdn_data.pipeline.errors import InputError, ShardError, StorageError
 from tdn_data.pipeline.limits import MAX_IDENTIFIER_BYTES
-from tdn_data.pipeline.shards.mounts import refuse_network_filesystem
+from tdn_data.pipeline.mounts import refuse_network_filesystem
 from tdn_data.pipeline.shards.pages import check_pages, seal_pages
 from tdn_data.pipeline.shards.parquet import StoredEntry
 from tdn_data.pipeline.shards.positions import check_positions

@@ -117,6 +117,8 @@ def index(dataset: str, root: Path, out: Path, list_split: int | None, limit: in
     """
     from tdn_data.pipeline.datasets.audit import audit_listing, findings_by_kind
     from tdn_data.pipeline.datasets.index import write_index
+    from tdn_data.pipeline.datasets.manifest import read_manifest
+    from tdn_data.pipeline.datasets.same_content import same_content_findings
     from tdn_data.pipeline.extraction.probing import probing
     from tdn_data.stages.cli.findings import index_words, print_findings, print_if_nothing_is_there, print_reading
 
@@ -135,6 +137,7 @@ def index(dataset: str, root: Path, out: Path, list_split: int | None, limit: in
         if not num_fatal:
             with console.progress("probing") as update, probing() as probe:
                 record = write_index(listing, out, limit=limit, probe=probe, on_progress=update)
+            findings = (*findings, *same_content_findings(read_manifest(out, root=root)))
     if as_json:
         console.print_json(record | {"findings_by_kind": findings_by_kind(findings), "findings": findings})
     else:

@@ -63,6 +63,17 @@ class Folder:
                 return {name: batch.column(name)[row].as_py() for name in batch.schema.names if name not in key}
         return {}
 
+    def fingerprints(self) -> pa.Table:
+        """Return video_id, fingerprint and source_bytes of the ledger's rows.
+
+        Raises InputError or ShardError where the ledger went or was damaged meanwhile.
+        """
+        if self.details is not None:
+            bytes_of = self.ledger["source_bytes"]
+            return self.details.select(["video_id", "fingerprint"]).append_column("source_bytes", bytes_of)
+        columns = ("video_id", "modality", "shard", "fingerprint", "source_bytes")
+        return read_columns(self.storage, LEDGER_NAME, LEDGER_SCHEMA, columns)
+
     def _detail_batches(self) -> Iterator[pa.RecordBatch]:
         with open_table(self.storage, LEDGER_NAME) as file:
             names = [name for name in ("video_id", "modality", *DETAILS) if name in file.schema_arrow.names]

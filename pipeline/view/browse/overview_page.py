@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlencode
+
 import numpy as np
 from rich.filesize import decimal
 
@@ -11,6 +13,8 @@ from tdn_data.pipeline.view.browse.filters import (
     numbers_of,
 )
 from tdn_data.pipeline.view.browse.site import MODALITY_WORDS, UNITS, Moment, link
+
+MAX_SAME = 20  # files, and identifiers of one, that are named
 
 
 def overview(moment: Moment, chosen: Filter) -> dict[str, object]:
@@ -45,6 +49,7 @@ def overview(moment: Moment, chosen: Filter) -> dict[str, object]:
         "histograms": hists,
         "lengths_done": moment.lengths.done,
         "videos_href": link("/videos", chosen.query()),
+        "same_files": _same_files(moment),
         "facts": _facts(moment),
     }
 
@@ -76,6 +81,18 @@ def _tiles(moment: Moment, places: np.ndarray) -> list[tuple[str, str]]:
         ("failed", f"{failed:,}"),
     ]
     return tiles
+
+
+def _same_files(moment: Moment) -> dict[str, object]:
+    """Return the files that are listed under several identifiers, the first of them with links."""
+    videos, files = moment.videos, moment.same_files()
+
+    def listed(place: int) -> tuple[str, str, str]:
+        name = videos.ids[place].as_py()
+        return name, videos.split[place] or "", link("/video", urlencode({"id": name}))
+
+    shown = [[listed(place) for place in file.places[:MAX_SAME]] for file in files[:MAX_SAME]]
+    return {"count": len(files), "in_two_splits": sum(file.in_two_splits for file in files), "shown": shown}
 
 
 def _facts(moment: Moment) -> list[tuple[str, list[tuple[str, str]]]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +21,7 @@ from tdn_data.pipeline.view.browse.filters import (
 from tdn_data.pipeline.view.browse.lengths import Lengths
 from tdn_data.pipeline.view.browse.media import Media
 from tdn_data.pipeline.view.browse.runs import EvaluatedRun, read_runs, state_of
+from tdn_data.pipeline.view.browse.same_files import SameFile, same_files
 from tdn_data.pipeline.view.browse.source import VideoSource
 from tdn_data.pipeline.view.browse.videos import Videos
 
@@ -55,6 +56,7 @@ class Site:
         self._lock = threading.Lock()
         self._lengths: tuple[str, Lengths] | None = None
         self._runs: tuple[object, dict[str, EvaluatedRun]] | None = None
+        self._same: tuple[str, tuple[SameFile, ...]] | None = None
         self._looked = 0.0
 
     def now(self) -> Moment:
@@ -69,7 +71,15 @@ class Site:
                 if state != key:
                     self._runs = state, read_runs(self._roots, videos)
                 self._looked = time.monotonic()
-            return Moment(videos, self._lengths[1], self._runs[1], self.media, self.source.shown, self._roots)
+            return Moment(
+                videos, self._lengths[1], self._runs[1], self.media, self.source.shown, self._roots, self._same_files
+            )
+
+    def _same_files(self, videos: Videos) -> tuple[SameFile, ...]:
+        """Return the files that are listed more than once, found when a page first asks."""
+        if self._same is None or self._same[0] != videos.version:
+            self._same = videos.version, same_files(videos)
+        return self._same[1]
 
 
 @dataclass(frozen=True)
@@ -82,6 +92,11 @@ class Moment:
     media: Media
     location: str
     roots: tuple[Path, ...]
+    find_same_files: Callable[[Videos], tuple[SameFile, ...]]
+
+    def same_files(self) -> tuple[SameFile, ...]:
+        """Return the files that are listed under several identifiers."""
+        return self.find_same_files(self.videos)
 
     @cached_property
     def scored(self) -> dict:

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import re
 import shutil
 import socket
 import struct
@@ -92,6 +93,13 @@ def test_a_storm_of_requests_is_answered_and_keeps_nothing_open(site):
         answers = list(pool.map(lambda number: ask(site, f"/media/preview?id={CLIP}&v={number % 3}")[0], range(50)))
     assert answers == [200] * 50
     assert threading.active_count() <= before + 8 and len(site.site.media._open) <= 8
+
+
+def test_the_overview_names_a_file_that_is_in_two_splits(site):
+    words = re.sub(r"<[^>]+>|\s+", " ", ask(site, "/")[2].decode())
+    assert re.search(r"1 file is listed more than once *, *1 in two splits", words)
+    named = re.search(r'id="same-files".*?</section>', ask(site, "/")[2].decode(), re.S)[0]
+    assert f"/video?id={quote('videos/clip 01', safe='').replace('%20', '+')}" in named and named.count("<a ") == 2
 
 
 def test_it_needs_neither_torch_nor_dvc_nor_ray():

@@ -3,9 +3,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tdn_data.pipeline import mounts as mounts_module
 from tdn_data.pipeline.errors import InputError
-from tdn_data.pipeline.shards import mounts as mounts_module
-from tdn_data.pipeline.shards.mounts import filesystem_kind, refuse_network_filesystem
+from tdn_data.pipeline.mounts import filesystem_kind, refuse_network_filesystem
 
 MOUNTS = """\
 /dev/a / ext4 rw 0 0
