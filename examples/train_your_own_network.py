@@ -6,6 +6,7 @@ python examples/train_your_own_network.py shards --epochs 20
 """
 
 import argparse
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -38,7 +39,7 @@ class Differences(nn.Module):
         return scores.view(num_videos, num_segments, -1).mean(1)
 
 
-def batches(dataset: ClipDataset, epoch: int, batch_size: int):
+def batches(dataset: ClipDataset, epoch: int, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield each video's clip of this epoch once, in an order drawn anew: clips (N, S, K, C, H, W) and classes (N,)."""
     order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(epoch)).tolist()
     for start in range(0, len(order), batch_size):

@@ -6,6 +6,11 @@ The three names below are found when they are asked for: image sets and records 
 from __future__ import annotations
 
 import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tdn_data.models.networks import MODELS, build_model
+    from tdn_data.models.weights.checkpoint import load_weights
 
 _HOME = {"MODELS": "networks", "build_model": "networks", "load_weights": "weights.checkpoint"}
 __all__ = ["MODELS", "build_model", "load_weights"]

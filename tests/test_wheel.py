@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+import sysconfig
 import zipfile
 from pathlib import Path
 
@@ -54,3 +55,22 @@ def test_it_puts_nothing_else_into_a_fresh_environment(wheel, tmp_path):
     after = {path.name for path in site.iterdir()} | {path.name for path in (tmp_path / "venv/bin").iterdir()}
     assert {name for name in after - before if not name.endswith(".dist-info")} == {"tdn_data", "tdn-data"}
     assert run(python, "-c", "import tdn_data.pipeline as pipeline; print(pipeline.__version__)").strip()
+
+
+@pytest.fixture(scope="module")
+def typed(wheel, tmp_path_factory):
+    """A Python that has the wheel, and sees what is installed here beside it."""
+    folder = tmp_path_factory.mktemp("typed")
+    run(sys.executable, "-m", "venv", "--without-pip", str(folder / "venv"))
+    python = str(folder / "venv/bin/python")
+    site = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip())
+    zipfile.ZipFile(wheel).extractall(site)
+    (site / "beside.pth").write_text(sysconfig.get_path("purelib"))
+    return python
+
+
+def test_the_annotations_of_public_interfaces_hold_in_the_installed_wheel(typed, tmp_path):
+    options = ("--strict", "--disable-error-code=type-arg", "--cache-dir", str(tmp_path), "--python-executable", typed)
+    command = [sys.executable, "-m", "mypy", *options, str(PROJECT / "tests/public_interface.py")]
+    ended = subprocess.run(command, cwd=tmp_path, text=True, capture_output=True)
+    assert ended.stdout.startswith("Success"), ended.stdout + ended.stderr
