@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import zlib
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ _AS_DECODED = {  # containers of decoding times alone: codecs whose pictures tel
 }
 _PADDING_PIXELS = 1 << 20  # decoders round sizes up to whole blocks
 _REMEMBERED_PACKETS = 512
+_MAX_SMALL_BYTES = 64 << 20  # files of which no packet can be too large for the memory
 
 
 @contextmanager
@@ -106,6 +108,11 @@ def read_packets(container: InputContainer, *streams: VideoStream) -> Iterator[a
                 yield packet
     except IndexError:
         return  # PyAV stumbles, after the last packet, over streams that began in the middle of the file
+    except MemoryError as error:
+        if container.size > _MAX_SMALL_BYTES:
+            raise
+        message = f"a packet is to be larger than the file ({error})"  # a size that was overwritten
+        raise av.InvalidDataError(errno.EINVAL, message) from error
 
 
 class _Memory:

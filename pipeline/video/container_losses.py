@@ -7,6 +7,7 @@ of its own, and the packets of a transport stream have one size.
 from __future__ import annotations
 
 import os
+from bisect import bisect_left
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from tdn_data.pipeline.video.container import format_names
 from tdn_data.pipeline.video.matroska import torn_blocks
 from tdn_data.pipeline.video.mpegts import torn_end, transport_losses
 from tdn_data.pipeline.video.ogg import page_losses
+from tdn_data.pipeline.video.pieces import Pieces, follow
 
 _END_UNSEEN = ("hevc",)  # whose decoder gives a picture without its end as if it were whole
 
@@ -46,8 +48,8 @@ def find_losses(
 ) -> ContainerLosses:
     """What the container tells of the packets with these times, first bytes and sizes; of most, nothing."""
     names = format_names(container)
-    if "avi" in names:
-        return ContainerLosses(lost_by_index(path, container, stream, dts))
+    if (pieces := follow(path, container)) is not None:
+        return _of_pieces(pieces, places, lost_by_index(path, container, stream, dts) if "avi" in names else {})
     if "asf" in names:
         lost, spoiled, *ends = object_losses(path, stream.id, dts)
         return ContainerLosses(lost, spoiled, {}, *ends)
@@ -58,6 +60,18 @@ def find_losses(
     if "matroska" in names:
         return ContainerLosses({}, _numbers(places, torn_blocks(path)))
     return ContainerLosses({})
+
+
+def _of_pieces(pieces: Pieces, places: Sequence[tuple[int, int]], lost: dict[int, int]) -> ContainerLosses:
+    begins = [begin for begin, _ in places]
+    spoiled = frozenset(number for number, begin in enumerate(begins) if begin not in pieces.sound)
+    before = {bisect_left(begins, tear) - 1 for tear in pieces.tears}
+    return ContainerLosses(
+        lost,
+        spoiled,
+        apart=frozenset(before - spoiled - {-1, len(places) - 1}),
+        is_torn=bool(pieces.tears),
+    )
 
 
 def _of_transport(path: str | os.PathLike, stream: VideoStream, places: Sequence[tuple[int, int]]) -> ContainerLosses:
