@@ -13,7 +13,7 @@ from tdn_data.pipeline.images import decode_image, encode_image
 from tdn_data.pipeline.shards.ledger import read_dataset_json, read_ledger
 from tdn_data.pipeline.shards.reader import NUM_CHANNELS, DatasetInfo, ShardReader, StoredVideo
 from tdn_data.pipeline.shards.schema import PAYLOADS, SCHEMAS, LedgerRow, VideoRows
-from tdn_data.pipeline.shards.storage import Storage
+from tdn_data.pipeline.shards.single import storage_at
 
 FILE_STEMS = {"image": "img", "flow_x": "flow_x", "flow_y": "flow_y"}  # as TSN and mmaction2 call them
 
@@ -105,7 +105,7 @@ def open_source(path: str, *, modalities: Sequence[str] | None, video_ids: Seque
 
     Raises InputError for a modality or video that is not stored, with the ledger's words where it has some.
     """
-    storage = Storage(path)
+    storage = storage_at(path)
     about = read_dataset_json(storage)
     chosen = modalities or [modality for modality in SCHEMAS if modality in about["parameters"]]
     readers = {modality: ShardReader(path, modality=modality) for modality in chosen}

@@ -6,6 +6,7 @@ Each function writes the source's videos one by one and yields after each.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
@@ -62,24 +63,34 @@ def write_flo_files(source: ExportSource, target: Target) -> Iterator[None]:
 def write_movies(source: ExportSource, target: Target) -> Iterator[None]:
     """Write NAME.mp4: frames, flow as colour, or the two side by side; as fast as the median step between pictures."""
     for video in source.videos:
-        pictures, seconds = _shown(source, video.video_id)
-        fps = 1.0 if len(seconds) < 2 else 1 / float(np.median(np.diff(seconds)))
         with target.place(f"{source.names[video.video_id]}.mp4") as scratch:
-            write_video(scratch, pictures, fps=fps)
+            save_movie(source, video.video_id, scratch)
         yield
 
 
 def write_gifs(source: ExportSource, target: Target) -> Iterator[None]:
     """Write NAME.gif, which shows what the MP4 does, each picture for its own time."""
     for video in source.videos:
-        pictures, seconds = _shown(source, video.video_id)
-        steps = np.diff(seconds) * 1000
-        times = np.append(steps, np.median(steps) if len(steps) else ONLY_MS)
-        first, *others = (Image.fromarray(picture) for picture in pictures)
         with target.place(f"{source.names[video.video_id]}.gif") as scratch:
-            shown_ms = np.maximum(times.round(), SHORTEST_MS).astype(int).tolist()
-            first.save(scratch, format="GIF", save_all=True, append_images=others, duration=shown_ms, loop=0)
+            save_gif(source, video.video_id, scratch)
         yield
+
+
+def save_movie(source: ExportSource, video_id: str, path: Path) -> None:
+    """Write one video as `write_movies` does, to a path of its own."""
+    pictures, seconds = _shown(source, video_id)
+    fps = 1.0 if len(seconds) < 2 else 1 / float(np.median(np.diff(seconds)))
+    write_video(path, pictures, fps=fps)
+
+
+def save_gif(source: ExportSource, video_id: str, path: Path) -> None:
+    """Write one video as `write_gifs` does, to a path of its own."""
+    pictures, seconds = _shown(source, video_id)
+    steps = np.diff(seconds) * 1000
+    times = np.append(steps, np.median(steps) if len(steps) else ONLY_MS)
+    first, *others = (Image.fromarray(picture) for picture in pictures)
+    shown_ms = np.maximum(times.round(), SHORTEST_MS).astype(int).tolist()
+    first.save(path, format="GIF", save_all=True, append_images=others, duration=shown_ms, loop=0)
 
 
 def _shown(source: ExportSource, video_id: str) -> tuple[np.ndarray, np.ndarray]:

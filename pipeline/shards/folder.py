@@ -160,24 +160,31 @@ def write_folder(storage: Storage, contents: FolderContents) -> list[str]:
 
     dataset.json goes before the first change and comes last, so that a reader sees a finished extraction or none.
     """
+    sizes = storage.sizes()
+    wanted = small_files(contents, sizes)
+    _write_card(storage, contents, sizes)
+    changed = [name for name, content in wanted.items() if name not in sizes or storage.read_bytes(name) != content]
+    if changed or (SPLITS_NAME not in wanted and SPLITS_NAME in sizes):
+        storage.delete(DATASET_NAME)
+        for name in changed:
+            if name != DATASET_NAME:
+                storage.write_bytes(name, wanted[name])
+        if SPLITS_NAME not in wanted:
+            storage.delete(SPLITS_NAME)
+        storage.write_bytes(DATASET_NAME, wanted[DATASET_NAME])
+    return changed
+
+
+def small_files(contents: FolderContents, sizes: dict[str, int]) -> dict[str, bytes]:
+    """Return name -> content of index, ledger, splits where there are several, and dataset.json, which is last.
+
+    `sizes` has the bytes of each shard.
+    """
     tables = {INDEX_NAME: index_table(contents.index), LEDGER_NAME: ledger_table(contents.ledger)}
     splits = splits_table(contents.ledger)
     if splits is not None:
         tables[SPLITS_NAME] = splits
-    sizes = storage.sizes()
-    dataset = dataset_json(_dataset_content(contents, sizes), tables)
-    _write_card(storage, contents, sizes)
-    wanted = {**tables, DATASET_NAME: dataset}
-    changed = [name for name, content in wanted.items() if name not in sizes or storage.read_bytes(name) != content]
-    if changed or (splits is None and SPLITS_NAME in sizes):
-        storage.delete(DATASET_NAME)
-        for name in changed:
-            if name != DATASET_NAME:
-                storage.write_bytes(name, tables[name])
-        if splits is None:
-            storage.delete(SPLITS_NAME)
-        storage.write_bytes(DATASET_NAME, dataset)
-    return changed
+    return {**tables, DATASET_NAME: dataset_json(_dataset_content(contents, sizes), tables)}
 
 
 def _write_card(storage: Storage, contents: FolderContents, names: Iterable[str]) -> None:

@@ -31,7 +31,8 @@ from tdn_data.pipeline.shards.ledger import (
     read_list_splits,
 )
 from tdn_data.pipeline.shards.schema import SCHEMAS, Labelling, LedgerRow, VideoRows
-from tdn_data.pipeline.shards.storage import Storage
+from tdn_data.pipeline.shards.single import storage_at
+from tdn_data.pipeline.shards.storage import Storage, shown_location
 
 NUM_CHANNELS = {"rgb": 3, "flow": 2}
 OPEN_SHARDS = 256  # files kept open per process; the one unused for longest is closed first, opening takes 4 to 8 ms
@@ -81,7 +82,8 @@ def way_out(storage: Storage) -> Iterator[None]:
     try:
         yield
     except ShardError as error:
-        words = f"{error.message.rstrip('.')}; `tdn-data verify {storage.shown}` says what puts it right."
+        folder = shown_location(storage.location)  # of a shard that is read alone, too
+        words = f"{error.message.rstrip('.')}; `tdn-data verify {folder}` says what puts it right."
         raise ShardError(words, path=error.path, key=error.key) from error
 
 
@@ -89,7 +91,7 @@ class ShardReader:
     """A finished extraction, one modality. Picklable; shards are opened lazily in each process.
 
     Args:
-        path: the folder of the shards, or its address, e.g. s3://bucket/folder.
+        path: the folder of the shards, or its address, e.g. s3://bucket/folder; or one shard.
         modality: `rgb` or `flow`.
         list_split: one of the train/test splits of a data set that has several (HMDB51, UCF101: 1 to 3): a video's
             `split` is then that one's, or `unused` where it has none there. None: the one the shards were made with.
@@ -101,7 +103,7 @@ class ShardReader:
     """
 
     def __init__(self, path: str | os.PathLike[str], *, modality: str = "rgb", list_split: int | None = None) -> None:
-        self._storage = Storage(path)
+        self._storage = storage_at(path)
         self.modality = _known_modality(modality)
         about = read_dataset_json(self._storage)
         if modality not in about["parameters"]:

@@ -20,7 +20,7 @@ from tdn_data.pipeline.shards.ledger import (
 )
 from tdn_data.pipeline.shards.reader import ShardReader, StoredVideo
 from tdn_data.pipeline.shards.schema import PREFIXES, SCHEMAS, LedgerRow
-from tdn_data.pipeline.shards.storage import Storage
+from tdn_data.pipeline.shards.single import storage_at
 from tdn_data.pipeline.view.flow_pictures import flow_scale, visible_flow
 from tdn_data.pipeline.view.sheet import MARGIN, flow_key, labelled_thumbnail, pad_right, resize_to_height, stack_bands
 
@@ -62,7 +62,7 @@ class Inspection:
 
 def inspect_shards(path: str | os.PathLike[str]) -> Inspection:
     """Return what is in a finished extraction; raise InputError when there is none at `path`."""
-    storage = Storage(path)
+    storage = storage_at(path)
     about, ledger = read_dataset_json(storage), read_ledger(storage)
     return Inspection(
         location=storage.shown,
@@ -139,7 +139,7 @@ def video_sheet(
 
 def _readers(path: str | os.PathLike[str]) -> dict[str, ShardReader]:
     """Return a reader for each modality that is stored, frames first."""
-    stored = read_dataset_json(Storage(path))["parameters"]
+    stored = read_dataset_json(storage_at(path))["parameters"]
     return {modality: ShardReader(path, modality=modality) for modality in SCHEMAS if modality in stored}
 
 

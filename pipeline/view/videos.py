@@ -15,7 +15,7 @@ from tdn_data.pipeline.shards.formats import open_shard
 from tdn_data.pipeline.shards.ledger import read_dataset_json, read_ledger
 from tdn_data.pipeline.shards.reader import ShardReader, way_out
 from tdn_data.pipeline.shards.schema import SCHEMAS, STATUSES, LedgerRow, parse_shard_name
-from tdn_data.pipeline.shards.storage import Storage
+from tdn_data.pipeline.shards.single import storage_at
 from tdn_data.pipeline.text import some_of
 from tdn_data.pipeline.view.flow_pictures import visible_flow
 
@@ -137,7 +137,7 @@ def stored_columns(path: str | os.PathLike[str]) -> dict[str, dict[str, str]]:
 
     Raises InputError where there is no finished extraction, ShardError where that first shard is damaged.
     """
-    storage = Storage(path)
+    storage = storage_at(path)
     about, names = read_dataset_json(storage), shard_names(storage)
     columns = {}
     for modality in (one for one in SCHEMAS if one in about["parameters"]):
@@ -155,7 +155,7 @@ class _Folder:
     """A finished extraction: its ledger, and readers that open shards when they are needed."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.storage = Storage(path)
+        self.storage = storage_at(path)
         about = read_dataset_json(self.storage)
         self.class_names: list[str] = about["class_names"]
         self.ledger = read_ledger(self.storage, about)

@@ -10,14 +10,14 @@ from rich.filesize import decimal
 from tdn_data.stages.cli import console
 from tdn_data.stages.cli.extraction import print_failures
 from tdn_data.stages.cli.options import json_option
-from tdn_data.stages.cli.types import OutputFolder, ShardFolder, Text, Word
+from tdn_data.stages.cli.types import OutputFolder, ShardPath, Text, Word
 
 FORMATS = ("images", "mp4", "npy", "flo", "gif", "webdataset", "rawframes", "imagefolder", "hf")
 MODALITIES = {"rgb": ["rgb"], "flow": ["flow"], "both": ["rgb", "flow"]}
 
 
 @click.command()
-@click.argument("path", type=ShardFolder())
+@click.argument("path", type=ShardPath())
 @click.option("--to", required=True, type=Word(*FORMATS), help="What to write.")
 @click.option("--out", required=True, type=OutputFolder(), help="A new or empty folder.")
 @click.option("--video", "videos", multiple=True, type=Text(), help="Only this video; may be given again.")

@@ -12,11 +12,11 @@ from tdn_data.pipeline.errors import InputError
 from tdn_data.stages.cli import console
 from tdn_data.stages.cli.extraction import print_failures
 from tdn_data.stages.cli.options import json_option, refuse_idle
-from tdn_data.stages.cli.types import OutputFile, ShardFolder, Text, Whole, Word
+from tdn_data.stages.cli.types import OutputFile, ShardFolder, ShardPath, Text, Whole, Word
 
 
 @click.command()
-@click.argument("path", type=ShardFolder())
+@click.argument("path", type=ShardPath())
 @click.option("--sheet", type=OutputFile(".png"), help="Also draw labelled thumbnails into this PNG.")
 @click.option("--sheet-videos", default=12, show_default=True, type=Whole(1, 1000), help="Videos on the sheet.")
 @click.option("--videos", is_flag=True, help="Show a table of the videos instead.")
@@ -25,6 +25,8 @@ from tdn_data.stages.cli.types import OutputFile, ShardFolder, Text, Whole, Word
 @click.option("--class", "class_name", type=Text(), help="Only videos of this class in the table.")
 @click.option("--failed", is_flag=True, help="Only what failed or is partial in the table.")
 @click.option("--video", type=Text(), help="Show one video instead, frame by frame.")
+@click.option("--gif", type=OutputFile(".gif"), help="With --video: also write it, frames beside flow, as this file.")
+@click.option("--mp4", type=OutputFile(".mp4"), help="With --video: the same as a film.")
 @click.option("--limit", default=40, show_default=True, type=Whole(1), help="Rows of a table.")
 @click.option("--schema", is_flag=True, help="Show the columns of the shards instead.")
 @json_option
@@ -34,12 +36,14 @@ def inspect(
     sheet_videos: int,
     videos: bool,
     video: str | None,
+    gif: Path | None,
+    mp4: Path | None,
     limit: int,
     schema: bool,
     as_json: bool,
     **chosen: object,
 ) -> None:
-    """Show what a folder of shards holds: videos, frames, sizes, parameters, failures, and pictures.
+    """Show what a folder of shards, or one shard, holds: videos, frames, sizes, parameters, failures, and pictures.
 
     Motion is the mean magnitude of a video's flow in pixels a step, clipped the share of it beyond the bound.
 
@@ -47,7 +51,7 @@ def inspect(
     Examples:
       tdn-data inspect shards --sheet sheet.png
       tdn-data inspect shards --videos --sort motion
-      tdn-data inspect shards --video kitchen/a
+      tdn-data inspect shards --video kitchen/a --gif a.gif
     """  # fmt: skip
     if sum((videos, video is not None, schema, sheet is not None)) > 1:
         raise click.UsageError("Give one of --sheet, --videos, --video and --schema.")
@@ -55,12 +59,14 @@ def inspect(
         refuse_idle(("sheet_videos",), "without --sheet")
     if not videos:
         refuse_idle(("sort", "split", "class_name", "failed"), "without --videos")
+    if video is None:
+        refuse_idle(("gif", "mp4"), "without --video")
     if not videos and video is None:
         refuse_idle(("limit",), "without --videos or --video")
     if videos:
         _inspect_videos(path, limit, as_json, chosen)
     elif video is not None:
-        _inspect_video(path, video, limit, as_json)
+        _inspect_video(path, video, limit, as_json, {"gif": gif, "mp4": mp4})
     elif schema:
         _inspect_schema(path, as_json)
     else:
@@ -78,14 +84,28 @@ def _inspect_videos(path: str, limit: int, as_json: bool, chosen: dict) -> None:
     console.print_json(table) if as_json else print_videos(table)
 
 
-def _inspect_video(path: str, video_id: str, limit: int, as_json: bool) -> None:
-    """Print one video."""
+def _inspect_video(path: str, video_id: str, limit: int, as_json: bool, files: dict[str, Path | None]) -> None:
+    """Print one video, and write it as files that play it."""
     from tdn_data.pipeline.view.videos import video_details
     from tdn_data.stages.cli.stored_videos import print_video
 
     with console.messages():
         details = video_details(path, video_id)
+        for kind, file in files.items():
+            if file is not None:
+                _write_film(path, video_id, kind, file)
     console.print_json(details) if as_json else print_video(details, limit)
+
+
+def _write_film(path: str, video_id: str, kind: str, file: Path) -> None:
+    """Write one video's frames beside its flow."""
+    from tdn_data.pipeline.export.source import open_source
+    from tdn_data.pipeline.export.videos import save_gif, save_movie
+    from tdn_data.pipeline.files import replacing
+
+    source = open_source(path, modalities=None, video_ids=[video_id])
+    with replacing(file) as scratch:
+        (save_gif if kind == "gif" else save_movie)(source, video_id, scratch)
 
 
 def _inspect_schema(path: str, as_json: bool) -> None:

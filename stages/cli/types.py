@@ -216,6 +216,20 @@ class ShardFolder(click.ParamType):
         return value
 
 
+class ShardPath(ShardFolder):
+    """A folder of shards as `ShardFolder` has it, or one shard of it."""
+
+    name = "path"
+
+    def convert(self, value, param, ctx):
+        """Return the path as text; refuse a local one that is not there."""
+        from tdn_data.pipeline.shards.schema import parse_shard_name  # brings pyarrow
+
+        Text().convert(value, param, ctx)
+        is_shard = parse_shard_name(value.rpartition("/")[2]) is not None
+        return value if is_shard and os.path.isfile(value) else super().convert(value, param, ctx)
+
+
 class Size(click.ParamType):
     """HEIGHTxWIDTH in pixels, or the word native."""
 

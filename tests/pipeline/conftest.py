@@ -1,4 +1,7 @@
-"""Small shards that are made without decoding a video."""
+"""Small shards that are made without decoding a video, and a store like S3 on loopback."""
+
+import threading
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -45,6 +48,27 @@ def write_shards(folder, extension="parquet", multi_label=False):
     storage = Storage(folder)
     write_folder(storage, gather(storage, shard_names(storage)))
     return folder
+
+
+@contextmanager
+def s3_server(application=None):
+    """Serve S3 (moto's, or `application`); give a bucket's address as a format string of the folder."""
+    from moto.server import DomainDispatcherApplication, create_backend_app
+    from pyarrow import fs
+    from werkzeug.serving import make_server
+
+    application = application or DomainDispatcherApplication(create_backend_app)
+    server = make_server("127.0.0.1", 0, application, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    host = f"127.0.0.1:{server.server_port}"
+    s3 = fs.S3FileSystem(
+        access_key="k", secret_key="s", endpoint_override=host, scheme="http", allow_bucket_creation=True
+    )
+    s3.create_dir("videos")
+    yield f"s3://k:s@videos/{{}}?scheme=http&endpoint_override={host}&region=us-east-1"
+    server.shutdown()
+    thread.join()
 
 
 @pytest.fixture

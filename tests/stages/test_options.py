@@ -40,6 +40,7 @@ HOSTILE = {
     types.OutputFile: ("", "\0", "folder", "fifo", "socket", "file/below.png", "x" * 300, "/dev/null", "\udcff"),
     types.OutputFolder: ("", "\0", "file", "fifo", "socket", "file/below", "x" * 300, "/dev/null", "\udcff"),
     types.ShardFolder: NO_FOLDERS,
+    types.ShardPath: NO_FOLDERS,
     types.Size: ("", "12", "nanxnan", "-1x2", "1" * 20 + "x1", "\0", "axb"),
     types.NumberList: ("", "0", "-1", "nan", "1,", "1;2", "1" * 20, "\0", ",".join("1" * 99)),
 }

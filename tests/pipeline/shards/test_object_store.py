@@ -14,6 +14,7 @@ from tdn_data.pipeline.shards.reader import ShardReader
 from tdn_data.pipeline.shards.status import extraction_status
 from tdn_data.pipeline.shards.storage import Storage
 from tdn_data.pipeline.shards.verify import verify_shards
+from tests.pipeline.conftest import s3_server
 
 PARAMETERS = ExtractParameters(frames=FrameParameters(height=48, width=64))
 
@@ -40,21 +41,10 @@ class FailEveryThird:
 def store():
     """A bucket's address as a format string of the folder, and the switch that makes requests fail."""
     from moto.server import DomainDispatcherApplication, create_backend_app
-    from pyarrow import fs
-    from werkzeug.serving import make_server
 
     application = FailEveryThird(DomainDispatcherApplication(create_backend_app))
-    server = make_server("127.0.0.1", 0, application, threaded=True)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    host = f"127.0.0.1:{server.server_port}"
-    s3 = fs.S3FileSystem(
-        access_key="k", secret_key="s", endpoint_override=host, scheme="http", allow_bucket_creation=True
-    )
-    s3.create_dir("videos")
-    yield f"s3://k:s@videos/{{}}?scheme=http&endpoint_override={host}&region=us-east-1", application
-    server.shutdown()
-    thread.join()
+    with s3_server(application) as address:
+        yield address, application
 
 
 def digests(location):

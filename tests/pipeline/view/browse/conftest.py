@@ -1,10 +1,13 @@
 """A small set of shards with names that mean harm, one evaluated run, and the page over both."""
 
+import http.client
 import json
 import shutil
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -48,13 +51,31 @@ def evaluated_run(browsed_shards: Path, tmp_path_factory: pytest.TempPathFactory
     return runs
 
 
-@pytest.fixture(scope="module")
-def site(browsed_shards: Path, evaluated_run: Path) -> Iterator[OpenSite]:
-    """The page, answering on a free port."""
-    opened = open_site(str(browsed_shards), runs=[evaluated_run], port=0)
+@contextmanager
+def answering(path: str, **options: object) -> Iterator[OpenSite]:
+    """The page over a path, answering on a free port."""
+    opened = open_site(path, port=0, **options)
     thread = threading.Thread(target=opened.serve, daemon=True)
     thread.start()
     yield opened
     opened.stop()
     thread.join(20)
     assert not thread.is_alive()
+
+
+@pytest.fixture(scope="module")
+def site(browsed_shards: Path, evaluated_run: Path) -> Iterator[OpenSite]:
+    """The page, answering on a free port."""
+    with answering(str(browsed_shards), runs=[evaluated_run]) as opened:
+        yield opened
+
+
+def ask(site, path, *, method="GET", host=None):
+    """Return (status, headers, body) of one request."""
+    address = urlsplit(site.url)
+    connection = http.client.HTTPConnection(address.hostname, address.port, timeout=30)
+    connection.request(method, path, headers={"Host": host or address.netloc})
+    answer = connection.getresponse()
+    body = answer.read()
+    connection.close()
+    return answer.status, answer.headers, body

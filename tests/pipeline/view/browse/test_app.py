@@ -1,6 +1,5 @@
 """What the page's addresses answer, and to whom."""
 
-import http.client
 import json
 import re
 import shutil
@@ -10,7 +9,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -18,20 +17,9 @@ import pytest
 from tdn_data.pipeline.errors import InputError, ShardError
 from tdn_data.pipeline.shards.reader import ShardReader
 from tdn_data.pipeline.view.browse.serve import open_site
-from tests.pipeline.view.browse.conftest import HOSTILE
+from tests.pipeline.view.browse.conftest import HOSTILE, ask
 
 CLIP = quote("videos/clip 01")
-
-
-def ask(site, path, *, method="GET", host=None):
-    """Return (status, headers, body) of one request."""
-    address = urlsplit(site.url)
-    connection = http.client.HTTPConnection(address.hostname, address.port, timeout=30)
-    connection.request(method, path, headers={"Host": host or address.netloc})
-    answer = connection.getresponse()
-    body = answer.read()
-    connection.close()
-    return answer.status, answer.headers, body
 
 
 def test_pages_keep_to_themselves(site):
