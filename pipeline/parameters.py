@@ -8,7 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler
 
 from tdn_data.pipeline.limits import DEFAULT_JPEG_QUALITY, DEFAULT_MAX_PIXELS, MAX_RATE, MAX_SEED
 
-Method = Literal["tvl1", "opencv-tvl1", "opencv-cuda-tvl1", "farneback", "dis"]
+METHODS = ("tvl1", "opencv-tvl1", "opencv-cuda-tvl1", "farneback", "dis")  # those of `pipeline.flow`
+
+
+LATER = ("short_side", "network_sha256")
 
 
 class Strict(BaseModel):
@@ -44,8 +47,8 @@ class FrameParameters(Strict):
 
     @model_serializer(mode="wrap")
     def _only_what_is_used(self, serialize: SerializerFunctionWrapHandler) -> dict[str, object]:
-        """Leave an unused `short_side` out, so that shards made before there was one keep their digests and bytes."""
-        return {name: value for name, value in serialize(self).items() if name != "short_side" or value is not None}
+        """Leave out what came later and is unused, so that shards made before keep their digests and bytes."""
+        return {name: value for name, value in serialize(self).items() if name not in LATER or value is not None}
 
     @property
     def size(self) -> tuple[int, int] | int | None:
@@ -54,10 +57,37 @@ class FrameParameters(Strict):
 
 
 class FlowParameters(FrameParameters):
-    """Optical flow between neighbours of the frames taken at `fps` (native rate for None), discretised to [0, 255]."""
+    """Optical flow between neighbours of the frames taken at `fps` (native rate for None), discretised to [0, 255].
 
-    method: Method = "tvl1"
+    `method` is one of METHODS, or the file of a network that estimates flow: a checkpoint, or onnx:FILE. The SHA-256 of
+    that file is a part of what is stored, filled in where it is None.
+    """
+
+    method: str = Field("tvl1", min_length=1, pattern=r"^[^\x00-\x1f]+$")
     bound: float = Field(20.0, gt=0, le=1000)
+    network_sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
+
+    @model_validator(mode="after")
+    def _known_method(self) -> FlowParameters:
+        if self.method in METHODS:
+            if self.network_sha256 is not None:
+                raise ValueError(f"network_sha256 belongs to a network's file; method {self.method} has none")
+        elif not set("/.:") & set(self.method):
+            raise ValueError(f"method is {self.method!r}; it must be one of {', '.join(METHODS)}, or a network's file")
+        return self
+
+
+class FlowNetwork(Strict):
+    """The network of a flow method's file, handed in by name: `make`, `module:function`, builds its solver.
+
+    `method` is the method with the whole path of its `file`, whose content has the SHA-256 `sha256`.
+    """
+
+    make: str
+    method: str
+    file: str
+    sha256: str
+    on_gpu: bool = False  # whether a GPU serves it
 
 
 class DemoParameters(Strict):
@@ -90,11 +120,15 @@ class ExtractParameters(ShardParameters):
 
     frames: FrameParameters | None = None
     flow: FlowParameters | None = None
+    network: FlowNetwork | None = Field(None, exclude=True)  # where the method of flow is one's file
 
     @model_validator(mode="after")
     def _something(self) -> ExtractParameters:
         if self.frames is None and self.flow is None:
             raise ValueError("neither frames nor flow is asked for")
+        needed = None if self.flow is None or self.flow.method in METHODS else self.flow.network_sha256 or "unknown"
+        if needed not in (None, self.network and self.network.sha256):
+            raise ValueError(f"method is {self.flow.method!r}, and the network of that file is not handed in")
         return self
 
     @property

@@ -11,6 +11,7 @@ import yaml
 from pydantic import Discriminator, Field, StringConstraints, Tag, model_validator
 
 from tdn_data.models import MODELS
+from tdn_data.models.evaluation.flow_solver import with_network
 from tdn_data.models.evaluation.protocol import EvaluateConfig
 from tdn_data.models.training.config import TrainConfig
 from tdn_data.models.weights.published import IMAGENET
@@ -169,7 +170,10 @@ class Params(Strict):
         if not section.model_fields_set:
             section = frame_parameters(spec) if modality == "rgb" else flow_parameters(spec)
         shared = self.extract.model_dump(include=set(ShardParameters.model_fields))
-        return ExtractParameters(**{"frames" if modality == "rgb" else "flow": section}, **shared)
+        if modality == "rgb":
+            return ExtractParameters(frames=section, **shared)
+        flow, network = with_network(section)
+        return ExtractParameters(flow=flow, network=network, **shared)
 
     @property
     def store(self) -> Path:

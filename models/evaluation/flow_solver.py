@@ -8,6 +8,7 @@ the file fixes H and W, images are resized to them and the vectors scaled back.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,11 +24,13 @@ from tdn_data.models.networks.base import VideoNetwork
 from tdn_data.models.weights.checkpoint import read_checkpoint
 from tdn_data.models.weights.trained_on import NORMALIZATION
 from tdn_data.pipeline.errors import InputError
-from tdn_data.pipeline.files import check_regular
+from tdn_data.pipeline.files import check_regular, file_digest
 from tdn_data.pipeline.flow.methods import METHODS, build_solver
 from tdn_data.pipeline.flow.solver import FlowSolver
+from tdn_data.pipeline.parameters import FlowNetwork, FlowParameters
 
 ONNX = "onnx:"
+MAKE = "tdn_data.models.evaluation.flow_solver:extraction_solver"
 MULTIPLE = 32  # pixels, of which sides are made multiples by repeating the last ones: an encoder halves five times
 
 
@@ -82,8 +85,36 @@ def solver_named(method: str, *, device: str = "auto", **options: object) -> Flo
     if method in METHODS:
         return build_solver(method, device=device, options=options)
     if method.startswith(ONNX):
-        return NetworkSolver(_onnx_network(check_regular(method.removeprefix(ONNX), what="network")))
-    return NetworkSolver(_checkpoint_network(Path(method)))
+        return NetworkSolver(_onnx_network(check_regular(_file(method), what="network")))
+    return NetworkSolver(_checkpoint_network(_file(method)))
+
+
+def extraction_solver(method: str) -> FlowSolver:
+    """Return the solver of a network's file for a process that extracts: there is one for each core, so one thread."""
+    torch.set_num_threads(1)
+    return solver_named(method)
+
+
+def with_network(flow: FlowParameters) -> tuple[FlowParameters, FlowNetwork | None]:
+    """Return parameters of flow with the SHA-256 of the network's file that is their method, and the network by name.
+
+    Raises InputError where the file is none that gives flow, or has another content than the parameters name.
+    """
+    if flow.method in METHODS:
+        return flow, None
+    file = os.path.abspath(_file(flow.method))
+    found = file_digest(file, what="network")
+    if flow.network_sha256 not in (None, found):
+        words = f"has the SHA-256 {found[:12]}..., and flow of {flow.network_sha256[:12]}... is asked for"
+        raise InputError(f"{file} {words}: it is another network.", path=file)
+    prefix = ONNX if flow.method.startswith(ONNX) else ""
+    network = FlowNetwork(make=MAKE, method=prefix + file, file=file, sha256=found, on_gpu=not prefix)
+    solver_named(network.method)
+    return flow.model_copy(update={"network_sha256": found}), network
+
+
+def _file(method: str) -> Path:
+    return Path(method.removeprefix(ONNX))
 
 
 def _checkpoint_network(path: Path) -> Callable[[Tensor], Tensor]:
@@ -117,7 +148,9 @@ def _onnx_network(path: Path) -> Callable[[Tensor], Tensor]:
     import onnxruntime
 
     try:
-        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime has a dozen kinds for files that are none of its own
         raise InputError(f"{path} is no network in ONNX that ONNX Runtime can run.", path=path) from error
     inputs = session.get_inputs()

@@ -16,6 +16,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from tdn_data.models.evaluation.evaluate import check_checkpoint, scorer_of, settled
+from tdn_data.models.evaluation.flow_solver import with_network
 from tdn_data.models.evaluation.metrics import probabilities_of
 from tdn_data.models.evaluation.protocol import EvaluateConfig
 from tdn_data.models.threads import torch_threads
@@ -72,7 +73,9 @@ class Predictor:
     ) -> None:
         saved = read_checkpoint(checkpoint)
         self.trained = check_checkpoint(saved, checkpoint)
-        self._section = _section(self.trained, checkpoint)
+        self._section, self._network = _section(self.trained, checkpoint), None
+        if self.trained.modality == "flow":
+            self._section, self._network = with_network(self._section)
         config = settled(config, saved, checkpoint)
         stored = (self.trained.dataset, self.trained.class_names, self.trained.multi_label, self.trained.parameters)
         self.info = DatasetInfo(*stored)
@@ -89,7 +92,9 @@ class Predictor:
 
     def decode(self, path: str | os.PathLike[str], *, video_id: str | None = None) -> DecodedVideo:
         """Return what the network can see of a video file; raise VideoError where that is nothing."""
-        job = VideoJob(os.fspath(path), self.trained.modality, self._section, self._limits.max_pixels)
+        job = VideoJob(
+            os.fspath(path), self.trained.modality, self._section, self._limits.max_pixels, network=self._network
+        )
         extraction = extract_in_sandbox(job, self._limits)
         if not len(extraction.rows):
             raise why_no_rows(extraction)

@@ -291,6 +291,6 @@ def check_method(parameters: ExtractParameters) -> None:
     """Raise InputError where this machine lacks what the flow method needs, such as a GPU that OpenCV can use."""
     if parameters.flow is None or parameters.flow.method == "tvl1":  # ours runs everywhere
         return
-    from tdn_data.pipeline.flow.methods import build_solver
+    from tdn_data.pipeline.extraction.rows.flow import solver_of
 
-    build_solver(parameters.flow.method, device="auto", options={})
+    solver_of(parameters.flow.method, parameters.network)

@@ -148,7 +148,7 @@ def _measure(
 ) -> tuple[int, int, float] | None:
     """Return one video's rows, bytes and seconds in one modality; None when it cannot be read."""
     section = parameters.section(modality)
-    job = VideoJob(str(root / record.path), modality, section, parameters.limits.max_pixels)
+    job = VideoJob(str(root / record.path), modality, section, parameters.limits.max_pixels, network=parameters.network)
     started = time.perf_counter()
     try:
         rows = extract_in_sandbox(job, parameters.limits).rows

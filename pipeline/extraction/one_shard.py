@@ -16,14 +16,14 @@ from pathlib import Path
 
 from tdn_data.pipeline import __version__
 from tdn_data.pipeline.datasets.manifest import VideoRecord
-from tdn_data.pipeline.errors import PipelineError, ShardError, StorageError, VideoError
+from tdn_data.pipeline.errors import InputError, PipelineError, ShardError, StorageError, VideoError
 from tdn_data.pipeline.extraction import wire
 from tdn_data.pipeline.extraction.cache import is_reusable, limits_that_stopped
 from tdn_data.pipeline.extraction.rows.job import Extraction, VideoJob
 from tdn_data.pipeline.extraction.sandbox import Sandbox
 from tdn_data.pipeline.extraction.spans import SPANS_FOLDER, Span, SpanFiles
 from tdn_data.pipeline.extraction.versions import RowVersions, differences, row_versions
-from tdn_data.pipeline.files import check_video_file
+from tdn_data.pipeline.files import check_video_file, file_digest
 from tdn_data.pipeline.parameters import ExtractParameters, Limits
 from tdn_data.pipeline.shards.formats import Shard, open_shard, shard_writer
 from tdn_data.pipeline.shards.parquet import StoredEntry
@@ -83,7 +83,7 @@ def extract_packed(job: VideoJob) -> list[bytes]:
 def prepare_extraction(job: VideoJob) -> None:
     """Import and compile what a job needs, so that a video's time is spent on the video."""
     if job.modality == "flow":
-        importlib.import_module("tdn_data.pipeline.extraction.rows.flow").warm_up(job.section.method)
+        importlib.import_module("tdn_data.pipeline.extraction.rows.flow").warm_up(job.section.method, job.network)
     else:
         importlib.import_module("tdn_data.pipeline.extraction.rows.frames")
 
@@ -100,6 +100,7 @@ def extract_shard(job: ShardJob) -> ShardResult:
 def iter_shard(job: ShardJob) -> Iterator[str | ShardResult]:
     """Make one shard as `extract_shard` does, yielding each video's status and the result at the end."""
     versions = _versions(job)
+    _check_network(job)
     ledger, num_reused = [], 0
     with contextlib.closing(_EarlierRows(job)) as earlier, job.storage.publish(job.plan.name) as scratch:
         writing = partial(job.storage.faults, job.plan.name)  # anything else that fails is no fault of the output
@@ -141,6 +142,20 @@ def _versions(job: ShardJob) -> RowVersions:
             key=job.plan.name,
         )
     return planned
+
+
+def _check_network(job: ShardJob) -> None:
+    """Raise PipelineError where a worker does not see the very network's file whose flow is asked for."""
+    network = job.parameters.network
+    if network is None or job.plan.modality != "flow":
+        return
+    try:
+        same = file_digest(network.file, what="network") == network.sha256
+    except InputError:
+        same = False
+    if not same:
+        words = f"the worker on {platform.node()} does not see the network that the extraction started with"
+        raise PipelineError(f"{words}, {network.file}; put the same file there and run the command again.")
 
 
 def _versions_in(ledger: list[LedgerRow], known: dict[str, object]) -> dict[str, object]:
@@ -188,8 +203,8 @@ def _make_rows(job: ShardJob, record: VideoRecord) -> tuple[LedgerRow, VideoRows
 
 def _video_job(job: ShardJob, record: VideoRecord) -> VideoJob:
     section = job.parameters.section(job.plan.modality)
-    path = str(Path(job.root) / record.path)
-    return VideoJob(path, job.plan.modality, section, job.parameters.limits.max_pixels)
+    path, parameters = str(Path(job.root) / record.path), job.parameters
+    return VideoJob(path, job.plan.modality, section, parameters.limits.max_pixels, network=parameters.network)
 
 
 def span_files(job: ShardJob) -> SpanFiles:
@@ -203,6 +218,7 @@ def extract_span(job: ShardJob, record: VideoRecord, span: Span) -> bool:
 
     Raises StorageError when it cannot be stored.
     """
+    _check_network(job)
     try:
         extraction = extract_in_sandbox(replace(_video_job(job, record), span=span), job.parameters.limits)
     except VideoError:

@@ -229,8 +229,11 @@ class _Crew:
 
 
 def _wants_gpu(job: ShardJob) -> bool:
-    """Return whether a GPU serves this job: our TV-L1 has kernels for it."""
-    return job.plan.modality == "flow" and job.parameters.flow.method == "tvl1"
+    """Return whether a GPU serves this job: our TV-L1 has kernels for it, and torch for networks."""
+    if job.plan.modality != "flow":
+        return False
+    network = job.parameters.network
+    return job.parameters.flow.method == "tvl1" if network is None else network.on_gpu
 
 
 def _work_bytes(job: ShardJob) -> int:

@@ -15,11 +15,13 @@ from tdn_data.pipeline.datasets.registry import DatasetSpec, dataset_spec, read_
 from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.extraction.cache import Policy
 from tdn_data.pipeline.extraction.estimate import Estimate, estimate_extraction, estimate_manifest
+from tdn_data.pipeline.flow.methods import METHODS
 from tdn_data.pipeline.limits import MAX_RATE, MAX_THREADS
 from tdn_data.pipeline.parameters import ExtractParameters, FlowParameters, FrameParameters, Limits, ShardParameters
 from tdn_data.stages.cli import console
 from tdn_data.stages.cli.extraction import extract_manifest, print_estimate, print_summary, summary_record
 from tdn_data.stages.cli.findings import print_reading
+from tdn_data.stages.cli.flow import method_option
 from tdn_data.stages.cli.options import field_option, json_option, list_split_option, refuse_idle
 from tdn_data.stages.cli.types import DatasetName, InputFile, InputFolder, Real, Size, Text, Whole, Word
 
@@ -48,7 +50,7 @@ from tdn_data.stages.cli.types import DatasetName, InputFile, InputFolder, Real,
 )
 @field_option("--codec", FrameParameters, "codec")
 @field_option("--quality", FrameParameters, "quality", help="JPEG quality.")
-@field_option("--method", FlowParameters, "method", help="Optical flow method.")
+@method_option
 @field_option("--bound", FlowParameters, "bound", by_dataset=True, help="Flow in [-bound, bound] becomes 0 to 255.")
 @click.option(
     "--flow-fps",
@@ -182,12 +184,23 @@ def parameters_from_options(spec: DatasetSpec, modality: str, options: Mapping[s
     with console.checked("options"):
         frames = frame_parameters(spec, **chosen("every_seconds", "fps"), **stored)
         flow = flow_parameters(spec, fps=options["flow_fps"], **chosen("bound", "method"), **stored)
+        flow, network = (None, None) if modality == "rgb" else _with_network(flow)
         return ExtractParameters(
             frames=frames if modality != "flow" else None,
-            flow=flow if modality != "rgb" else None,
+            flow=flow,
+            network=network,
             limits=Limits(**chosen(*Limits.model_fields)),
             **chosen("format", "videos_per_shard"),
         )
+
+
+def _with_network(flow: FlowParameters):
+    """Return the parameters of flow, and the network where their method is one's file; others load no torch."""
+    if flow.method in METHODS:
+        return flow, None
+    from tdn_data.models.evaluation.flow_solver import with_network
+
+    return with_network(flow)
 
 
 COMMANDS = (extract,)

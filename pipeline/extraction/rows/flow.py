@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator
 from functools import lru_cache
 
@@ -11,17 +12,20 @@ from tdn_data.pipeline.extraction.rows.job import Extraction, VideoJob
 from tdn_data.pipeline.extraction.rows.video import GoodFrames
 from tdn_data.pipeline.flow.methods import build_solver
 from tdn_data.pipeline.flow.quantize import flow_statistics, quantize
+from tdn_data.pipeline.flow.solver import FlowSolver
 from tdn_data.pipeline.images import encode_image
+from tdn_data.pipeline.parameters import FlowNetwork
 from tdn_data.pipeline.shards.schema import STATISTICS, VideoRows
 
 
 def extract_flow(job: VideoJob, *, decoding: str) -> Extraction:
     """Return the flow between a video's neighbouring frames; raise VideoError when nothing at all comes out."""
-    section, frames = job.section, GoodFrames(job, "gray", decoding, overlap=1)
+    section, solver = job.section, solver_of(job.section.method, job.network)
+    frames = GoodFrames(job, "rgb24" if getattr(solver, "channels", 1) == 3 else "gray", decoding, overlap=1)
     shown: list[tuple[int, float]] = []
     planes: dict[str, list[bytes]] = {"flow_x": [], "flow_y": []}
     statistics, shape = [], (0, 0)
-    for flow in build_solver(section.method, device="auto", options={}).stream(_grey_frames(frames, shown)):
+    for flow in solver.stream(_images(frames, shown)):
         statistics.append(flow_statistics(flow, section.bound))
         stored = quantize(flow, section.bound)
         for axis, name in enumerate(planes):
@@ -45,14 +49,24 @@ def extract_flow(job: VideoJob, *, decoding: str) -> Extraction:
 
 
 @lru_cache(maxsize=1)
-def warm_up(method: str) -> None:
+def solver_of(method: str, network: FlowNetwork | None = None) -> FlowSolver:
+    """Return the solver of a method, or the one that `network` names; a process keeps it from video to video."""
+    if network is None:
+        return build_solver(method, device="auto", options={})
+    module, name = network.make.split(":")
+    return getattr(importlib.import_module(module), name)(network.method)
+
+
+@lru_cache(maxsize=1)
+def warm_up(method: str, network: FlowNetwork | None = None) -> None:
     """Compile what `method` runs on, by one pair of small images."""
-    images = np.random.default_rng(0).integers(0, 256, (2, 32, 32), np.uint8)
-    list(build_solver(method, device="auto", options={}).stream(iter(images)))
+    solver = solver_of(method, network)
+    shape = (2, 32, 32, 3)[: 4 if getattr(solver, "channels", 1) == 3 else 3]
+    list(solver.stream(iter(np.random.default_rng(0).integers(0, 256, shape, np.uint8))))
 
 
-def _grey_frames(frames: GoodFrames, shown: list[tuple[int, float]]) -> Iterator[np.ndarray]:
-    """Yield the grey images, noting in `shown` each one's index and time."""
+def _images(frames: GoodFrames, shown: list[tuple[int, float]]) -> Iterator[np.ndarray]:
+    """Yield the images, noting in `shown` each one's index and time."""
     for frame in frames:
         shown.append((frame.frame_index, frame.pts_seconds))
         yield frame.data

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tdn_data.pipeline.errors import VideoError
-from tdn_data.pipeline.parameters import FlowParameters, FrameParameters
+from tdn_data.pipeline.parameters import FlowNetwork, FlowParameters, FrameParameters
 from tdn_data.pipeline.shards.schema import VideoRows
 
 
@@ -21,6 +21,7 @@ class VideoJob:
     section: FrameParameters | FlowParameters
     max_pixels: int
     span: tuple[int, int] | None = None
+    network: FlowNetwork | None = None  # where the method of flow is a network's file
 
 
 @dataclass(frozen=True)

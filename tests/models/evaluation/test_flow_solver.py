@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import cv2
@@ -12,12 +13,16 @@ from click.testing import CliRunner
 
 from tdn_data.models import build_model
 from tdn_data.models.evaluation.flow_error import flow_error, stored_pairs
-from tdn_data.models.evaluation.flow_solver import FlowFromImages, NetworkSolver, solver_named
+from tdn_data.models.evaluation.flow_solver import FlowFromImages, NetworkSolver, solver_named, with_network
 from tdn_data.models.networks.base import VideoNetwork
 from tdn_data.models.weights.checkpoint import Checkpoint, save_checkpoint
-from tdn_data.pipeline.errors import InputError
+from tdn_data.pipeline.errors import InputError, PipelineError
+from tdn_data.pipeline.flow import methods
 from tdn_data.pipeline.flow.quantize import quantize
+from tdn_data.pipeline.parameters import METHODS, ExtractParameters, FlowParameters
+from tdn_data.pipeline.video import sample_frames
 from tdn_data.stages.cli import main
+from tests.models.evaluation.test_predict import shards_of
 
 OPTIONS = {"backbone": "resnet18", "width": 8, "num_segments": 1}
 
@@ -57,6 +62,34 @@ def test_a_checkpoint_and_its_network_in_onnx_give_the_same_flow(tmp_path: Path,
         assert answer.exit_code == 0 and f"{method}: 70 x 50" in answer.output, answer.output
 
 
+def test_a_network_is_a_flow_method_of_extraction(clip_folder: Path, tmp_path: Path) -> None:
+    size = {"height": 48, "width": 64, "codec": "png"}
+    method = saved(tmp_path / "net.pt")
+    flow, handed_in = with_network(FlowParameters(method=method, **size))
+    assert flow.network_sha256 == hashlib.sha256(Path(method).read_bytes()).hexdigest()
+    reader = shards_of(clip_folder, tmp_path / "shards", flow=flow, network=handed_in)
+    assert reader.info.parameters["method"] == method
+    assert reader.info.parameters["network_sha256"] == flow.network_sha256
+    frames = sample_frames(clip_folder / "videos/clip 03.mp4", size=(48, 64)).data
+    own = solver_named(method).pairs(frames[:1], frames[1:2])[0]
+    stored = reader.read("videos/clip 03", [0]).data[0].astype(int)
+    assert np.abs(stored - quantize(own, flow.bound)).max() <= 1  # sums are rounded otherwise for two pairs at once
+
+    tsn = saved(tmp_path / "tsn.pt", "tsn")
+    for words, other in (("it is another network", tsn), ("the network does not exist", f"onnx:{tmp_path}/no.onnx")):
+        with pytest.raises(InputError, match=words):
+            with_network(flow.model_copy(update={"method": other}))
+    with pytest.raises(InputError, match="holds a tsn, which gives no flow"):
+        with_network(FlowParameters(method=tsn))
+    with pytest.raises(ValueError, match="the network of that file is not handed in"):
+        ExtractParameters(flow=flow)
+    with pytest.raises(ValueError, match="method is 'tvl2'; it must be one of tvl1, .*, or a network's file"):
+        FlowParameters(method="tvl2")
+    Path(method).write_bytes(Path(tsn).read_bytes())
+    with pytest.raises(PipelineError, match="does not see the network that the extraction started with"):
+        shards_of(clip_folder, tmp_path / "others", flow=flow, network=handed_in)
+
+
 def test_networks_that_give_no_flow_between_two_images_say_so(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds a tsn, which gives no flow; these do: actionflownet, "):
         solver_named(saved(tmp_path / "tsn.pt", "tsn"))
@@ -80,3 +113,7 @@ def test_the_error_is_measured_on_stored_flow_in_its_own_pixels(make_shards) -> 
     found = flow_error(pairs, exact)
     assert found.num_pairs == 3 and found.epe < 0.1  # rounding of 256 levels
     assert found.still == pytest.approx(5, abs=0.1) and found.share_above_1px == 0
+
+
+def test_parameters_name_the_methods_that_there_are() -> None:
+    assert METHODS == methods.METHODS
