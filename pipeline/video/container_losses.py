@@ -19,6 +19,7 @@ from tdn_data.pipeline.video.avi import lost_by_index
 from tdn_data.pipeline.video.container import format_names
 from tdn_data.pipeline.video.matroska import torn_blocks
 from tdn_data.pipeline.video.mpegts import torn_end, transport_losses
+from tdn_data.pipeline.video.nut import torn_stretches
 from tdn_data.pipeline.video.ogg import page_losses
 from tdn_data.pipeline.video.pieces import Pieces, follow
 
@@ -57,8 +58,10 @@ def find_losses(
         return ContainerLosses(*page_losses(path, stream.index, pts, [size for _, size in places]))
     if "mpegts" in names:
         return _of_transport(path, stream, places)
+    if "nut" in names:
+        return _in_stretches(places, torn_stretches(path))
     if "matroska" in names:
-        return ContainerLosses({}, _numbers(places, torn_blocks(path)))
+        return _torn_at(places, torn_blocks(path))
     return ContainerLosses({})
 
 
@@ -85,10 +88,27 @@ def _of_transport(path: str | os.PathLike, stream: VideoStream, places: Sequence
         is_spoiled = begin in found.torn or (goes_on and is_spoiled)
         spoiled |= {number} if is_spoiled else set()
     spoiled |= {len(places) - 1} if is_cut and places else set()
-    unseen = [sum(1 for begin in begins if begin < place) - 1 for place in found.torn if place not in begins]
-    apart = _numbers(places, found.apart) | {number for number in unseen if number >= 0}
-    is_torn = bool(apart) or found.stray is not None
-    return ContainerLosses({}, frozenset(spoiled), cut_off=is_cut is not None or None, apart=apart, is_torn=is_torn)
+    unseen = _torn_at(places, found.torn)
+    apart, is_torn = _numbers(places, found.apart) | unseen.apart, found.stray is not None or bool(found.apart)
+    cut_off = is_cut is not None or None
+    return ContainerLosses({}, frozenset(spoiled), cut_off=cut_off, apart=apart, is_torn=is_torn or unseen.is_torn)
+
+
+def _in_stretches(places: Sequence[tuple[int, int]], stretches: Sequence[tuple[int, int]]) -> ContainerLosses:
+    """Of what lies in such stretches, and of those where nothing does."""
+    begins = [begin for begin, _ in places]
+    torn: set[int] = set()
+    for first, end in stretches:
+        inside = {begin for begin in begins if first <= begin < end}
+        torn |= inside or {first}
+    return _torn_at(places, torn)._replace(is_torn=bool(stretches))
+
+
+def _torn_at(places: Sequence[tuple[int, int]], torn: Collection[int]) -> ContainerLosses:
+    """Of what is torn, by first bytes: packets, and those before what did not come or is of another stream."""
+    begins = [begin for begin, _ in places]
+    unseen = {sum(1 for begin in begins if begin < place) - 1 for place in set(torn) - set(begins)}
+    return ContainerLosses({}, _numbers(places, torn), apart=frozenset(unseen - {-1}), is_torn=bool(unseen))
 
 
 def _numbers(places: Sequence[tuple[int, int]], begins: Collection[int]) -> frozenset[int]:

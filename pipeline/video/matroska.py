@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -67,38 +68,48 @@ def torn_blocks(path: str | os.PathLike) -> list[int]:
     """Where blocks name their track behind which no element begins: some of the file is missing there, or overwritten.
 
     A cluster (RFC 9559, 5.1.3) holds nothing but the elements of its kind, and ends where its last one ends; after a
-    tear the next cluster is looked for. What follows on a last cluster whose end is left open is not asked for.
+    tear the next cluster is looked for. What follows on a last cluster whose end is left open is not asked for. All
+    blocks of a cluster with a check sum (RFC 8794, 11.3.1) that is not its own are torn.
     """
     torn: list[int] = []
     with Path(path).open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         position = data.find(_CLUSTER)
         while position >= 0:
-            position, block = _follow_cluster(data, position)
-            torn += [] if block is None else [block]
+            position, blocks = _follow_cluster(data, position)
+            torn += blocks
             position = data.find(_CLUSTER, position)
     return torn
 
 
-def _follow_cluster(data: mmap.mmap, begin: int) -> tuple[int, int | None]:
-    """Where the cluster at byte `begin` ends or tears, and the last block before the tear; None for no tear."""
+def _follow_cluster(data: mmap.mmap, begin: int) -> tuple[int, list[int]]:
+    """Where the cluster at byte `begin` ends or tears, and its torn blocks: the last before a tear, all, or none."""
     length, position = ebml_size(data[begin : begin + _HEAD_BYTES], len(_CLUSTER))
-    position, block = begin + position, None
+    first = position = begin + position
+    blocks: list[int] = []
     end = len(data) if length is None else position + length
     while position < end:
         head = data[position : position + _HEAD_BYTES]
         if length is None and head[:4] in _BESIDE_CLUSTERS:
-            return position, None
+            return position, []
         width = 2 if head[:2] == _SILENT_TRACKS else 1
         inner, skipped = ebml_size(head, width)
         if head[:width] not in _IN_CLUSTER or inner is None or position + skipped + inner > end:
             is_end = position + _HEAD_BYTES > len(data) or (length is None and data.find(_CLUSTER, position) < 0)
-            return position, None if is_end else block
+            return position, [] if is_end else blocks[-1:]
         if head[:1] == _SIMPLE_BLOCK:
-            block = position + skipped
+            blocks.append(position + skipped)
         elif head[:1] == _BLOCK_GROUP:
             block = _block_of_group(data, position + skipped, position + skipped + inner)
+            blocks += [] if block is None else [block]
         position += skipped + inner
-    return position, None
+    return position, [] if _has_own_check_sum(data, first, end) else blocks
+
+
+def _has_own_check_sum(data: mmap.mmap, begin: int, end: int) -> bool:
+    """Whether the check sum at the beginning of an element's content is that of the rest, if there is one."""
+    if data[begin : begin + 2] != _CHECK_SUM + b"\x84":
+        return True
+    return int.from_bytes(data[begin + 2 : begin + 6], "little") == zlib.crc32(memoryview(data)[begin + 6 : end])
 
 
 def _block_of_group(data: mmap.mmap, begin: int, end: int) -> int | None:

@@ -22,7 +22,7 @@ from tdn_data.pipeline.video.container import format_names
 
 _FLV_HEAD = re.compile(rb"[\x08\x09\x12\x28\x29\x32].{7}\0\0\0", re.DOTALL)
 _FLV_HEAD_BYTES, _FLV_SIZE_BYTES = 11, 4
-_IVF_HEAD_BYTES = 12
+_IVF_FILE, _IVF_HEAD_BYTES = b"DKIF", 12
 _MAX_IVF_STEP = 1 << 20  # ticks between two pictures
 _AVI_CHUNK = re.compile(rb"(?:\d\d(?:dc|db|wb|pc|tx|iv|sb)|ix\d\d|LIST|RIFF|idx1|JUNK).{4}", re.DOTALL)
 _AVI_PACKETS = re.compile(rb"LIST.{4}movi", re.DOTALL)
@@ -94,9 +94,9 @@ def _flv_end(data: mmap.mmap, begin: int) -> int | None:
 
 
 def _ivf_frames(data: mmap.mmap) -> Iterator[Piece | None]:
-    """Each frame; FFmpeg does not find its way again behind a tear."""
+    """Each frame up to the end or to a joined file; FFmpeg does not find its way again behind a tear."""
     position, before = int.from_bytes(data[6:8], "little"), None
-    while position < len(data):
+    while position < len(data) and data[position : position + 4] != _IVF_FILE:
         size, time = (
             int.from_bytes(data[position + at : position + at + width], "little") for at, width in ((0, 4), (4, 8))
         )

@@ -21,6 +21,11 @@ KINDS = [
     *(("avi", name, "audio") for name in ("h264-b0-gop12", "mpeg4-b0-gop12", "mjpeg")),
 ]
 
+OTHERS = [
+    *(("nut", name, "audio") for name in ("h264-b2-gop12", "hevc-b0-gop12", "mpeg4-b2-gop12", "vp9-gop20")),
+    *(("mkv", name, "audio") for name in ("h264-b2-gop12", "vp9-gop20", "av1-gop16")),
+]
+
 
 def written(folder, container, name, timing):
     path, stream = folder / f"a.{container}", encoded(name)
@@ -39,7 +44,25 @@ def test_a_whole_file_is_all_pieces(tmp_path, container, name, timing):
     assert (len(batch), batch.problem, batch.note) == (40, None, None)
 
 
-@pytest.mark.parametrize(("container", "name", "timing"), KINDS)
+@pytest.mark.parametrize(("container", "name", "timing"), OTHERS)
+def test_a_whole_file_is_believed(tmp_path, container, name, timing):
+    batch = sample_frames(written(tmp_path, container, name, timing)[0])
+    assert (len(batch), batch.problem, batch.note) == (40, None, None)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_one_wrong_bit_in_a_cluster_with_a_check_sum_spoils_no_picture_that_comes(tmp_path, seed):
+    path, stream = written(tmp_path, "mkv", "vp9-gop20", "cfr")
+    data, generator = bytearray(path.read_bytes()), random.Random(seed)
+    data[generator.randrange(len(data) // 2, len(data) * 9 // 10)] ^= 1 << generator.randrange(8)
+    path.write_bytes(data)
+    batch = sample_frames(path)
+    assert batch.problem is not None and len(batch) >= 20
+    for image in batch.data:
+        np.testing.assert_array_equal(image, stream.reference[read_number(image)])
+
+
+@pytest.mark.parametrize(("container", "name", "timing"), KINDS + OTHERS)
 @pytest.mark.parametrize("kind", ["deleted", "pushed in", "twice", "random to the end"])
 def test_a_tear_spoils_no_picture_that_comes_and_is_told(tmp_path, container, name, timing, kind):
     path, stream = written(tmp_path, container, name, timing)
