@@ -1,4 +1,5 @@
 # make repro   install, run the whole pipeline on the built-in data set, print the results
+# make claims  the papers' claims on the built-in data: trains, compares with docs/CLAIMS.md; SMALL=1 as CI does
 # make test    install, run the test-suite; its end says what was skipped, and why
 # make test-quick  the same without the slow tests: kills, clusters, damaged files, whole pipelines
 # make test-avx2   the tests that a processor can change, as one without AVX-512 computes them
@@ -19,7 +20,7 @@ export PATH := $(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: install repro test test-quick test-avx2 test-readers fuzz exact kills docs lint clean
+.PHONY: install repro claims test test-quick test-avx2 test-readers fuzz exact kills docs lint clean
 
 install: $(STAMP)
 
@@ -46,6 +47,11 @@ repro: install
 	@echo '  tdn-data inspect data/shards/demo/flow --sheet sheet.png   # a picture of the flow'
 	@echo '  dvc exp run -S defaults.train.epochs=8                     # train again with another parameter'
 	@echo '  dvc metrics diff                                           # and compare with what is committed'
+
+WHICH ?= $(if $(SMALL),small,all)
+WHAT ?= compare
+claims: install
+	@python -m tdn_data.stages.claims $(WHICH) $(WHAT) $(JOBS)
 
 test: install
 	python -m pytest $(SIDE_BY_SIDE)

@@ -91,12 +91,16 @@ class FlowNetwork(Strict):
 
 
 class DemoParameters(Strict):
-    """How the built-in data set is rendered: clips of each class by split. Same seed, same bytes."""
+    """How the built-in data set is rendered: clips of each class by split. Same seed, same bytes.
+
+    `noise` is the standard deviation of the sensor noise, in grey levels: above 4 makes the set harder.
+    """
 
     seed: int = Field(0, ge=0, le=MAX_SEED)
     train_per_class: int = Field(60, ge=1, le=100_000)
     val_per_class: int = Field(25, ge=1, le=100_000)
     test_per_class: int = Field(15, ge=1, le=100_000)
+    noise: float = Field(4.0, ge=0, le=255)
 
 
 class Limits(Strict):

@@ -245,7 +245,7 @@ def check_word(name: str, word: str, known: Iterable[str]) -> None:
         raise InputError(f"{name} is {word!r}; it must be one of {', '.join(known)}.", key=name)
 
 
-def _read_yaml(path: Path) -> dict[object, object]:
+def read_yaml(path: Path) -> dict[object, object]:
     """Return the sections of a YAML file; raise InputError for a file that holds none."""
     if not os.path.lexists(path):
         raise InputError(f"{path} is missing; run the stages from the project's folder.", path=path)
@@ -261,7 +261,7 @@ def _read_yaml(path: Path) -> dict[object, object]:
 
 def load_params(path: Path = PARAMS) -> Params:
     """Read and check params.yaml; raise InputError that names the key, the value and what is allowed."""
-    content = _read_yaml(path)
+    content = read_yaml(path)
     with console.checked(str(path)):
         params = Params.model_validate(content)
     _merged(_Train, params.defaults.train, {}, "defaults")

@@ -12,7 +12,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 LAYERS = ("pipeline", "models", "benchmarks", "stages")  # each may import those before it
 ROOMS = {  # the same inside a layer; a file at the top of a layer is the ground floor, which imports no room
     "pipeline": ("video", "flow", "datasets", "shards", "extraction", "view", "export"),
-    "models": ("backbones", "networks", "weights", "clips", "training", "evaluation", "retrieval", "report"),
+    "models": ("backbones", "networks", "weights", "clips", "training", "evaluation", "retrieval", "report", "claims"),
 }
 BARE = """
 import importlib, sys

@@ -19,6 +19,7 @@ import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +42,7 @@ VIDEO_LIST, CLASS_LIST, COLUMNS = "videos.csv", "classes.txt", ("path", "split",
 SPLITS = ("train", "val", "test")  # a clip's seed holds its split's number
 TEXTURE_SIZE = 64  # texels along each side; textures repeat
 TEXELS_PER_RADIUS = 5.0
-NOISE_LEVELS = 4.0  # standard deviation of the sensor noise
+NOISE_LEVELS = DemoParameters().noise  # standard deviation of the sensor noise
 
 
 @dataclass(frozen=True)
@@ -103,19 +104,32 @@ def render_clip(
     return DemoClip(np.stack(frames), flow, valid, CLASS_NAMES.index(class_name))
 
 
+def draw_states(class_name: str, *, seed: int | Sequence[int], num_frames: int = 16, size: int = 96) -> np.ndarray:
+    """Return what `render_clip` with the same arguments shows of the object in each frame, float64 (T, 4).
+
+    The columns are x and y of its centre and its radius, in pixels, and its angle in radians: all that its class
+    decides of a frame.
+    """
+    _check(class_name, num_frames, size, 0)
+    pair = PAIRS[CLASS_NAMES.index(class_name) // 2]
+    poses = _draw_poses(pair[0], np.random.default_rng(seed), num_frames, size)
+    states = np.array([(pose.x, pose.y, pose.radius, pose.angle) for pose in poses])
+    return states if class_name == pair[0] else states[::-1]
+
+
 def render_demo(
     out: str | os.PathLike[str],
     *,
     num_workers: int | None = None,
     on_progress: OnProgress | None = None,
-    **parameters: int,
+    **parameters: float,
 ) -> int:
     """Write the data set to the folder `out`: H.264 MP4s, `videos.csv` and `classes.txt`; return the number of clips.
 
     `parameters` are the fields of `DemoParameters`; ValueError names one that is not allowed. Same seed and library
     versions, same bytes, whatever the number of threads (`num_workers`, by default one for each core). A clip depends
-    on the seed, its split, its class and its number alone, so a larger data set contains the smaller one. The lists
-    are written last.
+    on the seed, the noise, its split, its class and its number alone, so a larger data set contains the smaller one.
+    The lists are written last.
 
     The validation clips are those that were the test split before there was validation, while the rendering and the
     recipes were being tuned.
@@ -126,7 +140,7 @@ def render_demo(
     jobs = list(_jobs(out, asked.seed, (asked.train_per_class, asked.val_per_class, asked.test_per_class)))
     for folder in {path.parent for path, *_ in jobs}:
         folder.mkdir(parents=True, exist_ok=True)
-    for done, _ in enumerate(_render_all(jobs, num_workers or os.cpu_count() or 1), start=1):
+    for done, _ in enumerate(_render_all(jobs, asked.noise, num_workers or os.cpu_count() or 1), start=1):
         if on_progress is not None:
             on_progress(done, len(jobs))
     rows = [(path.relative_to(out).as_posix(), split, name) for path, split, name, _ in jobs]
@@ -267,17 +281,17 @@ def _jobs(out: Path, seed: int, counts: tuple[int, int, int]) -> Iterator[_Job]:
                 yield path, split, name, (seed, split_number, label, number)
 
 
-def _render_all(jobs: list[_Job], num_workers: int) -> Iterator[None]:
+def _render_all(jobs: list[_Job], noise: float, num_workers: int) -> Iterator[None]:
     """Render every job in threads (array arithmetic and the encoder let go of the interpreter); order as given."""
     with ThreadPoolExecutor(num_workers) as pool:
-        yield from pool.map(_render_file, jobs)
+        yield from pool.map(partial(_render_file, noise=noise), jobs)
 
 
-def _render_file(job: _Job) -> None:
+def _render_file(job: _Job, *, noise: float) -> None:
     from tdn_data.pipeline.video import write_video
 
     path, _, name, seed = job
-    write_video(path, render_clip(name, seed=seed).frames, fps=FPS)
+    write_video(path, render_clip(name, seed=seed, noise=noise).frames, fps=FPS)
 
 
 def _write_lists(out: Path, rows: list[tuple[str, str, str]]) -> None:

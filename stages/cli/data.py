@@ -23,8 +23,9 @@ from tdn_data.stages.cli.types import DatasetName, InputFolder, OutputFile, Outp
 @field_option("--train-per-class", DemoParameters, "train_per_class")
 @field_option("--val-per-class", DemoParameters, "val_per_class")
 @field_option("--test-per-class", DemoParameters, "test_per_class")
+@field_option("--noise", DemoParameters, "noise", help="Of the sensor, in grey levels; more is harder.")
 @json_option
-def demo(out: Path, as_json: bool, **parameters: int) -> None:
+def demo(out: Path, as_json: bool, **parameters: float) -> None:
     """Render the built-in data set: labelled H.264 clips of eight motions.
 
     \b

@@ -142,3 +142,12 @@ def test_progress_counts_every_clip(tmp_path: Path) -> None:
 def test_empty_split_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="test_per_class\n.*greater than or equal to 1"):
         render_demo(tmp_path, test_per_class=0)
+
+
+def test_noise_is_a_parameter_of_the_data_set(tmp_path: Path) -> None:
+    from tdn_data.pipeline.video import sample_frames
+
+    render_demo(tmp_path, seed=3, train_per_class=1, val_per_class=1, test_per_class=1, noise=60)
+    decoded = sample_frames(tmp_path / "videos/grow/train_000.mp4", fps=demo.FPS).data.astype(float)
+    plain = render_clip("grow", seed=(3, 0, 4, 0)).frames.astype(float)
+    assert np.abs(np.diff(decoded, axis=0)).mean() > 2 * np.abs(np.diff(plain, axis=0)).mean()

@@ -1,0 +1,119 @@
+"""One run of a claim with one seed: trained unless it is there, then tested on one split unless it was."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from tdn_data.models.claims.book import Book, digest_of
+from tdn_data.models.claims.material import open_data
+from tdn_data.models.evaluation.evaluate import evaluate
+from tdn_data.models.evaluation.metrics import label_matrix
+from tdn_data.models.evaluation.scores import VideoScores, fuse_scores, in_order_of, read_scores, write_scores
+from tdn_data.models.training.train import train
+from tdn_data.pipeline.files import read_json, write_json
+
+CHECKPOINT, COST = "checkpoint.pt", "cost.json"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where everything of the claims lies, and the split that is tested."""
+
+    folder: Path
+    split: str  # "test", or "val" while claims.yaml is written
+
+
+@dataclass(frozen=True)
+class SeededRun:
+    """One run with one seed."""
+
+    name: str
+    seed: int
+
+    def folder(self, book: Book, place: Place) -> Path:
+        """Return where its weights and scores lie."""
+        run = book.runs[self.name].of or self.name
+        return place.folder / "runs" / f"{run}-seed{self.seed}-{book.digest(self.name, seed=self.seed)}"
+
+    def scores(self, book: Book, place: Place) -> Path:
+        """Return the file of its scores on the split that is tested."""
+        test = digest_of(asdict(book.test_config(self.name)))
+        return self.folder(book, place) / f"{place.split}-{test}.parquet"
+
+    def is_done(self, book: Book, place: Place) -> bool:
+        """Tell whether it is trained and tested."""
+        return self.scores(book, place).exists()
+
+
+def make_run(run: SeededRun, book: Book, place: Place) -> float:
+    """Train one run unless it is trained, test it, and return the seconds of processor time that this took.
+
+    A training that was stopped goes on from its last snapshot.
+    """
+    began, folder = time.process_time(), run.folder(book, place)
+    if not (folder / CHECKPOINT).exists():
+        _train(run, book, place, folder)
+    trained = book.trained(run.name)
+    config = replace(book.test_config(run.name), split=place.split)
+    reader = open_data(place.folder, book.data[trained.data], trained.modality)
+    scores = evaluate(reader, folder / CHECKPOINT, config=config, network=trained.network)
+    write_scores(run.scores(book, place), scores)
+    return time.process_time() - began
+
+
+def _train(run: SeededRun, book: Book, place: Place, folder: Path) -> None:
+    trained, config = book.trained(run.name), book.train_config(run.name, seed=run.seed)
+    data = book.data[trained.data]
+    parents = tuple(str(SeededRun(one, run.seed).folder(book, place) / CHECKPOINT) for one in config.init)
+    began = time.process_time()
+    train(
+        open_data(place.folder, data, trained.modality),
+        trained.network,
+        config=replace(config, init=parents),
+        out=folder / "unfinished.pt",
+        flow=open_data(place.folder, data, "flow") if config.needs_flow else None,
+        snapshots=folder / "snapshots",
+    )
+    write_json(folder / COST, {"seconds": round(time.process_time() - began, 1)})
+    shutil.rmtree(folder / "snapshots", ignore_errors=True)
+    os.replace(folder / "unfinished.pt", folder / CHECKPOINT)
+
+
+def seconds_of(run: SeededRun, book: Book, place: Place) -> float | None:
+    """Return the processor time that a run's training took on this machine, None where it is not known."""
+    path = run.folder(book, place) / COST
+    return read_json(path)["seconds"] if path.exists() else None
+
+
+def scores_of(name: str, seed: int, book: Book, place: Place) -> VideoScores:
+    """Return the scores of a run or a fusion with one seed."""
+    if name in book.fusions:
+        fusion = book.fusions[name]
+        streams = [scores_of(one, seed, book, place) for one in fusion.runs]
+        return fuse_scores(streams, weights=tuple(fusion.runs.values()), normalize=fusion.normalize)
+    return read_scores(SeededRun(name, seed).scores(book, place))
+
+
+def hits_of(names: Sequence[str], book: Book, place: Place) -> Mapping[str, np.ndarray]:
+    """Return for each run or fusion which videos it hits with each seed, bool (seeds, videos), all in one order.
+
+    Raises InputError where they were tested on other videos.
+    """
+    found, order = {}, None
+    for name in names:
+        every = [scores_of(name, seed, book, place) for seed in book.seeds]
+        order = order or every[0].video_ids
+        found[name] = np.stack([_hits(in_order_of(order, one)) for one in every])
+    return found
+
+
+def _hits(scores: VideoScores) -> np.ndarray:
+    truth = label_matrix(scores.labels, scores.scores.shape[1])
+    return np.take_along_axis(truth, scores.scores.argmax(1)[:, None], 1)[:, 0]

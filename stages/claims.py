@@ -1,0 +1,92 @@
+"""The papers' claims on the built-in data: `make claims` trains what is missing and says what came out.
+
+WHICH is `all`, `small`, or names of claims.yaml with commas between them. WHAT is `compare` (train and test what is
+missing, print, and leave with 1 where a verdict differs from the recorded one), `record` (write what is there into
+docs/CLAIMS.md and docs/claims.json, and train nothing) or `validation` (as `compare`, on the validation clips, with no
+record: for whoever changes claims.yaml). JOBS is how many runs go side by side, each on one core.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tdn_data.models.claims.book import Book
+from tdn_data.models.claims.schedule import costs, make_runs, missing_runs
+from tdn_data.models.claims.table import (
+    Findings,
+    as_record,
+    cost_lines,
+    differences,
+    lines,
+    markdown_table,
+    recorded_verdicts,
+)
+from tdn_data.models.claims.trained import Place, hits_of
+from tdn_data.models.claims.verdict import judge
+from tdn_data.models.evaluation.run_record import hardware
+from tdn_data.models.versions import deciding_versions
+from tdn_data.pipeline.errors import InputError
+from tdn_data.pipeline.files import read_text, write_json, write_text
+from tdn_data.stages.cli import console
+from tdn_data.stages.params import check_word, read_yaml
+
+BOOK, FOLDER = Path("claims.yaml"), Path("data/claims")
+PAGE, RECORD = Path("docs/CLAIMS.md"), Path("docs/claims.json")
+MARKS = re.compile(r"(?<=<!-- recorded -->\n).*(?=<!-- end -->)", re.DOTALL)
+ACTIONS = ("compare", "record", "validation")
+
+
+def main(which: str, what: str, jobs: str) -> None:
+    """Run the stage."""
+    with console.messages(), console.wrong_arguments():
+        check_word("WHAT", what, ACTIONS)
+        if not jobs.isdecimal() or not 1 <= int(jobs) <= 1024:
+            raise InputError(f"JOBS is {jobs!r}; it must be a whole number from 1 to 1024.")
+        with console.checked(str(BOOK)):
+            book = Book.model_validate(read_yaml(BOOK))
+        claims, place = book.chosen(which), Place(FOLDER, "val" if what == "validation" else "test")
+        if what != "record":
+            make_runs(book, claims, place, jobs=int(jobs), say=_say)
+        findings = {name: _finding(book, name, place) for name in claims}
+        for line in lines(book, findings):
+            _say(line)
+        if what == "record":
+            _record(book, findings, place)
+        elif what == "compare":
+            _compare(findings)
+
+
+def _say(words: str) -> None:
+    console.out.print(words, markup=False, highlight=False, soft_wrap=True)
+
+
+def _finding(book: Book, name: str, place: Place):
+    claim = book.claims[name]
+    untried = claim.missing is not None or missing_runs(book, [name], place)
+    return None if untried else judge(claim, hits_of(claim.names, book, place))
+
+
+def _record(book: Book, findings: Findings, place: Place) -> None:
+    """Write the page and the file; both hold all claims, those not run, too."""
+    if len(findings) < len(book.claims):
+        raise InputError("a record holds all claims; say all.")
+    page = read_text(PAGE)
+    seconds = costs(book, place)
+    made = {"date": datetime.now(UTC).date().isoformat(), "hardware": hardware(), "libraries": deciding_versions()}
+    words = f"{made['date']}, {made['hardware']}, torch {made['libraries']['torch']}.\n\n"
+    table = f"{words}{markdown_table(book, findings)}\n{chr(10).join(cost_lines(book, seconds))}\n"
+    write_text(PAGE, MARKS.sub(lambda _: table, page))
+    write_json(RECORD, {"made": made, "seeds": book.seeds, "seconds": seconds, "claims": as_record(findings)})
+
+
+def _compare(findings: Findings) -> None:
+    """Leave with 1 where a verdict is another than the recorded one."""
+    if others := differences(findings, recorded_verdicts(RECORD)):
+        console.fail(f"verdicts differ from {RECORD}: {'; '.join(others)}.", console.EXIT_FAILED)
+    _say(f"every verdict is the one in {RECORD}")
+
+
+if __name__ == "__main__":
+    console.run_stage(main)

@@ -1,0 +1,69 @@
+"""Claims from nothing to a verdict: what is there is not made again, and what starts from another waits for it."""
+
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from tdn_data.models.claims.schedule import costs, make_runs, missing_runs
+from tdn_data.models.claims.trained import Place, SeededRun, hits_of
+from tdn_data.models.claims.verdict import judge
+from tests.models.claims.small import small_book
+
+BOOK = small_book()
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """All claims of the small book, made two at a time, and what was said meanwhile."""
+    place, said = Place(tmp_path_factory.mktemp("claims"), "test"), []
+    make_runs(BOOK, BOOK.chosen("all"), place, jobs=2, say=said.append)
+    return place, said
+
+
+def weights_made(place):
+    return {path: path.stat().st_mtime_ns for path in place.folder.rglob("checkpoint.pt")}
+
+
+def test_every_run_is_trained_once_and_a_verdict_comes_out(made):
+    place, said = made
+    assert len(weights_made(place)) == len(BOOK.seeds) * len(BOOK.trainings(BOOK.claims)) == 4
+    assert sum("seed" in words for words in said) == 6  # two trainings, and another test of the first
+    assert said[-1].endswith("all done")
+    for claim in BOOK.claims.values():
+        hits = hits_of(claim.names, BOOK, place)
+        assert {one.shape for one in hits.values()} == {(2, 8)}
+        assert judge(claim, hits).verdict in ("holds", "fails", "undecided")
+    assert set(costs(BOOK, place)) == {"first", "longer"}
+
+
+def test_what_is_there_is_not_made_again_and_what_is_lost_is(made):
+    place, _ = made
+    before, said = weights_made(place), []
+    make_runs(BOOK, BOOK.chosen("all"), place, jobs=1, say=said.append)
+    assert (weights_made(place), said) == (before, [])
+    lost = SeededRun("longer", 1)
+    scores = lost.scores(BOOK, place).read_bytes()
+    shutil.rmtree(lost.folder(BOOK, place))
+    assert missing_runs(BOOK, ["fusion"], place) == [lost]
+    make_runs(BOOK, BOOK.chosen("all"), place, jobs=1, say=said.append)
+    assert [path for path, when in weights_made(place).items() if before[path] != when] == [
+        lost.folder(BOOK, place) / "checkpoint.pt"
+    ]
+    assert lost.scores(BOOK, place).read_bytes() == scores
+
+
+def test_other_clips_are_another_test_of_the_same_weights(made):
+    place, _ = made
+    validation = replace(place, split="val")
+    before = weights_made(place)
+    assert [run.name for run in missing_runs(BOOK, ["longer-training"], validation)] == ["first", "longer"] * 2
+    make_runs(BOOK, ["longer-training"], validation, jobs=1, say=lambda words: None)
+    assert weights_made(place) == before
+    assert not missing_runs(BOOK, ["longer-training"], validation)
+
+
+def test_a_changed_parameter_is_another_run(made):
+    place, _ = made
+    changed = small_book(train=BOOK.train | {"epochs": 2})
+    assert len(missing_runs(changed, ["longer-training"], place)) == 4
