@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,37 +30,39 @@ def one_thread() -> Iterator[None]:
         yield
 
 
+def write_shards(
+    parent: Path,
+    videos: Sequence[Video],
+    *,
+    class_names: Sequence[str],
+    multi_label: bool = False,
+    name: str = "folder",
+    parameters: Mapping[str, object] | None = None,
+    frames_per_second: float = 10.0,
+    bound: float = 20.0,
+) -> ShardReader:
+    """Store videos losslessly in a new folder below `parent` and open them."""
+    modality = "flow" if next(data for *_, data in videos if data is not None).shape[-1] == 2 else "rgb"
+    folder = parent / f"shards-{modality}"
+    folder.mkdir()
+    storage, shard = Storage(folder), shard_name(modality, 0, 1, "parquet")
+    writer = shard_writer(folder / shard, modality=modality, extension="parquet")
+    for video_id, split, labels, data in videos:
+        if data is not None:
+            rows = _rows(data, modality, frames_per_second, bound)
+            writer.add(rows, video_id=video_id, split=split, labels=labels)
+    ledger = [_ledger_row(video, modality, shard) for video in videos]
+    about = {"schema_version": SCHEMA_VERSION, "dataset": name, "class_names": list(class_names)}
+    about |= {"multi_label": multi_label, "modality": modality, "parameters_digest": "", "plan_digest": ""}
+    writer.close(about | {"parameters": {"codec": "png", **(parameters or {})}}, ledger)
+    write_folder(storage, gather(storage, [shard]))
+    return ShardReader(folder, modality=modality)
+
+
 @pytest.fixture
 def make_shards(tmp_path: Path) -> MakeShards:
-    """A function that stores videos losslessly and opens them."""
-
-    def make(
-        videos: Sequence[Video],
-        *,
-        class_names: Sequence[str],
-        multi_label: bool = False,
-        name: str = "folder",
-        parameters: Mapping[str, object] | None = None,
-        frames_per_second: float = 10.0,
-        bound: float = 20.0,
-    ) -> ShardReader:
-        modality = "flow" if next(data for *_, data in videos if data is not None).shape[-1] == 2 else "rgb"
-        folder = tmp_path / f"shards-{modality}"
-        folder.mkdir()
-        storage, shard = Storage(folder), shard_name(modality, 0, 1, "parquet")
-        writer = shard_writer(folder / shard, modality=modality, extension="parquet")
-        for video_id, split, labels, data in videos:
-            if data is not None:
-                rows = _rows(data, modality, frames_per_second, bound)
-                writer.add(rows, video_id=video_id, split=split, labels=labels)
-        ledger = [_ledger_row(video, modality, shard) for video in videos]
-        about = {"schema_version": SCHEMA_VERSION, "dataset": name, "class_names": list(class_names)}
-        about |= {"multi_label": multi_label, "modality": modality, "parameters_digest": "", "plan_digest": ""}
-        writer.close(about | {"parameters": {"codec": "png", **(parameters or {})}}, ledger)
-        write_folder(storage, gather(storage, [shard]))
-        return ShardReader(folder, modality=modality)
-
-    return make
+    """The function `write_shards`, for the test's own folder."""
+    return partial(write_shards, tmp_path)
 
 
 def _rows(data: np.ndarray, modality: str, frames_per_second: float, bound: float) -> VideoRows:

@@ -2,21 +2,32 @@
 
 import shutil
 from dataclasses import replace
+from itertools import product
 
 import pytest
 
+from tdn_data.models.claims.material import shard_folder
 from tdn_data.models.claims.schedule import costs, make_runs, missing_runs
 from tdn_data.models.claims.trained import Place, SeededRun, hits_of
 from tdn_data.models.claims.verdict import judge
+from tdn_data.pipeline.datasets.demo import CLASS_NAMES, render_clip
 from tests.models.claims.small import small_book
+from tests.models.conftest import write_shards
 
 BOOK = small_book()
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """All claims of the small book, made two at a time, and what was said meanwhile."""
-    place, said = Place(tmp_path_factory.mktemp("claims"), "test"), []
+    """All claims of the small book, made two at a time on shards that are there, and what was said meanwhile."""
+    place, said, clips = Place(tmp_path_factory.mktemp("claims"), "test"), [], []
+    for number, (split, label) in enumerate(product(("train", "val", "test"), range(len(CLASS_NAMES)))):
+        frames = render_clip(CLASS_NAMES[label], seed=number, num_frames=8, size=24).frames
+        clips.append((f"{split}{label}", split, (label,), frames))
+    shards = shard_folder(place.folder, BOOK.data["tiny"], "rgb")
+    shards.parent.mkdir(parents=True)
+    write_shards(shards.parent, clips, class_names=CLASS_NAMES, name="demo")
+    (shards.parent / "shards-rgb").rename(shards)
     make_runs(BOOK, BOOK.chosen("all"), place, jobs=2, say=said.append)
     return place, said
 
