@@ -16,6 +16,7 @@ from pathlib import Path
 from statistics import median
 
 import torch
+import yaml
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -78,11 +79,13 @@ def run(
 ) -> NetworksTimes:
     """Time `names` (None: every registered network) and TSN-ResNet-50 in turn, `num_rounds` times after a warm-up.
 
+    A name may have options of its own behind it, `tdn_wang:long_term=[]:temporal=[]`, each value as YAML has it:
+    S-TDM and L-TDM alone (Wang et al., supplement, table 2), single branches (Zhao et al., table 9).
     `num_videos` clips of `size` pixels go in at once. `device`: "cpu", "cuda" or "auto". `precision`: "float32", or
     autocast to "bfloat16" or "float16". `options` go to every network, e.g. `num_segments=16`. Raises ValueError for
     wrong arguments, among them networks whose scores are not finite.
     """
-    names = _checked_names(MODELS if names is None else names)
+    variants = _variants(MODELS if names is None else names)
     if min(num_videos, num_rounds, num_threads) < 1 or precision not in PRECISIONS:
         raise ValueError(
             f"num_videos is {num_videos}, num_rounds {num_rounds}, num_threads {num_threads}, precision {precision!r}; "
@@ -90,7 +93,10 @@ def run(
         )
     device = _checked_device(device)
     with torch_threads(num_threads), torch.inference_mode():
-        networks = {name: build_model(name, num_classes=NUM_CLASSES, **options).eval() for name in names}
+        networks = {
+            label: build_model(name, num_classes=NUM_CLASSES, **options | own).eval()
+            for label, (name, own) in variants.items()
+        }
         shapes = {name: default_clip_shape(model, num_videos=num_videos, size=size) for name, model in networks.items()}
         costs = {name: model_cost(model, (1, *shapes[name][1:])) for name, model in networks.items()}
         calls = {name: _call(model, shapes[name], device, precision) for name, model in networks.items()}
@@ -107,7 +113,7 @@ def run(
             milliseconds=1e3 * median(seconds[name]) / num_videos,
             fastest_milliseconds=1e3 * min(seconds[name]) / num_videos,
         )
-        for name in names
+        for name in variants
     )
     versions = {"torch": torch.__version__, "python": platform.python_version()}
     return NetworksTimes(device, precision, num_threads, num_rounds, _hardware(device), records, versions)
@@ -116,13 +122,14 @@ def run(
 def format_times(result: NetworksTimes) -> str:
     """The result as a table of text: input, parameters, multiply-adds, time, both ratios, versions."""
     threads = f", threads: {result.num_threads}" if result.device == "cpu" else ""
+    width = max(16, *(len(network.name) for network in result.networks))
     lines = [f"networks on {result.hardware}, {result.precision}{threads}, median of {result.num_rounds} rounds"]
     lines.append(
-        f"  {'network':16} {'S x K x C x H x W':>22} {'params':>8} {'mult-adds':>10} {'time':>12}"
+        f"  {'network':{width}} {'S x K x C x H x W':>22} {'params':>8} {'mult-adds':>10} {'time':>12}"
         f" {'x cost':>7} {'x time':>7}"
     )
     lines += [
-        f"  {network.name:16} {' x '.join(map(str, network.clip_shape[1:])):>22} {network.parameters / 1e6:6.1f} M"
+        f"  {network.name:{width}} {' x '.join(map(str, network.clip_shape[1:])):>22} {network.parameters / 1e6:6.1f} M"
         f" {network.multiply_adds / 1e9:8.1f} G {network.milliseconds:9.1f} ms"
         f" {result.cost_ratios[network.name]:7.2f} {result.ratios[network.name]:7.2f}"
         for network in result.networks
@@ -179,10 +186,26 @@ def _clock(device: str, num_threads: int) -> Callable[[], float]:
     return time.process_time if device == "cpu" and num_threads == 1 else time.perf_counter
 
 
-def _checked_names(names: Sequence[str]) -> tuple[str, ...]:
-    if unknown := [name for name in names if name not in MODELS]:
+def _variants(names: Sequence[str]) -> dict[str, tuple[str, dict[str, object]]]:
+    """Return label -> (network, its own options) of NAME or NAME:KEY=VALUE:..., TSN first."""
+    found = {PEER: (PEER, {})} | {label: _variant(label) for label in names}
+    if unknown := [name for name, _ in found.values() if name not in MODELS]:
         raise ValueError(f"names has {', '.join(map(repr, unknown))}; known models: {', '.join(MODELS)}")
-    return (PEER, *(name for name in names if name != PEER))
+    return found
+
+
+def _variant(label: str) -> tuple[str, dict[str, object]]:
+    name, *settings = label.split(":")
+    options = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        try:
+            options[key] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            equals = ""
+        if not equals or not key.isidentifier():
+            raise ValueError(f"names has {label!r}; write NAME:OPTION=VALUE, e.g. tdn_wang:long_term=[]")
+    return name, options
 
 
 def _checked_device(device: str) -> str:

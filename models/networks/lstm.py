@@ -29,10 +29,14 @@ from tdn_data.models.networks.frames import FrameNetwork, remove_classifier
 
 State = tuple[Tensor, Tensor]  # hidden vector and cell of one layer, (N, num_cells) each
 CONSENSUSES = ("last", "max", "sum", "weighted")
+GAINS = ("rising", "one", "last")  # section 3.3.3: from 0 to 1, as chosen; 1 at all frames; at the last frame alone
 
 
 class LSTM(FrameNetwork):
-    """A `FrameNetwork` that reads the frames in order; `consensus` makes the video's score, see `combine_frames`."""
+    """A `FrameNetwork` that reads the frames in order; `consensus` makes the video's score, see `combine_frames`.
+
+    `gain` is that of each frame's loss, see `frame_gains`.
+    """
 
     def __init__(
         self,
@@ -42,10 +46,12 @@ class LSTM(FrameNetwork):
         num_layers: int = 5,
         num_cells: int = 512,
         consensus: str = "weighted",
+        gain: str = "rising",
         **options: object,
     ) -> None:
         super().__init__(backbone, num_classes=num_classes, **options)
-        self.consensus = _checked_consensus(consensus)
+        self.consensus, self.gain = _checked_consensus(consensus), gain
+        frame_gains(1, gain)
         self.lstm = PeepholeLSTM(remove_classifier(self.backbone), num_cells, num_layers)
         self.classifier = nn.Linear(num_cells, num_classes)
 
@@ -65,7 +71,7 @@ class LSTM(FrameNetwork):
     def class_losses(self, clips: Tensor, targets: Tensor, *, criterion: Criterion = F.cross_entropy) -> Losses:
         """Return the training loss over the frames' scores (section 3.3.3, `frame_loss`), and the videos' scores."""
         frames = self.frame_scores(clips)
-        loss = frame_loss(frames, targets, criterion=criterion)
+        loss = frame_loss(frames, targets, criterion=criterion, gain=self.gain)
         return Losses(loss, combine_frames(frames, self.consensus).detach())
 
 
@@ -178,12 +184,24 @@ class Recurrence(torch.autograd.Function):
         return to_added, to_weight, seen.sum((1, 2)), to_hidden, to_cell
 
 
-def frame_gains(num_frames: int, *, device: torch.device | None = None) -> Tensor:
-    """Return the gain g of each frame, (T,): from 0 at the first to 1 at the last; 1 for a single frame."""
+def frame_gains(num_frames: int, kind: str = "rising", *, device: torch.device | None = None) -> Tensor:
+    """Return the gain g of each frame, (T,).
+
+    `rising` from 0 at the first to 1 at the last, 1 for a single frame; `one` 1 everywhere; `last` 0 but at the last.
+    Raises ValueError for another kind.
+    """
+    if kind not in GAINS:
+        raise ValueError(f"gain is {kind!r}; known gains: {', '.join(GAINS)}")
+    if kind == "one":
+        return torch.ones(num_frames, device=device)
+    if kind == "last":
+        return (torch.arange(num_frames, device=device) == num_frames - 1).float()
     return torch.linspace(0, 1, num_frames, device=device) if num_frames > 1 else torch.ones(1, device=device)
 
 
-def frame_loss(scores: Tensor, labels: Tensor, *, criterion: Criterion = F.cross_entropy) -> Tensor:
+def frame_loss(
+    scores: Tensor, labels: Tensor, *, criterion: Criterion = F.cross_entropy, gain: str = "rising"
+) -> Tensor:
     """Return the mean over videos and frames of g times the frame's loss; the video's label counts at every frame.
 
     `scores` is (N, T, num_classes). `labels` is (N,) for `cross_entropy` or (N, num_classes) with
@@ -193,7 +211,7 @@ def frame_loss(scores: Tensor, labels: Tensor, *, criterion: Criterion = F.cross
     repeated = labels.repeat_interleave(num_frames, 0)
     losses = criterion(scores.flatten(0, 1), repeated, reduction="none")  # (N * T,) or (N * T, num_classes)
     losses = losses.reshape(num_videos, num_frames, -1).mean(2)
-    return (losses * frame_gains(num_frames, device=losses.device)).mean()
+    return (losses * frame_gains(num_frames, gain, device=losses.device)).mean()
 
 
 def combine_frames(scores: Tensor, consensus: str) -> Tensor:

@@ -38,6 +38,7 @@ from tdn_data.models.networks.frames import FrameNetwork, remove_classifier
 
 WINDOW, STEP = 10, 5  # frames (section 3.3.1)
 NUM_KERNELS = 256
+POOLINGS = ("max", "average", "fully_connected")
 GRIDS = {"alexnet": 6, "vgg16": 7}  # side of the map that these networks' own fully connected layers read
 
 
@@ -87,6 +88,11 @@ class PoolingNetwork(FrameNetwork):
         """The two fully connected layers and the softmax layer, with what stands between."""
         return self.tail if hasattr(self, "tail") else self.backbone.classifier
 
+    @property
+    def fully_connected_inputs(self) -> int:
+        """How many numbers the first fully connected layer reads."""
+        return next(layer.in_features for layer in self.fully_connected if isinstance(layer, nn.Linear))
+
     def fc(self, number: int, x: Tensor) -> Tensor:
         """Apply fully connected layer 0 or 1 with its ReLU, or softmax layer 2, to vectors (..., num_inputs)."""
         position = 0
@@ -98,11 +104,29 @@ class PoolingNetwork(FrameNetwork):
 
 
 class ConvPooling(PoolingNetwork):
-    """Maximum over all frames of the last convolutional map, place by place."""
+    """Maximum over all frames of the last convolutional map, place by place.
+
+    `pooling` names what section 3.3.1 tried in its place: `average` over the frames, or `fully_connected`, where the
+    first fully connected layer reads the maps of all `num_segments` frames, and no other number of them.
+    """
+
+    def __init__(self, *, num_classes: int, num_segments: int = 30, pooling: str = "max", **options: object) -> None:
+        if pooling not in POOLINGS:
+            raise ValueError(f"pooling is {pooling!r}; known poolings: {', '.join(POOLINGS)}")
+        super().__init__(num_classes=num_classes, num_segments=num_segments, **options)
+        self.pooling = pooling
+        if pooling == "fully_connected":
+            _set_first_layer(self.fully_connected, num_segments * self.fully_connected_inputs)
 
     def combine(self, maps: Tensor) -> Tensor:
         """Return scores (N, num_classes) for the frames' maps (N, S, c, grid, grid)."""
-        x = maps.amax(1).flatten(1)
+        if self.pooling == "fully_connected":
+            if maps.shape[1] != self.num_segments:
+                words = f"clip has {maps.shape[1]} frames; this network's pooling layer reads {self.num_segments}"
+                raise ValueError(words)
+            x = maps.flatten(1)
+        else:
+            x = (maps.amax(1) if self.pooling == "max" else maps.mean(1)).flatten(1)
         return self.fc(2, self.fc(1, self.fc(0, x)))
 
 

@@ -41,7 +41,8 @@ class TDNWang(VideoNetwork):
     `short_term`, `long_term` and `temporal` name the stages that carry S-TDM, L-TDM and the temporal convolution.
     `short_term_fusion` (table 1a) is explained at `ShortTermFusion`; `long_term_fusion`, `num_scales` and
     `bidirectional` (table 1b) at `LongTermDifference`. `motion_weight` is the share of H in equation 1, by default 1/2
-    up to 8 segments and 1/4 above. `backbone` is a ResNet; `backbone_options` go to it, e.g. `dropout=0.5`.
+    up to 8 segments and 1/4 above. `equations` names those of 1, 4 and 5 that are computed as the text has them, not as
+    the authors' code does, e.g. (1, 4, 5). `backbone` is a ResNet; `backbone_options` go to it, e.g. `dropout=0.5`.
     """
 
     def __init__(
@@ -60,9 +61,11 @@ class TDNWang(VideoNetwork):
         long_term_fusion: str = "attention",
         num_scales: int = 3,
         bidirectional: bool = True,
+        equations: Sequence[int] = (),
         **backbone_options: object,
     ) -> None:
         _check_counts(num_segments, snippet_length)
+        _check_equations(equations, motion_weight)
         super().__init__(num_segments=num_segments, modality=modality, snippet_length=snippet_length)
         self.num_channels = NUM_CHANNELS[modality]
         self.short_term_stages = _checked_stages("short_term", short_term, STAGES)
@@ -70,7 +73,12 @@ class TDNWang(VideoNetwork):
         self._add_long_term(
             _checked_stages("long_term", long_term, STAGES[1:]),
             _checked_stages("temporal", temporal, STAGES[1:]),
-            {"fusion": long_term_fusion, "num_scales": num_scales, "bidirectional": bidirectional},
+            {
+                "fusion": long_term_fusion,
+                "num_scales": num_scales,
+                "bidirectional": bidirectional,
+                "equations": tuple(equations),
+            },
         )
         self.short_term, self.fusion = None, nn.ModuleDict()
         if self.short_term_stages:
@@ -78,6 +86,7 @@ class TDNWang(VideoNetwork):
             network = _build_resnet(backbone, num_differences, num_classes=1, **backbone_options)
             self.short_term = _cut(network, self.short_term_stages[-1])
             share = (0.5 if num_segments <= 8 else 0.25) if motion_weight is None else motion_weight
+            share = None if 1 in equations else share
             for stage in self.short_term_stages:
                 channels = _num_outputs(self.backbone, stage)
                 self.fusion[stage] = ShortTermFusion(channels, fusion=short_term_fusion, motion_weight=share)
@@ -140,9 +149,7 @@ class TDNWang(VideoNetwork):
         """Tell whether a normalisation belongs to L-TDM, which stands inside the backbone's blocks."""
         return any(_is_motion(f"{name}.") for name, part in self.named_modules() if part is normalization)
 
-    def _add_long_term(
-        self, long_term: tuple[str, ...], temporal: tuple[str, ...], options: dict[str, str | int | bool]
-    ) -> None:
+    def _add_long_term(self, long_term: tuple[str, ...], temporal: tuple[str, ...], options: dict[str, object]) -> None:
         """Put L-TDM and the temporal convolution before the second convolution of each block of the stages named."""
         count = {"num_segments": self.num_segments}
         for stage, block in _blocks(self.backbone):
@@ -160,6 +167,13 @@ class TDNWang(VideoNetwork):
                 f"clip has shape {tuple(clip.shape)}; expected (N, {', '.join(map(str, expected))}, H, W): "
                 "segments, frames, channels"
             )
+
+
+def _check_equations(equations: Sequence[int], motion_weight: float | None) -> None:
+    if not set(equations) <= {1, 4, 5}:
+        raise ValueError(f"equations is {equations!r}; it may name 1, 4 and 5")
+    if 1 in equations and motion_weight is not None:
+        raise ValueError(f"equations names 1, a sum without weights, and motion_weight is {motion_weight!r}")
 
 
 def halved_differences(snippets: Tensor) -> Tensor:

@@ -4,7 +4,9 @@ S-TDM's fusion (section 3.2, table 1a), L-TDM (section 3.3, equations 2 and 4 to
 convolution (section 3.4). Maps are (N * S, C, H, W), S segments of a video after one another, and stay channels-last:
 every module here hands on the memory format that it was given.
 
-Departures, all on the side of the authors' published weights:
+Departures, all on the side of the authors' published weights; the option `equations` names those of 1, 4 and 5 that are
+computed as the text has them (a sum without weights; F - Conv(F'); the sum of the scales, the coarser one enlarged
+bilinearly, and the sigmoid alone):
 - L-TDM's attention is sigmoid - 1/2, so that no motion leaves the features nearly alone; equation 5 has the sigmoid.
 - The aligned difference is Conv(F') - F (equation 4 has the other sign), and the three scales are averaged, not summed.
 - What comes from a coarser map is repeated (nearest neighbour); section 3.3 has bilinear upsampling.
@@ -94,7 +96,8 @@ class LongTermDifference(nn.Module):
 
     `num_scales` keeps the first 1 to 3 branches of equation 5: the difference itself, a 3x3 convolution of it, a 3x3
     convolution at half the resolution. `bidirectional=False` leaves the next segment only. `fusion` is `attention`,
-    `add` (the difference is added, no attention) or `channel_attention` (one number per channel).
+    `add` (the difference is added, no attention) or `channel_attention` (one number per channel). `equations` names
+    those of 4 and 5 that are the text's, not the authors' code's.
     """
 
     def __init__(
@@ -106,8 +109,10 @@ class LongTermDifference(nn.Module):
         num_scales: int = 3,
         bidirectional: bool = True,
         fusion: str = "attention",
+        equations: Sequence[int] = (),
     ) -> None:
         super().__init__()
+        self.sign, self.as_written = -1 if 4 in equations else 1, 5 in equations
         if fusion not in LONG_TERM_FUSIONS:
             raise ValueError(f"long_term_fusion is {fusion!r}; known fusions: {', '.join(LONG_TERM_FUSIONS)}")
         if num_scales not in (1, 2, 3):
@@ -127,7 +132,7 @@ class LongTermDifference(nn.Module):
         motions = self._motions(self.differences(x))
         if self.fusion == "add":
             return torch.add(x, functools.reduce(torch.add, motions), alpha=1 / len(motions))
-        return attended(x, motions)
+        return attended(x, motions, less=0.0 if self.as_written else 0.5)
 
     def differences(self, x: Tensor) -> Tensor:
         """Return equation 4's aligned differences, (D * N * S, c, H, W): to the next segments, then to those before.
@@ -139,7 +144,8 @@ class LongTermDifference(nn.Module):
         neighbors = [piece for own, other in zip(rows, aligned, strict=True) for piece in (other[1:], own[-1:])]
         if self.bidirectional:
             neighbors += [piece for own, other in zip(rows, aligned, strict=True) for piece in (own[:1], other[:-1])]
-        return (torch.cat(neighbors).unflatten(0, (-1, len(here))) - here).flatten(0, 1)
+        ahead = torch.cat(neighbors).unflatten(0, (-1, len(here)))
+        return (ahead - here if self.sign > 0 else here - ahead).flatten(0, 1)
 
     def _motions(self, differences: Tensor) -> tuple[Tensor, ...]:
         """Return, of each direction, what equation 5 has inside its sigmoid."""
@@ -153,28 +159,30 @@ class LongTermDifference(nn.Module):
         return self.expand(motion.mean((2, 3), keepdim=True) if self.fusion == "channel_attention" else motion)
 
     def mix_scales(self, difference: Tensor) -> Tensor:
-        """Return the mean of the branches of equation 5."""
+        """Return the mean of the branches of equation 5, as written their sum."""
         branches = [difference]
         if self.full_scale is not None:
             branches.append(self.full_scale(difference))
         if self.half_scale is not None:
             size = difference.shape[-2:]
             pooled = F.avg_pool2d(difference, [min(2, length) for length in size])
-            branches.append(F.interpolate(self.half_scale(pooled), size=size))
-        return functools.reduce(torch.add, branches) / self.num_scales
+            how = {"mode": "bilinear", "align_corners": False} if self.as_written else {}
+            branches.append(F.interpolate(self.half_scale(pooled), size=size, **how))
+        total = functools.reduce(torch.add, branches)
+        return total if self.as_written else total / self.num_scales
 
 
-def attended(x: Tensor, motions: Sequence[Tensor]) -> Tensor:
-    """Return x + x * mean(sigmoid(motion) - 1/2); without autograd it is built in the memory of the motions.
+def attended(x: Tensor, motions: Sequence[Tensor], *, less: float = 0.5) -> Tensor:
+    """Return x + x * mean(sigmoid(motion) - less); without autograd it is built in the memory of the motions.
 
     A compiler, which takes no `out` of this layout, plans the memory itself.
     """
     share = 1 / len(motions)
     if torch.is_grad_enabled() or torch.compiler.is_compiling():
         gates = [torch.sigmoid(motion) for motion in motions]
-        return torch.addcmul(x, x, functools.reduce(torch.add, gates) - 0.5 / share, value=share)
+        return torch.addcmul(x, x, functools.reduce(torch.add, gates) - less / share, value=share)
     gates = [motion.sigmoid_() for motion in motions]
-    out = functools.reduce(Tensor.add_, gates).sub_(0.5 / share)
+    out = functools.reduce(Tensor.add_, gates).sub_(less / share)
     return torch.addcmul(x, x, out, value=share, out=out if out.shape == x.shape else None)
 
 
@@ -200,13 +208,16 @@ class ShortTermFusion(nn.Module):
     """Joins a frame's features F and the motion features H of its neighbours, which are enlarged to F's size.
 
     With w = `motion_weight`, `fusion` is one of table 1a's rows: `add` (1 - w) F + w H; `attention` F * A and
-    `residual_attention` (1 - w) F + w F * A, with A = sigmoid(H); the two `channel` forms have one A per channel.
+    `residual_attention` (1 - w) F + w F * A, with A = sigmoid(H); the two `channel` forms have one A per channel. None
+    for w is a sum without weights, F + H, as equation 1 is written.
     """
 
-    def __init__(self, channels: int, *, fusion: str, motion_weight: float, reduction: int = 16) -> None:
+    def __init__(self, channels: int, *, fusion: str, motion_weight: float | None, reduction: int = 16) -> None:
         super().__init__()
         if fusion not in SHORT_TERM_FUSIONS:
             raise ValueError(f"short_term_fusion is {fusion!r}; known fusions: {', '.join(SHORT_TERM_FUSIONS)}")
+        if motion_weight is None and not fusion.startswith(("add", "residual")):
+            raise ValueError(f"equations names 1, a sum, and short_term_fusion {fusion!r} is none")
         self.fusion, self.motion_weight = fusion, motion_weight
         self.squeeze = None
         if "channel" in fusion:
@@ -224,7 +235,8 @@ class ShortTermFusion(nn.Module):
         if self.fusion != "add":
             motion = cells * torch.sigmoid(motion)
         if self.fusion.startswith(("add", "residual")):
-            motion = torch.lerp(cells, motion, self.motion_weight)
+            weight = self.motion_weight
+            motion = cells + motion if weight is None else torch.lerp(cells, motion, weight)
         return motion.flatten(4).flatten(2, 3)
 
 

@@ -126,8 +126,13 @@ def networks(
 ) -> None:
     """Milliseconds per video of each network (or of NAMES), beside TSN-ResNet-50's.
 
+    A name may have options of its own behind it: NAME:OPTION=VALUE.
+
     \b
-    Example: tdn-data bench networks tsn tdn_wang --segments 16 --threads 2
+    Examples:
+      tdn-data bench networks tsn tdn_wang --segments 16 --threads 2
+      tdn-data bench networks 'tdn_wang:long_term=[]:temporal=[]' 'tdn_wang:short_term=[]' tdn_wang --videos 16
+      tdn-data bench networks 'disentangled:branches=[motion]' 'disentangled:branches=[change]' disentangled
     """
     from tdn_data.benchmarks import networks as benchmark
     from tdn_data.models.memory import keep_freed_memory

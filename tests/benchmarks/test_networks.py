@@ -35,6 +35,14 @@ def test_the_command_passes_segments_and_threads_on():
     assert result["num_threads"] == 2 and result["networks"][0]["clip_shape"] == [1, 2, 1, 3, 32, 32]
 
 
+def test_a_name_has_options_of_its_own():
+    names = ["tdn_wang:long_term=[]:temporal=[]", "tdn_wang:num_segments=3"]
+    result = benchmark.run(names, device="cpu", **SMALL)
+    assert [network.name for network in result.networks] == ["tsn", *names]
+    assert result.networks[1].parameters < result.networks[2].parameters
+    assert [network.clip_shape[1] for network in result.networks] == [2, 2, 3]
+
+
 def test_half_precision_runs_under_autocast():
     assert benchmark.run(["tdn_wang"], device="cpu", precision="bfloat16", **SMALL).precision == "bfloat16"
 
@@ -43,6 +51,7 @@ def test_half_precision_runs_under_autocast():
     ("names", "options", "message"),
     [
         (["tsm"], {}, "names has 'tsm'; known models: tsn, tdn, tdn_wang"),
+        (["tsn:width"], {}, "names has 'tsn:width'; write NAME:OPTION=VALUE"),
         (["tsn"], {"num_rounds": 0}, "num_rounds 0"),
         (["tsn"], {"precision": "int8"}, "known precisions: float32, bfloat16, float16"),
         (["tsn"], {"device": "tpu"}, "device is 'tpu'; allowed: auto, cpu, cuda"),

@@ -138,6 +138,9 @@ def test_frame_scores_depend_on_frames_up_to_theirs_only():
 def test_the_gain_grows_from_0_to_1():
     assert frame_gains(5).tolist() == [0, 0.25, 0.5, 0.75, 1]
     assert frame_gains(1).tolist() == [1]
+    assert frame_gains(3, "one").tolist() == [1, 1, 1] and frame_gains(3, "last").tolist() == [0, 0, 1]
+    with pytest.raises(ValueError, match="gain is 'first'; known gains: rising, one, last"):
+        LSTM(num_classes=2, backbone="resnet18", width=8, gain="first")
 
 
 def test_every_frame_learns_the_videos_label_with_its_gain():

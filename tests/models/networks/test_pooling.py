@@ -187,3 +187,17 @@ def test_a_window_takes_the_tower_over_its_own_middle(num_towers, num_windows, e
     towers = torch.arange(float(num_towers)).reshape(num_towers, 1, 1)
     resampled = resample_towers(towers, num_windows) * (num_windows / num_towers)
     torch.testing.assert_close(resampled.flatten(), torch.tensor(expected, dtype=torch.float))
+
+
+def test_average_and_a_fully_connected_layer_pool_in_place_of_the_maximum():
+    x = clip(3)
+    average = build(ConvPooling, num_segments=3, pooling="average")
+    maps = average.over_frames(average.frame_maps, x)
+    torch.testing.assert_close(average.combine(maps), average.combine(maps.mean(1, keepdim=True)))
+    layer = build(ConvPooling, num_segments=3, pooling="fully_connected")
+    assert layer.tail[0].in_features == 3 * average.tail[0].in_features and layer(x).shape == (2, 4)
+    assert not torch.allclose(layer(x), layer(x.flip(1)))  # a weight for each frame: order counts
+    with pytest.raises(ValueError, match="clip has 2 frames; this network's pooling layer reads 3"):
+        layer(x[:, :2])
+    with pytest.raises(ValueError, match="pooling is 'sum'; known poolings: max, average, fully_connected"):
+        build(ConvPooling, pooling="sum")

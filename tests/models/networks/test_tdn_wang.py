@@ -342,3 +342,33 @@ def test_in_training_each_direction_is_normalised_by_its_own_statistics():
     together = attended(x, module.expand(module.mix_scales(torch.cat([ahead, back]))).chunk(2))
     torch.testing.assert_close(module(x), expected)
     assert not torch.allclose(expected, together, atol=1e-3)
+
+
+def test_equations_4_and_5_as_the_text_has_them():
+    torch.manual_seed(0)
+    code = shaken(LongTermDifference(32, num_segments=4)).eval()
+    text = LongTermDifference(32, num_segments=4, equations=(4, 5)).eval()
+    text.load_state_dict(code.state_dict())
+    x = seeded((4, 32, 6, 6))
+    with torch.no_grad():
+        torch.testing.assert_close(text.differences(x), -code.differences(x))
+        ahead, back = text.differences(x).chunk(2)
+        motions = []
+        for difference in (ahead, back):
+            half = text.half_scale(F.avg_pool2d(difference, 2))
+            half = F.interpolate(half, scale_factor=2, mode="bilinear", align_corners=False)
+            motions.append(text.expand(difference + text.full_scale(difference) + half))
+        torch.testing.assert_close(text(x), x + x * torch.stack(motions).sigmoid().mean(0), rtol=1e-4, atol=1e-4)
+
+
+def test_equation_1_as_the_text_has_it_is_a_plain_sum():
+    fusion = small(equations=(1,)).fusion["res2"]
+    x, motion = seeded((2, 16, 8, 8)), seeded((2, 16, 4, 4), seed=2)
+    torch.testing.assert_close(fusion(x, motion), x + motion.repeat_interleave(2, 2).repeat_interleave(2, 3))
+    for options, words in [
+        ({"equations": (2,)}, "it may name 1, 4 and 5"),
+        ({"equations": (1,), "motion_weight": 0.3}, "a sum without weights, and motion_weight is 0.3"),
+        ({"equations": (1,), "short_term_fusion": "attention"}, "names 1, a sum, and short_term_fusion 'attention'"),
+    ]:
+        with pytest.raises(ValueError, match=words):
+            small(**options)
