@@ -64,6 +64,19 @@ def answering(path: str, **options: object) -> Iterator[OpenSite]:
 
 
 @pytest.fixture(scope="module")
+def browser():
+    """Chromium, without a window."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("no Chromium is installed (apt-get install chromium)")
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="module")
 def site(browsed_shards: Path, evaluated_run: Path) -> Iterator[OpenSite]:
     """The page, answering on a free port."""
     with answering(str(browsed_shards), runs=[evaluated_run]) as opened:
