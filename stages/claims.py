@@ -15,6 +15,7 @@ from pathlib import Path
 from tdn_data.models.claims.book import Book
 from tdn_data.models.claims.schedule import costs, make_runs, missing_runs
 from tdn_data.models.claims.table import (
+    NOT_RUN,
     Findings,
     as_record,
     cost_lines,
@@ -82,10 +83,13 @@ def _record(book: Book, findings: Findings, place: Place) -> None:
 
 
 def _compare(findings: Findings) -> None:
-    """Leave with 1 where a verdict is another than the recorded one."""
-    if others := differences(findings, recorded_verdicts(RECORD)):
+    """Leave with 1 where a verdict is another than the recorded one; name those that nothing is recorded of."""
+    recorded = recorded_verdicts(RECORD)
+    if others := differences(findings, recorded):
         console.fail(f"verdicts differ from {RECORD}: {'; '.join(others)}.", console.EXIT_FAILED)
-    _say(f"every verdict is the one in {RECORD}")
+    new = [name for name, found in findings.items() if found and recorded.get(name, NOT_RUN) == NOT_RUN]
+    words = f", which has none of {', '.join(new)}: WHAT=record writes them" if new else ""
+    _say(f"no verdict differs from those in {RECORD}{words}")
 
 
 if __name__ == "__main__":

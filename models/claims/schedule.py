@@ -92,7 +92,8 @@ def costs(book: Book, place: Place) -> dict[str, float]:
 
 
 def _seconds_left(book: Book, runs: Sequence[SeededRun], place: Place) -> float:
-    """Return the processor time of runs, by what their other seeds took, else by the mean of all that are measured."""
+    """Return the processor time of trainings, by what their other seeds took, else by the mean of all measured ones."""
     known = costs(book, place)
     usual = mean(known.values()) if known else GUESSED_SECONDS
-    return sum(known.get(run.name, usual) for run in runs if book.runs[run.name].of is None)
+    untrained = {run.folder(book, place): run for run in runs if not run.is_trained(book, place)}
+    return sum(known.get(book.runs[run.name].of or run.name, usual) for run in untrained.values())

@@ -47,6 +47,10 @@ class SeededRun:
         test = digest_of(asdict(book.test_config(self.name)))
         return self.folder(book, place) / f"{place.split}-{test}.parquet"
 
+    def is_trained(self, book: Book, place: Place) -> bool:
+        """Tell whether its weights are there."""
+        return (self.folder(book, place) / CHECKPOINT).exists()
+
     def is_done(self, book: Book, place: Place) -> bool:
         """Tell whether it is trained and tested."""
         return self.scores(book, place).exists()
@@ -58,7 +62,7 @@ def make_run(run: SeededRun, book: Book, place: Place) -> float:
     A training that was stopped goes on from its last snapshot.
     """
     began, folder = time.process_time(), run.folder(book, place)
-    if not (folder / CHECKPOINT).exists():
+    if not run.is_trained(book, place):
         _train(run, book, place, folder)
     trained = book.trained(run.name)
     config = replace(book.test_config(run.name), split=place.split)

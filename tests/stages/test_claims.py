@@ -58,10 +58,19 @@ def test_record_and_compare_follow_the_scores(project, capsys):
         name: one["verdict"] for name, one in json.loads(Path("docs/claims.json").read_text())["claims"].items()
     }
     assert verdicts == {"longer-training": "holds", "fusion": "holds", "segments": "not run", "untried": "not run"}
-    assert leaves(capsys, "small", "compare", "1")[0] == 0
+    code, printed = leaves(capsys, "small", "compare", "1")
+    assert code == 0 and printed.endswith("no verdict differs from those in docs/claims.json")
     score_run("longer", 0.1)
     code, printed = leaves(capsys, "small", "compare", "1")
     assert code == 1 and "longer-training: fails now, holds in the record" in printed
+
+
+def test_a_verdict_that_nothing_is_recorded_of_is_named(project, capsys):
+    assert leaves(capsys, "all", "record", "1")[0] == 0
+    score_run("first", 0.5)
+    score_run("longer", 0.9)
+    code, printed = leaves(capsys, "small", "compare", "1")
+    assert code == 0 and printed.endswith("which has none of longer-training: WHAT=record writes them")
 
 
 @pytest.mark.parametrize(
