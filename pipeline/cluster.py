@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from tdn_data.pipeline.errors import InputError, PipelineError, own_words
 
+MAX_RETRIES = 3  # of work whose process was lost
 KNOCK_SECONDS = 10
 OBJECT_STORE_BYTES = 80 << 20  # results are small; Ray wants at least 75 MB
 SHARED_MEMORY = "/dev/shm"
@@ -48,6 +49,33 @@ def ray_cluster(num_workers: int | None, ray_address: str | None) -> Iterator:
         except Exception as error:
             raise InputError(f"{_no_ray(ray_address)}: {own_words(error)}.", key=ray_address) from error
         yield ray
+
+
+def value_of(ray, reference, *, work: str = "a shard") -> object:
+    """Return what a reference stands for.
+
+    Raises PipelineError: the one that the `work` raised, or with its words where it failed in another way, or where its
+    process was lost too often.
+    """
+    try:
+        return ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        cause = error.cause
+        if isinstance(cause, PipelineError):
+            raise cause from error
+        raise PipelineError(f"{work} could not be made: {type(cause).__name__}: {cause}") from error
+    except ray.exceptions.RayError as error:
+        raise PipelineError(f"a worker was lost {MAX_RETRIES + 1} times over {work}: {error}") from error
+
+
+def require_room(kind: str, wanted: int, found: int) -> None:
+    """Raise InputError where there are fewer of a kind, `core` or `GPU`, than processes that need one each."""
+    if wanted > found:
+        raise InputError(
+            f"{wanted} processes need a {kind} each; found: {found or 'none'}. Start fewer, or name another device or "
+            "cluster.",
+            key="num_processes",
+        )
 
 
 def _no_ray(ray_address: str | None) -> str:

@@ -16,6 +16,11 @@ from tdn_data.stages.params import RUNS, checkpoint, load_params
 
 def main(name: str) -> None:
     """Run the stage."""
+    evaluate_run(name)
+
+
+def evaluate_run(name: str, *, num_processes: int = 1, ray_address: str | None = None) -> None:
+    """Test a run of params.yaml on one process, or on several through Ray; the scores are the same."""
     keep_freed_memory()
     with console.messages(), console.wrong_arguments():
         params = load_params()
@@ -25,6 +30,7 @@ def main(name: str) -> None:
         started = datetime.now(UTC)
         with console.progress(name, unit="videos") as update:
             options = {"config": config, "network": run.network, "clip_scores": folder / CLIP_SCORES}
+            options |= {"num_processes": num_processes, "ray_address": ray_address}
             scores = evaluate(reader, checkpoint(name), on_progress=update, **options)
         if not config.clip_scores:
             (folder / CLIP_SCORES).unlink(missing_ok=True)  # of an earlier test

@@ -15,6 +15,7 @@ import torch
 
 from tdn_data.models.clips.cut import Cut
 from tdn_data.models.clips.dataset import split_videos
+from tdn_data.models.evaluation.on_ray import scored_on_ray
 from tdn_data.models.evaluation.protocol import EvaluateConfig
 from tdn_data.models.evaluation.scores import ClipScores, VideoScores, writing_clip_scores
 from tdn_data.models.evaluation.scoring import Scorer
@@ -42,11 +43,14 @@ def evaluate(
     network: str | None = None,
     on_progress: OnProgress | None = None,
     clip_scores: Path | None = None,
+    num_processes: int = 1,
+    ray_address: str | None = None,
 ) -> VideoScores:
     """Return the scores of every video of the split, each the average over its views, in the shards' order of classes.
 
     `network` is the name of the one that the checkpoint must hold, if it matters. `on_progress` counts videos. With
-    `config.clip_scores` the clips' scores are written to the file `clip_scores` as they come.
+    `config.clip_scores` the clips' scores are written to the file `clip_scores` as they come. Several processes, or
+    those of the cluster at `ray_address`, share the videos; the scores are the same.
     Raises InputError when the checkpoint holds another network, or was trained on data of another kind than the shards
     (`weights.trained_on`), when the split has no video, and when more than the allowed share of its videos has no
     frames.
@@ -56,14 +60,19 @@ def evaluate(
     check_same_kind(trained, reader, path=checkpoint)
     config, split = settled(config, saved, checkpoint), config.split_of(reader.info.name)
     check_complete(reader, split, max_missing_share=config.max_missing_share)
-    score = scorer_of(saved, config, repeat_to=config.views().cut.repeat_to(reader.info))
+    repeat_to = config.views().cut.repeat_to(reader.info)
+    score = scorer_of(saved, config, repeat_to=repeat_to)
     videos, scores = split_videos(reader, split), []
     order = class_order(trained, reader.info.class_names)
     about = {"dataset": reader.info.name, "split": split, "protocol": asdict(config)}
     about |= {"checkpoint": file_digest(checkpoint, what="checkpoint")}
     with torch_threads(config.num_threads), _clips_to(clip_scores if config.clip_scores else None, about) as clips:
-        for number, video in enumerate(videos, start=1):
-            scored = score(reader, video)
+        if num_processes == 1 and ray_address is None:
+            found = (score(reader, video) for video in videos)
+        else:
+            options = {"config": config, "repeat_to": repeat_to, "num_processes": num_processes}
+            found = scored_on_ray(reader, checkpoint, videos, ray_address=ray_address, **options)
+        for number, (video, scored) in enumerate(zip(videos, found, strict=True), start=1):
             scores.append(scored.video)
             if clips is not None:
                 clips.add(video, scored.clips[:, order])

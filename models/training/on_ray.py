@@ -33,7 +33,7 @@ from tdn_data.models.training.processes import Processes
 from tdn_data.models.training.reports import EpochReport
 from tdn_data.models.training.signals import Stopped, StopRequest
 from tdn_data.models.training.snapshot import SnapshotFolder
-from tdn_data.pipeline.cluster import ray_cluster
+from tdn_data.pipeline.cluster import ray_cluster, require_room
 from tdn_data.pipeline.errors import InputError, PipelineError, own_words
 from tdn_data.pipeline.progress import OnProgress
 
@@ -268,7 +268,7 @@ def _check_local_gpus(job: Job) -> None:
     if job.resources.ray_address is None and (
         job.resources.device == "cuda" or (job.resources.device == "auto" and found)
     ):
-        _require_room("GPU", wanted, found)
+        require_room("GPU", wanted, found)
 
 
 def _device(ray, job: Job) -> str:
@@ -277,14 +277,5 @@ def _device(ray, job: Job) -> str:
     gpus = int(there.get("GPU", 0))
     device = job.resources.device if job.resources.device != "auto" else "cuda" if gpus else "cpu"
     kind, found = ("GPU", gpus) if device == "cuda" else ("core", int(there.get("CPU", 0)))
-    _require_room(kind, job.resources.num_processes, found)
+    require_room(kind, job.resources.num_processes, found)
     return device
-
-
-def _require_room(kind: str, wanted: int, found: int) -> None:
-    if wanted > found:
-        raise InputError(
-            f"{wanted} processes need a {kind} each; found: {found or 'none'}. Start fewer, or name another device or "
-            "cluster.",
-            key="num_processes",
-        )

@@ -13,14 +13,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 
-from tdn_data.pipeline.cluster import ray_cluster
+from tdn_data.pipeline.cluster import MAX_RETRIES, ray_cluster, value_of
 from tdn_data.pipeline.datasets.manifest import VideoRecord
-from tdn_data.pipeline.errors import PipelineError
 from tdn_data.pipeline.extraction.one_shard import ShardJob, ShardResult, extract_span, iter_shard, span_files
 from tdn_data.pipeline.extraction.spans import Span
 
 TASKS_PER_WORKER = 2  # tasks in flight: enough to keep every worker busy, few enough to stop quickly
-MAX_RETRIES = 3
 POLL_SECONDS = 0.5
 GPU_SHARE = 0.25  # of one GPU for each actor: one computes while the others decode and encode
 
@@ -167,16 +165,16 @@ class _Crew:
         self._ray.wait(awaited, timeout=POLL_SECONDS)
         for one in self._ray.wait(awaited, num_returns=len(awaited), timeout=0)[0]:
             if one in self._starting:
-                _value(self._ray, one)
+                value_of(self._ray, one)
                 self._idle.append(self._starting.pop(one))
             elif one in self._spans_in_flight:
-                self._take_span(self._spans_in_flight.pop(one), _value(self._ray, one))
+                self._take_span(self._spans_in_flight.pop(one), value_of(self._ray, one))
             else:
                 self._take(one)
 
     def _take(self, stream) -> None:
         """Take in the next item of a job's stream."""
-        item = _value(self._ray, next(stream))
+        item = value_of(self._ray, next(stream))
         if isinstance(item, str):
             self.done.num_videos += 1
             self.done.num_failed += item == "failed"
@@ -250,16 +248,3 @@ class _GpuActor:
     def extract(self, job: ShardJob) -> Iterator[str | ShardResult]:
         """Make one shard as a task does."""
         yield from iter_shard(job)
-
-
-def _value(ray, reference) -> object:
-    """Return what a reference stands for; raise what its task raised as a PipelineError where it was one."""
-    try:
-        return ray.get(reference)
-    except ray.exceptions.RayTaskError as error:
-        cause = error.cause
-        if isinstance(cause, PipelineError):
-            raise cause from error
-        raise PipelineError(f"a shard could not be made: {type(cause).__name__}: {cause}") from error
-    except ray.exceptions.RayError as error:
-        raise PipelineError(f"a worker was lost {MAX_RETRIES + 1} times over one shard: {error}") from error

@@ -53,15 +53,28 @@ def train(run: str, **resources: object) -> None:
 
 @click.command()
 @click.argument("run", type=Text())
-def evaluate(run: str) -> None:
+@click.option(
+    "--num-processes", default=1, show_default=True, type=Whole(1, MAX_THREADS), help="Processes that share the videos."
+)
+@click.option(
+    "--ray-address",
+    type=Text(),
+    help="Cluster that they run on, HOST:PORT; its machines see this folder and the shards at the same places  "
+    "[default: this machine]",
+)
+def evaluate(run: str, num_processes: int, ray_address: str | None) -> None:
     """Test RUN of params.yaml by its protocol, as the pipeline's stage does; it must be trained.
 
-    \b
-    Example: tdn-data evaluate tdn-rgb
-    """
-    from tdn_data.stages.evaluate import main  # brings torch
+    Several processes give the same scores, sooner.
 
-    main(run)
+    \b
+    Examples:
+      tdn-data evaluate tdn-rgb
+      tdn-data evaluate tdn-rgb --num-processes 8 --ray-address head:6379
+    """
+    from tdn_data.stages.evaluate import evaluate_run  # brings torch
+
+    evaluate_run(run, num_processes=num_processes, ray_address=ray_address)
 
 
 COMMANDS = (evaluate, train)

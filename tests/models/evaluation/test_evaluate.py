@@ -244,3 +244,16 @@ def test_streams_are_joined_by_the_videos_names_not_by_their_places() -> None:
 def test_impossible_values_are_named(wrong: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         EvaluateConfig(**wrong)
+
+
+def test_several_processes_give_the_same_scores(coloured: ShardReader, checkpoint: Path, tmp_path: Path) -> None:
+    config, seen = replace(CONFIG, spatial="random", num_crops=3, clip_scores=True, seed=4), []
+    one = evaluate(coloured, checkpoint, config=config, clip_scores=tmp_path / "one.parquet")
+    options = {"num_processes": 2, "on_progress": lambda *state: seen.append(state)}
+    two = evaluate(coloured, checkpoint, config=config, clip_scores=tmp_path / "two.parquet", **options)
+    assert two.video_ids == one.video_ids and two.clip_metrics == one.clip_metrics
+    np.testing.assert_array_equal(two.scores, one.scores)
+    assert pq.read_table(tmp_path / "two.parquet") == pq.read_table(tmp_path / "one.parquet")
+    assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    with pytest.raises(InputError, match="no Ray could be reached at 127.0.0.1:1"):
+        evaluate(coloured, checkpoint, config=CONFIG, ray_address="127.0.0.1:1")
