@@ -42,12 +42,15 @@ class RunRecord:
     hardware: str
     libraries: Mapping[str, str]
 
-    def words(self) -> str:
-        """Return the record as one line for a page."""
+    def words(self, *, parameters: bool = True) -> str:
+        """Return the record as one line for a page, with or without its parameters."""
         libraries = ", ".join(f"{name} {version}" for name, version in self.libraries.items())
-        parameters = ", ".join(f"{name} {value}" for name, value in self.parameters.items() if value is not None)
+        chosen = self.parameters if parameters else {}
+        shown = ", ".join(f"{name} {value}" for name, value in chosen.items() if value is not None)
         took = f"{self.seconds:.0f} s" if self.seconds < 600 else f"{self.seconds / 60:.0f} min"
-        return f"{self.date[:10]}, {took} on {self.hardware}; {libraries}; split {self.split}; {parameters}"
+        return "; ".join(
+            filter(None, (f"{self.date[:10]}, {took} on {self.hardware}", libraries, f"split {self.split}", shown))
+        )
 
 
 def describe_run(started: datetime, **facts: object) -> RunRecord:

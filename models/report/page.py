@@ -13,10 +13,20 @@ import jinja2
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from rich.filesize import decimal
 
+from tdn_data.models.report.tables import (
+    changed_classes,
+    ledger_table,
+    parameter_table,
+    share_interval,
+    worst_confusions,
+)
 from tdn_data.pipeline.files import write_text
 from tdn_data.pipeline.images import encode_image, read_image_file
 from tdn_data.pipeline.shards.reader import ShardReader
+from tdn_data.pipeline.shards.schema import LedgerRow
 from tdn_data.pipeline.view.inspect import pictures_at
 from tdn_data.pipeline.view.words import CURVE_WORDS
 
@@ -25,6 +35,7 @@ COLORS = (  # one for each network, distinct for colour-blind readers, too, as f
     "#0a9396", "#7f4f24", "#000000", "#94d82d", "#f4a261", "#a2d2ff",
 )  # fmt: skip
 LINES = {"rgb": "-", "flow": "--", "fusion": ":"}  # how a curve is drawn, by modality
+IN_PERCENT = ("accuracy", "validation_accuracy", "validation_map")  # curves that are logged as shares
 GAP = 3  # white pixels between the pictures of a strip
 
 # Ng & Davis, Table 1: HMDB51, mean accuracy over three splits, in percent
@@ -54,6 +65,10 @@ class RunResult:
     parameters: Mapping[str, object] = field(default_factory=dict)  # of the test, or the weights of a fusion
     first_batch: Path | None = None  # a picture of what the network was given
     explanations: Sequence[Path] = ()  # pictures of what its scores stand on
+    training: Mapping[str, object] = field(default_factory=dict)  # its parameters
+    seconds: Mapping[str, float] = field(default_factory=dict)  # `trained`, `tested` -> how long it took
+    parameters_count: int | None = None  # of the network
+    multiply_adds: int | None = None  # of the network for one clip
 
 
 @dataclass(frozen=True)
@@ -75,11 +90,13 @@ def write_report(
     samples: Sequence[Sample],
     facts: Mapping[str, str],
     left_out: Sequence[str] = (),
+    ledger: Sequence[LedgerRow] = (),
 ) -> None:
     """Write the page to `out`; it needs no other file and no network.
 
     `metric_names`: which of the runs' metrics the table of results shows -> how it heads them. `split` is the one that
-    was tested. `facts` are listed at the page's end, and `left_out` says which runs are not shown, and why.
+    was tested. `facts` are listed at the page's end, `left_out` says which runs are not shown, and why, and `ledger`
+    what became of each video.
     """
     matplotlib.rcParams["svg.hashsalt"] = "tdn-data"  # the same results give the same bytes
     template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
@@ -92,10 +109,19 @@ def write_report(
         metric_names=metric_names,
         split=split,
         headline=_headline(runs),
+        intervals={run.name: _interval_words(run) for run in runs},
         curves=[(CURVE_WORDS.get(name, name), _curve_plot(runs, name)) for name in _curve_names(runs)],
         confusions=[
-            (run.name, _confusion_plot(run.confusion, class_names)) for run in runs if run.confusion is not None
+            (run.name, _confusion_plot(run.confusion, class_names), worst_confusions(run.confusion, class_names))
+            for run in runs
+            if run.confusion is not None
         ],
+        changes=_changes(runs, class_names),
+        costs=[run for run in runs if run.seconds],
+        parameters=parameter_table({run.name: run.training for run in runs if run.training}),
+        trained=[run.name for run in runs if run.training],
+        ledger=ledger_table(ledger),
+        decimal=decimal,
         ap_runs=[run.name for run in runs],
         ap_rows=_ap_rows(runs, class_names),
         samples=[(sample.caption, _png(sample.image)) for sample in samples],
@@ -125,6 +151,27 @@ def _headline(runs: Sequence[RunResult]) -> str | None:
         f"On RGB alone the Temporal Difference Network reaches {tdn} top-1, {more} than TSN, which averages the scores "
         f"of single frames: {tsn}."
     )
+
+
+def _interval_words(run: RunResult) -> str:
+    """Return the 95 % interval of a run's share of videos that are right, in percent; nothing without their number."""
+    share = run.metrics.get("top1", run.metrics.get("hit1"))
+    if share is None or not run.metrics.get("num_videos"):
+        return ""
+    low, high = share_interval(share, int(run.metrics["num_videos"]))
+    return f"{100 * low:.1f} to {100 * high:.1f}"
+
+
+def _changes(runs: Sequence[RunResult], class_names: Sequence[str]) -> list[tuple[str, str, list]]:
+    """Return (first, second, classes that change) of each modality's TSN, or first run, and each other run of it."""
+    found = []
+    for modality in LINES:
+        own = [run for run in runs if run.modality == modality]
+        first, *others = sorted(own, key=lambda run: not run.name.startswith("tsn")) or [None]
+        for one in others:
+            classes = changed_classes(first.per_class_ap, one.per_class_ap, class_names)
+            found.append((first.name, one.name, classes))
+    return [change for change in found if change[2]]
 
 
 def _fusion_words(runs: Sequence[RunResult]) -> list[str]:
@@ -157,9 +204,13 @@ def _curve_plot(runs: Sequence[RunResult], name: str) -> str:
     colors = dict(zip(dict.fromkeys(run.network for run in runs), COLORS * 2, strict=False))
     for run in (run for run in runs if run.curves and name in run.curves):
         style = {"color": colors[run.network], "linestyle": LINES[run.modality], "linewidth": 1.8}
-        axes.plot(range(1, len(run.curves[name]) + 1), run.curves[name], label=run.name, **style)
+        values = np.asarray(run.curves[name], float) * (100 if name in IN_PERCENT else 1)
+        marker = "o" if np.isnan(values).any() or len(values) == 1 else None  # no line shows such points
+        known = ~np.isnan(values)
+        axes.plot(np.flatnonzero(known) + 1, values[known], label=run.name, marker=marker, markersize=3, **style)
     axes.set_xlabel("epoch")
-    axes.set_ylabel(name.replace("_", " "))
+    axes.set_ylabel(f"{name.replace('_', ' ')}{', percent' if name in IN_PERCENT else ''}")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=8)

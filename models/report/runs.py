@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import logging
+import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+import torch
 
 from tdn_data.models.evaluation.explain import EXPLAIN
 from tdn_data.models.evaluation.metrics import compute_metrics
 from tdn_data.models.evaluation.results import SCORES, result_columns
 from tdn_data.models.evaluation.run_record import EVALUATION, TRAINING, RunRecord, read_record
 from tdn_data.models.evaluation.scores import VideoScores, read_scores
+from tdn_data.models.networks import build_model
+from tdn_data.models.networks.cost import Cost, default_clip_shape, model_cost
 from tdn_data.models.report.first_batch import FIRST_BATCH
 from tdn_data.models.report.page import RunResult, sample_videos, write_report
+from tdn_data.models.training.config import TrainConfig
 from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.shards.reader import ShardReader
 from tdn_data.pipeline.shards.schema import library_versions
@@ -44,6 +51,7 @@ def report_runs(out: Path, folders: Mapping[str, Path], *, shards: Sequence[Shar
         samples=sample_videos(frames, flow, split=split) if frames is not None else [],
         facts=_facts(shards),
         left_out=left_out,
+        ledger=[row for reader in shards for row in reader.ledger()],
     )
 
 
@@ -51,7 +59,24 @@ def _facts(shards: Sequence[ShardReader]) -> dict[str, str]:
     """Return what the shards say of themselves and what draws the page, as lines for it."""
     titles = {"rgb": "frames", "flow": "flow"}
     made_of = {titles[reader.modality]: _words(reader.info.parameters) for reader in shards}
-    return {"data set": shards[0].info.name} | made_of | {"page": _words(library_versions())}
+    digests = {f"digest, {titles[reader.modality]}": reader.digest() for reader in shards}
+    commit = _commit()
+    return {
+        "data set": shards[0].info.name,
+        **made_of,
+        **digests,
+        **({"commit": commit} if commit else {}),
+        "page": _words(library_versions()),
+    }
+
+
+def _commit() -> str | None:
+    """Return the commit of this folder with `-dirty` where something is changed; None outside of git."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+    with contextlib.suppress(OSError):
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+        return ended.stdout.strip() or None
+    return None
 
 
 def _words(section: dict[str, object]) -> str:
@@ -81,7 +106,9 @@ def _read_run(name: str, folder: Path, reader: ShardReader) -> RunResult:
     scores = read_scores(folder / SCORES)
     _check_scores(scores, folder, reader)
     metrics = compute_metrics(scores.scores, scores.labels, multi_label=reader.info.multi_label)
-    trained = {"trained": read_record(folder / TRAINING).words()} if (folder / TRAINING).exists() else {}
+    training = read_record(folder / TRAINING) if (folder / TRAINING).exists() else None
+    records = ({"trained": training} if training else {}) | {"tested": record}
+    cost = _cost(training, len(reader.info.class_names)) if training else None
     return RunResult(
         name,
         record.network,
@@ -91,11 +118,27 @@ def _read_run(name: str, folder: Path, reader: ShardReader) -> RunResult:
         record.split,
         metrics.confusion,
         _curves(folder),
-        trained | {"tested": record.words()},
+        {how: one.words(parameters=how == "tested") for how, one in records.items()},
         record.parameters,
         folder / FIRST_BATCH if (folder / FIRST_BATCH).exists() else None,
         sorted((folder / EXPLAIN).glob("*.png"))[:MAX_EXPLANATIONS],
+        training.parameters if training else {},
+        {how: one.seconds for how, one in records.items()},
+        cost and cost.parameters,
+        cost and cost.multiply_adds,
     )
+
+
+def _cost(training: RunRecord, num_classes: int) -> Cost | None:
+    """Return what the network of a training costs; None for a record of other parameters than today's."""
+    try:
+        config = TrainConfig(**training.parameters)
+        options = config.model_options(training.network, training.modality)
+        with torch.random.fork_rng():
+            model = build_model(training.network, num_classes=num_classes, **options)
+        return model_cost(model, default_clip_shape(model, size=config.size))
+    except (TypeError, ValueError):
+        return None
 
 
 def _check_record(record: RunRecord, name: str, folder: Path, reader: ShardReader) -> None:

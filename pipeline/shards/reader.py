@@ -130,7 +130,7 @@ class ShardReader:
 
     def missing(self, split: str) -> tuple[str, ...]:
         """Return the videos of a split that the ledger lists and that have nothing to read, as `self.videos` sorted."""
-        listed = (row for row in read_ledger(self._storage, self._about) if row.modality == self.modality)
+        listed = self.ledger()
         return tuple(row.video_id for row in listed if row.video_id not in self._rows and self._split_of(row) == split)
 
     def _list_split(self, number: int) -> dict[str, str]:
@@ -145,6 +145,14 @@ class ShardReader:
 
     def _split_of(self, row: IndexRow | LedgerRow) -> str:
         return row.split if self._splits is None else self._splits.get(row.video_id, UNUSED)
+
+    def ledger(self) -> tuple[LedgerRow, ...]:
+        """Return what became of every listed video in this modality."""
+        return tuple(row for row in read_ledger(self._storage, self._about) if row.modality == self.modality)
+
+    def digest(self) -> str | None:
+        """Return the digest of what the folder says of itself, its shards' names and rows; None in older folders."""
+        return self._about.get("digest")
 
     def num_rows(self, video_id: str) -> int:
         """Return how many rows of a video are stored; raise InputError if it is unknown, TypeError if it is no text."""

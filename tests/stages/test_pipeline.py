@@ -129,3 +129,22 @@ def test_the_list_split_of_params_reaches_the_shards(project, monkeypatch):
     second = params.model_copy(update={"dataset": params.dataset.model_copy(update={"list_split": 2})})
     with pytest.raises(InputError, match="has no list split 2"):
         second.open_shards("rgb")
+
+
+def test_a_clone_pulls_networks_and_scores_and_tests_on_copied_shards(project, run, tmp_path):
+    run(project, "dvc", "remote", "add", "--default", "store", str(tmp_path / "store"))
+    run(project, "dvc", "push", "--quiet")
+    run(project, "git", "add", ".")
+    run(project, "git", "commit", "-qm", "a remote")
+    run(tmp_path, "git", "clone", "-q", str(project), "clone")
+    clone = tmp_path / "clone"
+    run(clone, "dvc", "pull", "--quiet")
+    assert (clone / "report/report.html").exists()
+    fused = run(clone, "tdn-data", "fuse", "tdn-rgb", "tdn-flow")
+    assert "top-1" in fused
+    shutil.copytree(project / "data/shards", clone / "data/shards", dirs_exist_ok=True)
+    assert "nothing wrong" in run(clone, "tdn-data", "verify", "data/shards/demo/rgb")
+    assert "top-1" in run(clone, "tdn-data", "evaluate", "tdn-rgb")
+    status = run(clone, "dvc", "status")
+    assert "extract@" not in status and "train@" not in status  # nothing would be decoded or trained again
+    assert (clone / "runs/tdn-rgb/metrics.json").read_bytes() == (project / "runs/tdn-rgb/metrics.json").read_bytes()

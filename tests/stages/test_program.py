@@ -159,3 +159,26 @@ def test_a_cut_file_that_says_nowhere_how_long_it_was_is_partial_without_a_count
     assert re.search(r"partial rgb  a.gif  truncated, (\d+) stored: \1 frames, the file is cut off; how many", line), (
         line
     )
+
+
+@pytest.mark.parametrize(
+    ("typed", "found"),
+    [
+        ("tdn-data ins", ["inspect"]),
+        ("tdn-data inspect --sh", ["--sheet", "--sheet-videos"]),
+        ("tdn-data bench de", ["decode"]),
+    ],
+)
+def test_the_shell_completes_commands_and_options(typed, found):
+    words = {"COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" ")), "_TDN_DATA_COMPLETE": "bash_complete"}
+    code, stdout, stderr = run(**words)
+    assert code == 0 and not stderr, stderr
+    assert [line.partition(",")[2] for line in stdout.splitlines()] == found
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_lines_of_the_manual_give_each_shell_its_completion(shell):
+    line = f"_TDN_DATA_COMPLETE={shell}_source tdn-data"
+    assert line in (PROJECT / "docs/INSTALLATION.md").read_text()
+    code, stdout, _ = run(_TDN_DATA_COMPLETE=f"{shell}_source")
+    assert code == 0 and "tdn-data" in stdout and "_TDN_DATA_COMPLETE" in stdout

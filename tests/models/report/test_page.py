@@ -9,6 +9,7 @@ import numpy as np
 
 from tdn_data.models.report.page import GAP, RunResult, sample_videos, write_report
 from tdn_data.pipeline.images import write_png
+from tdn_data.pipeline.shards.schema import LedgerRow
 
 
 def test_frames_and_flow_of_other_shapes_stand_under_each_other(make_shards) -> None:
@@ -38,7 +39,7 @@ def test_the_data_sets_own_metrics_and_split_head_the_table(tmp_path: Path) -> N
     assert "top-1" not in page and "split “test”" in page
 
 
-def page_of(tmp_path: Path, *runs: RunResult, dataset: str = "demo", left_out=()) -> str:
+def page_of(tmp_path: Path, *runs: RunResult, dataset: str = "demo", left_out=(), ledger=()) -> str:
     options = {
         "class_names": ("x", "y"),
         "metric_names": {"top1": "top-1"},
@@ -46,7 +47,7 @@ def page_of(tmp_path: Path, *runs: RunResult, dataset: str = "demo", left_out=()
         "samples": [],
         "facts": {},
     }
-    write_report(tmp_path / "report.html", dataset=dataset, runs=runs, left_out=left_out, **options)
+    write_report(tmp_path / "report.html", dataset=dataset, runs=runs, left_out=left_out, ledger=ledger, **options)
     return (tmp_path / "report.html").read_text()
 
 
@@ -93,3 +94,28 @@ def test_no_two_networks_share_a_colour_and_a_curve_says_what_it_is_of(tmp_path:
     plot = page[page.index("<h2>Training</h2>") : page.index("accuracy on the training clips")]
     drawn = set(re.findall(r"fill: none;[^\"]*?stroke: (#[0-9a-f]{6}); stroke-width: 1.8", plot))
     assert len(drawn) == len(models)
+
+
+def test_results_have_their_interval_and_mistakes_and_changes_are_listed(tmp_path: Path) -> None:
+    tsn = result("tsn", "rgb", 0.5, confusion=np.array([[3, 1], [3, 1]]))
+    tdn = RunResult("tdn-rgb", "tdn", "rgb", {"top1": 0.975, "num_videos": 120}, np.array([0.9, 0.4]))
+    page = page_of(tmp_path, tsn, tdn)
+    assert "<td>97.5</td><td>92.9 to 99.1</td>" in page and "<td>50.0</td><td>–</td>" in page
+    assert '<td>y</td><td class="words">x</td><td>3 of 4</td>' in page
+    assert "<td>x</td><td>50.0</td><td>90.0</td><td>+40.0</td>" in page and "<td>-10.0</td>" in page
+
+
+def test_trainings_say_what_they_cost_and_in_which_parameters_they_differ(tmp_path: Path) -> None:
+    costs = {"seconds": {"trained": 61.2, "tested": 3.0}, "parameters_count": 1_410_000, "multiply_adds": 70_000_000}
+    trained = {"rgb": {"epochs": 24, "taps": None}, "flow": {"epochs": 8, "taps": None}}
+    runs = [result("tdn", modality, 0.5, training=own, **costs) for modality, own in trained.items()]
+    page = page_of(tmp_path, *runs)
+    assert "<td>1.41</td><td>0.07</td><td>61</td>" in page
+    assert "<tr><td>epochs</td><td>24</td><td>8</td></tr>" in page and "The same in all: taps –." in page
+
+
+def test_the_ledger_is_summed_up_with_its_reasons(tmp_path: Path) -> None:
+    stored = [LedgerRow(f"v{number}", "rgb", "p", "train", (0,), "ok", stored_bytes=600) for number in range(2)]
+    lost = LedgerRow("w", "rgb", "p", "train", (0,), "failed", "too_large")
+    page = page_of(tmp_path, result("tdn", "rgb", 0.5), ledger=[*stored, lost])
+    assert "<td>rgb</td><td>2</td><td>0</td><td>1</td><td>1.2 kB</td>" in page and "1 too large" in page
