@@ -152,6 +152,19 @@ def networks(
     _show(benchmark, result, "ratios", as_json)
 
 
+@bench.command()
+@click.option("--videos", default=100_000, show_default=True, type=Whole(1, 10_000_000), help="Videos of the made set.")
+@click.option("--rounds", default=3, show_default=True, type=Whole(1, 10_000))
+@json_option
+def browse(videos: int, rounds: int, as_json: bool) -> None:
+    """What the local page costs on a large set: its start, memory, bytes and rows read, frames shown a second."""
+    from tdn_data.benchmarks import browse as benchmark
+
+    with console.messages(), console.err.status("making a set and showing it"):
+        result = benchmark.run(num_videos=videos, num_rounds=rounds)
+    _show(benchmark, result, "ratios", as_json)
+
+
 def _show(benchmark: Benchmark, result: Times, outcome: str, as_json: bool) -> None:
     """Print what was measured; `outcome` is the property of `result` that compares ours with the peers."""
     if as_json:
