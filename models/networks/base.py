@@ -121,6 +121,10 @@ class VideoNetwork(nn.Module, ABC):
         """Return the backbones that the network stands on, in order."""
         return tuple(module for module in self.modules() if isinstance(module, Backbone))
 
+    def change_maps(self, clip: Tensor) -> dict[str, Tensor]:
+        """Return maps of what changes from frame to frame, by name, (N, S, K - 1, h, w); here there are none."""
+        return {}
+
     def parts_for(self, state: StateDict) -> list[tuple[nn.Module, StateDict]]:
         """Return the (part, its weights) pairs that a file's weights go into.
 

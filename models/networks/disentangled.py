@@ -109,6 +109,13 @@ class Disentangled(VideoNetwork):
         moved = self.displacements(self.low_level(clip))
         return self.stride * moved.flip(2).unflatten(0, clip.shape[:2])
 
+    def change_maps(self, clip: Tensor) -> dict[str, Tensor]:
+        """Return the differences of low-level maps, not warped and warped (figure 5): their mean size over channels."""
+        low = self.low_level(clip)
+        moved = self.displacements(low)
+        kinds = {"not warped": self._changes(low, None), "warped by the displacement": self._changes(low, moved)}
+        return {name: maps.abs().mean(2).unflatten(0, clip.shape[:2]) for name, maps in kinds.items()}
+
     @property
     def _warps(self) -> bool:
         return self.warped and "change" in self.branches
@@ -133,8 +140,11 @@ class Disentangled(VideoNetwork):
 
     def changes(self, low: Tensor, moved: Tensor | None) -> Tensor:
         """Return each frame's map less the one before it, warped if asked for: (N * S, K - 1, 64, h, w)."""
+        return self._changes(low, moved if self.warped else None)
+
+    def _changes(self, low: Tensor, moved: Tensor | None) -> Tensor:
         before = low[:, :-1]
-        if self.warped:
+        if moved is not None:
             before = warp(before.flatten(0, 1), moved.flatten(0, 1)).unflatten(0, before.shape[:2])
         return low[:, 1:] - before
 

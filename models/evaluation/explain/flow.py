@@ -1,4 +1,7 @@
-"""What a network that learned flow sees move, beside the stored flow: Ng's dissertation, figures 4.5 and 4.7."""
+"""What a network that gives flow sees move, beside the stored flow: Ng's dissertation, figures 4.5 and 4.7.
+
+Of a network that warps its maps, the differences that are left, too: Zhao, Xiong & Lin, figure 5.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +57,27 @@ def flow_rows(model: VideoNetwork, clip: Tensor, seen: SeenClip, reader: ShardRe
         kinds[f"stored flow ({method}){_error_words(predicted, stored)}"] = stored
     known = [[field for field in one.reshape(-1, *one.shape[2:]) if np.isfinite(field).all()] for one in kinds.values()]
     scale = flow_scale(known[-1] or known[0], bound=0.0)
-    return [_row(caption, one, length, scale) for caption, one in kinds.items()], scale
+    rows = [_row(caption, one, length, scale) for caption, one in kinds.items()]
+    return rows + change_rows(model, clip), scale
+
+
+def change_rows(model: VideoNetwork, clip: Tensor) -> list[Row]:
+    """Return a row of each kind of differences between neighbouring maps, light where they are large, on one scale.
+
+    A difference stands below the frame that it leads from, as flow does.
+    """
+    with torch.inference_mode():
+        kinds = {name: maps[0].float().cpu().numpy() for name, maps in model.change_maps(clip).items()}
+    length, most = clip.shape[2], max((float(maps.max()) for maps in kinds.values()), default=0.0)
+    rows = []
+    for name, maps in kinds.items():
+        grey = np.rint(255 * maps / max(most, 1e-12)).astype(np.uint8)
+        cells = [
+            Cell(snippet * length + number, np.repeat(grey[snippet, number][..., None], 3, axis=2))
+            for snippet, number in np.ndindex(*maps.shape[:2])
+        ]
+        rows.append(Row(f"differences of low-level maps, {name}: mean {float(maps.mean()):.3g}", cells))
+    return rows
 
 
 def _row(caption: str, fields: np.ndarray, length: int, scale: float) -> Row:

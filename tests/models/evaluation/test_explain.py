@@ -12,7 +12,7 @@ import torch
 from tdn_data.models import build_model
 from tdn_data.models.clips.pixels import normalize_batch
 from tdn_data.models.evaluation.evaluate import evaluate
-from tdn_data.models.evaluation.explain.flow import flow_rows, predicted_flow
+from tdn_data.models.evaluation.explain.flow import change_rows, flow_rows, predicted_flow
 from tdn_data.models.evaluation.explain.maps import activation_maps, gradient_maps, occlusion_map
 from tdn_data.models.evaluation.explain.seen import SeenClip
 from tdn_data.models.evaluation.explain.video import below_each_other, explain
@@ -110,6 +110,25 @@ def test_predicted_flow_stands_beside_the_stored_flow_in_pixels_of_the_clip(make
     predicted, own = flow_rows(build("actionflownet_2f"), clip(2), seen, reader)[0]
     assert [cell.column for cell in predicted.cells] == [0, 2, 4] and "px" in own.caption
     assert [cell.word for cell in own.cells] == ["", "", "none stored"]
+
+
+def test_differences_of_maps_stand_below_flow_warped_and_not() -> None:
+    torch.manual_seed(0)
+    network = build_model("disentangled", num_classes=3, num_segments=2, snippet_length=3).eval()
+    still = torch.randn((1, 2, 1, 3, 32, 32), generator=torch.Generator().manual_seed(1)).repeat(1, 1, 3, 1, 1, 1)
+    moving = still.clone()
+    moving[:, :, 1] = still[:, :, 1].roll(4, -1)
+    maps = network.change_maps(moving)
+    low = network.low_level(moving)
+    torch.testing.assert_close(maps["not warped"][0], (low[:, 1:] - low[:, :-1]).abs().mean(2))
+    torch.testing.assert_close(
+        maps["warped by the displacement"][0], network.changes(low, network.displacements(low)).abs().mean(2)
+    )
+    assert not network.change_maps(still)["not warped"].any()
+    rows = change_rows(network, moving)
+    assert ["not warped" in row.caption for row in rows] == [True, False]
+    assert all([cell.column for cell in row.cells] == [0, 1, 3, 4] for row in rows)
+    assert change_rows(build("actionflownet_2f"), clip(2)) == []
 
 
 def test_a_video_is_explained_as_it_is_tested(coloured: ShardReader, checkpoint: Path) -> None:
