@@ -156,7 +156,7 @@ def histogram(
     )
     middle = f"median {short(float(np.median(known)))}{unit}"
     missing = len(numbers) - len(known)
-    words = middle + (f"; not known of {missing:,} videos" if missing else "")
+    words = middle + (f"; not known of {missing:,} video{'s' * (missing > 1)}" if missing else "")
     high = edges[-1] - 1 if whole else edges[-1]
     return Histogram(name, title, unit, bars, words, short(edges[0]) + unit, short(high) + unit, reset)
 

@@ -56,10 +56,11 @@ def overview(moment: Moment, chosen: Filter) -> dict[str, object]:
 
 def _histogram(moment: Moment, name, title, seconds, places, chosen, address) -> charts.Histogram:
     numbers = numbers_of(moment.videos, name, seconds)
+    flow = "the ledger does not say it of the flow" if "flow" in moment.videos.stored else "no flow is stored"
     none = {
         "seconds": "read from the shards' footers as you look" if not moment.lengths.done else "",
-        "motion": "no flow is stored, and motion is its mean length",
-        "clipped": "no flow is stored",
+        "motion": f"{flow}, and motion is its mean length",
+        "clipped": flow,
     }.get(name, "")
     return charts.histogram(
         name, title, UNITS[name], numbers[places], chosen, address, whole=name == "frames", none=none
