@@ -31,12 +31,13 @@ class ContainerLosses(NamedTuple):
 
     lost: dict[int, int]  # packet -> how many are missing right behind it
     spoiled: frozenset[int] = frozenset()  # packets that are not whole
-    moved: dict[int, int] = {}  # packet -> its right time in ticks
+    moved: dict[int, int | None] = {}  # packet -> its right time in ticks, None: not known
     lacks_beginning: bool = False  # the first are missing
     cut_off: bool | None = None  # whether the last are missing; None: not known
     ends_unmarked: bool = False  # nothing shows that they are, nor that they are not
     apart: frozenset[int] = frozenset()  # whole packets right behind which something is missing or makes no sense
     is_torn: bool = False  # something does, there or at the end
+    has_wrong_sum: bool = False  # bytes are others than were written, nobody knows which
 
 
 def find_losses(
@@ -61,7 +62,8 @@ def find_losses(
     if "nut" in names:
         return _in_stretches(places, torn_stretches(path))
     if "matroska" in names:
-        return _torn_at(places, torn_blocks(path))
+        torn, has_wrong_sum = torn_blocks(path)
+        return _torn_at(places, torn)._replace(has_wrong_sum=has_wrong_sum)
     return ContainerLosses({})
 
 
@@ -72,6 +74,7 @@ def _of_pieces(pieces: Pieces, places: Sequence[tuple[int, int]], lost: dict[int
     return ContainerLosses(
         lost,
         spoiled,
+        dict.fromkeys(number for number in spoiled if begins[number] not in pieces.begun),
         apart=frozenset(before - spoiled - {-1, len(places) - 1}),
         is_torn=bool(pieces.tears),
     )

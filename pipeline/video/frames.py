@@ -28,6 +28,7 @@ from tdn_data.pipeline.video.missing import pause_words
 from tdn_data.pipeline.video.packet_rows import PacketRows, read_rows
 from tdn_data.pipeline.video.timeline import Timeline, packet_timeline
 
+_MAX_ROUNDING_SECONDS = 1e-3
 _SAMPLED_ROWS = 16  # every so many rows of a picture tell it from others
 
 
@@ -192,7 +193,8 @@ def select_frames(timeline: Timeline, request: Request, *, path: object = None) 
     else:
         times, tolerance = _grid(timeline, request, path), grid_tolerance(timeline.tick_seconds)
     frames = frames_at(timeline.pts_seconds, times, tolerance_seconds=tolerance)
-    lost = timeline.gap_after[frames] & (times + tolerance >= timeline.leaves_seconds[frames])
+    soon = tolerance + min(timeline.tick_seconds, _MAX_ROUNDING_SECONDS)  # both times may be rounded
+    lost = timeline.gap_after[frames] & (times + soon >= timeline.leaves_seconds[frames])
     lost |= times + tolerance < timeline.pts_seconds[0]
     return frames[~lost], len(times)
 
@@ -252,6 +254,11 @@ class FrameSource:
             return VideoError("truncated", message, path=self.path)
         if num_frames >= self.num_expected and self.rows is not None and self.rows.lacks_beginning:
             message = f"{self.path}: {num_frames} frames, the beginning is missing; how many it had is not known"
+            return VideoError("corrupt", message, path=self.path)
+        if num_frames >= self.num_expected and self.rows is not None and self.rows.has_wrong_sum:
+            message = (
+                f"{self.path}: {num_frames} frames, some of which may be spoiled: a check sum of the file is wrong"
+            )
             return VideoError("corrupt", message, path=self.path)
         if num_frames >= self.num_expected:
             return None

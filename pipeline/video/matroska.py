@@ -64,52 +64,58 @@ def has_empty_block(path: str | os.PathLike, packet: tuple[int, int], end: int) 
     return b"\xa3\x84" + track in between
 
 
-def torn_blocks(path: str | os.PathLike) -> list[int]:
+def torn_blocks(path: str | os.PathLike) -> tuple[list[int], bool]:
     """Where blocks name their track behind which no element begins: some of the file is missing there, or overwritten.
 
     A cluster (RFC 9559, 5.1.3) holds nothing but the elements of its kind, and ends where its last one ends; after a
-    tear the next cluster is looked for. What follows on a last cluster whose end is left open is not asked for. All
-    blocks of a cluster with a check sum (RFC 8794, 11.3.1) that is not its own are torn.
+    tear the next cluster is looked for. What follows on a last cluster whose end is left open is not asked for.
+
+    And whether a cluster has a check sum (RFC 8794, 11.3.1) that is not its own.
     """
     torn: list[int] = []
+    has_wrong_sum = False
     with Path(path).open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         position = data.find(_CLUSTER)
         while position >= 0:
-            position, blocks = _follow_cluster(data, position)
-            torn += blocks
+            begin = position
+            position, block = _follow_cluster(data, begin)
+            torn += [] if block is None else [block]
+            has_wrong_sum |= not _has_own_check_sum(data, begin, position)
             position = data.find(_CLUSTER, position)
-    return torn
+    return torn, has_wrong_sum
 
 
-def _follow_cluster(data: mmap.mmap, begin: int) -> tuple[int, list[int]]:
-    """Where the cluster at byte `begin` ends or tears, and its torn blocks: the last before a tear, all, or none."""
+def _follow_cluster(data: mmap.mmap, begin: int) -> tuple[int, int | None]:
+    """Where the cluster at byte `begin` ends or tears, and the last block before the tear; None for no tear."""
     length, position = ebml_size(data[begin : begin + _HEAD_BYTES], len(_CLUSTER))
-    first = position = begin + position
-    blocks: list[int] = []
+    position, block = begin + position, None
     end = len(data) if length is None else position + length
     while position < end:
         head = data[position : position + _HEAD_BYTES]
         if length is None and head[:4] in _BESIDE_CLUSTERS:
-            return position, []
+            return position, None
         width = 2 if head[:2] == _SILENT_TRACKS else 1
         inner, skipped = ebml_size(head, width)
         if head[:width] not in _IN_CLUSTER or inner is None or position + skipped + inner > end:
             is_end = position + _HEAD_BYTES > len(data) or (length is None and data.find(_CLUSTER, position) < 0)
-            return position, [] if is_end else blocks[-1:]
+            return position, None if is_end else block
         if head[:1] == _SIMPLE_BLOCK:
-            blocks.append(position + skipped)
+            block = position + skipped
         elif head[:1] == _BLOCK_GROUP:
             block = _block_of_group(data, position + skipped, position + skipped + inner)
-            blocks += [] if block is None else [block]
         position += skipped + inner
-    return position, [] if _has_own_check_sum(data, first, end) else blocks
+    return position, None
 
 
 def _has_own_check_sum(data: mmap.mmap, begin: int, end: int) -> bool:
-    """Whether the check sum at the beginning of an element's content is that of the rest, if there is one."""
-    if data[begin : begin + 2] != _CHECK_SUM + b"\x84":
+    """Whether the check sum of a cluster is that of its content up to byte `end`, if it has one and ends there."""
+    length, position = ebml_size(data[begin : begin + _HEAD_BYTES], len(_CLUSTER))
+    position += begin
+    if length is None or position + length != end or data[position : position + 2] != _CHECK_SUM + b"\x84":
         return True
-    return int.from_bytes(data[begin + 2 : begin + 6], "little") == zlib.crc32(memoryview(data)[begin + 6 : end])
+    return int.from_bytes(data[position + 2 : position + 6], "little") == zlib.crc32(
+        memoryview(data)[position + 6 : end]
+    )
 
 
 def _block_of_group(data: mmap.mmap, begin: int, end: int) -> int | None:

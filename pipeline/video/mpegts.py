@@ -86,6 +86,7 @@ def transport_losses(path: str | os.PathLike, pid: int, *, is_end_seen: bool) ->
     is_torn = np.isin(np.arange(len(places)), np.searchsorted(places, tears[:, 0], side="right") - 1)
     is_cut = np.isin(places + length, tears[:, 0])  # the packet right before a tear
     is_cut[:-1] |= (is_hole | is_torn[:-1]) & (~begins[1:] | (holds[:-1] == _PAYLOAD))
+    is_cut |= begins & ~_have_start_codes(data, places, heads)
     is_cut[-1:] |= not is_end_seen and holds[-1:] == _PAYLOAD
     picture = np.maximum.accumulate(np.where(begins, np.arange(len(places)), -1))
     is_apart = is_torn[:-1] | (is_hole & ~_begins_anew(heads[1:]))
@@ -94,6 +95,14 @@ def transport_losses(path: str | os.PathLike, pid: int, *, is_end_seen: bool) ->
     stray = int(tears[-1, 0]) if is_stray.any() and tears[-1, 1] == len(data) else None
     firsts = (_first_bytes(places, picture[at], length) for at in (np.flatnonzero(is_cut), behind))
     return TransportLosses(*firsts, stray)
+
+
+def _have_start_codes(data: np.ndarray, places: np.ndarray, heads: np.ndarray) -> np.ndarray:
+    """Behind which packets' heads 00 00 01 stands, as where a picture begins (2.4.3.6), bool (P,)."""
+    has_field = heads[:, 3] >> 4 & _ADAPTATION > 0
+    behind = places + 4 + np.where(has_field, heads[:, 4].astype(np.int64) + 1, 0)
+    behind = np.minimum(behind, len(data) - 3)
+    return (data[behind] == 0) & (data[behind + 1] == 0) & (data[behind + 2] == 1)
 
 
 def _begins_anew(heads: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@
 
 A NUT file (specification of 2008, "syncpoint" and "frame") has landmarks of eight bytes that nothing else begins with,
 and frames with heads of a few bytes between them. A frame's head is so short that nearly any bytes can be one: FFmpeg
-takes what is behind missing or inserted bytes for frames, until it comes to the next landmark.
+takes what is behind missing or inserted bytes for frames for a while, and goes on at the next landmark.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ _INDEX = b"NX\xdd\x67\x2f\x23\xe6\x4e"
 _MARK_BYTES = 8
 _MAX_UNCHECKED_BYTES = 4096  # longer landmarks have a check sum behind their length
 _MAX_HEAD_BYTES = 32  # of a frame
+_MAX_MISREAD = 16  # frames that FFmpeg reads out of other bytes before it stumbles
 _MAX_ELIDED_BYTES = 8  # of a packet, that frames like it begin with and that the file does not repeat
 
 
@@ -37,7 +38,8 @@ def torn_stretches(path: str | os.PathLike) -> list[tuple[int, int]]:
     """
     frames = sorted(_frames(path))
     with Path(path).open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        torn = [stretch for stretch in _stretches(data) if not _is_filled(*stretch, frames)]
+        torn_from = ((_torn_from(*stretch, frames, len(data)), stretch[1]) for stretch in _stretches(data))
+        torn = [(begin, end) for begin, end in torn_from if begin is not None]
         is_cut = data.find(_INDEX) < 0
     return torn + ([(frames[-1][0], sum(frames[-1]))] if is_cut and frames else [])
 
@@ -70,11 +72,16 @@ def _landmark_end(data: mmap.mmap, begin: int) -> int:
     return position + length + (4 if length > _MAX_UNCHECKED_BYTES else 0)
 
 
-def _is_filled(begin: int, end: int, frames: list[tuple[int, int]]) -> bool:
-    """Whether frames follow one another from `begin` to `end`."""
+def _torn_from(begin: int, end: int, frames: list[tuple[int, int]], num_bytes: int) -> int | None:
+    """From where on frames cannot be believed; None where they follow one another from `begin` to `end`.
+
+    One that is not there at the end of the file is cut off, and what comes before it was not misread.
+    """
+    inside = frames[bisect_left(frames, (begin, 0)) : bisect_left(frames, (end, 0))]
     position = begin
-    for first, size in frames[bisect_left(frames, (begin, 0)) : bisect_left(frames, (end, 0))]:
-        if not -_MAX_ELIDED_BYTES <= first - position <= _MAX_HEAD_BYTES:
-            return False
+    for number, (first, size) in enumerate([*inside, (end, 0)]):
+        if not -_MAX_ELIDED_BYTES <= first - position <= (_MAX_HEAD_BYTES if first < end else 0):
+            num_misread = 1 if first == num_bytes else _MAX_MISREAD
+            return inside[max(number - num_misread, 0)][0] if number else begin
         position = first + size
-    return -_MAX_ELIDED_BYTES <= end - position <= 0
+    return None

@@ -43,6 +43,7 @@ class PacketRows:
     lacks_beginning: bool  # packets are missing before the first
     ends_unmarked: bool  # the file has no mark of its end where its kind has one, and is sound
     is_torn: bool  # something in it is missing or makes no sense where that need not have cost a picture
+    has_wrong_sum: bool  # a check sum is not that of the bytes, and no packet is known to be spoiled
     changes_setup: bool  # decoder configuration replaced half-way
     readable: bool  # `facts` were read from the packets, and not just assumed
     holds_back: bool  # after a reset the decoder shows nothing before it can show it right
@@ -139,6 +140,7 @@ def read_rows(
         lacks_beginning=losses.lacks_beginning or _begins_spoiled(container, stream, table.facts),
         ends_unmarked=losses.ends_unmarked,
         is_torn=losses.is_torn,
+        has_wrong_sum=losses.has_wrong_sum and not any(fact.broken for fact in table.facts),
         changes_setup=any(table.new_setup[1:]),
         readable=reader is not None,
         holds_back=codec.canonical_name in HOLDING_BACK,

@@ -42,6 +42,7 @@ class Pieces(NamedTuple):
     """What can be followed of a file."""
 
     sound: frozenset[int]  # the first bytes of pieces right behind which there is one, was one by an index, or the end
+    begun: frozenset[int]  # and of all others whose heads are right
     tears: tuple[int, ...]  # where something else begins
 
 
@@ -52,16 +53,17 @@ def follow(path: str | os.PathLike, container: InputContainer) -> Pieces | None:
         return None
     with Path(path).open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         listed = _listed(container) if reader is _avi_chunks else set()
-        sound, tears, last = set(), [], None
+        sound, begun, tears, last = set(), set(), [], None
         for piece in reader(data):
             if piece is not None:
                 sound.add(piece.begin)
+                begun.add(piece.begin)
             elif last is not None:
                 tears.append(last.end)
                 if not last.is_proven and last.end not in listed:
                     sound.discard(last.begin)
             last = piece or last
-        return Pieces(frozenset(sound), tuple(tears))
+        return Pieces(frozenset(sound), frozenset(begun), tuple(tears))
 
 
 def _listed(container: InputContainer) -> set[int]:

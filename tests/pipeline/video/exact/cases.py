@@ -134,6 +134,8 @@ def _makes_sense(case: Case) -> bool:
         return False
     if damage.name == "intact":
         return True
+    if damage.name.startswith(("zerosin", "randomin", "out", "twice", "zerosto")) and timing.name in ("wrap", "slow"):
+        return False
     if timing.name == "pause" and container.name in _STAMPING:
         return False  # a hole of a hundred pictures may be a loss or not
     bare = container.steady and container.regular and not container.announces
@@ -191,9 +193,7 @@ def _damaged(plan: Plan, packets: list[Stamped], case: Case, stream: Stream) -> 
         lost=_numbers(packets, "gone", "lost"),
         doubtful=_numbers(packets, "doubtful"),
         evident=evident,
-        from_first=damage.headless
-        and (not container.announces or damage.name.startswith("headless"))
-        and not (damage.spoiling is not None and stream.codec in _PLAIN),
+        from_first=damage.headless and (not container.announces or damage.name.startswith("headless")),
         noted=damage.tells == "numbered"
         and stream.codec not in _NUMBERING
         and container.name in _STAMPING

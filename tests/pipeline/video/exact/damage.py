@@ -160,6 +160,62 @@ def _double(share: float) -> Callable[[Path, Stream, Container, Plan], Plan]:
     return act
 
 
+_Change = Callable[[bytes, int, int, random.Random], bytes]  # of a file with a packet from one byte to another
+
+
+def _disturb(share: float, change: _Change) -> Callable[[Path, Stream, Container, Plan], Plan]:
+    """Bytes of the finished file are others around one packet, wherever its container has its own heads and marks.
+
+    What may be spoiled is the groups of the packet and of the one before it.
+    """
+
+    def act(path: Path, stream: Stream, container: Container, plan: Plan) -> Plan:
+        content, places = path.read_bytes(), _places(path)
+        place = _at(places, share)
+        path.write_bytes(change(content, *places[place], random.Random(f"{path.name} {share}")))
+        starts = [at for at, packet in enumerate(stream.packets) if packet.start]
+        first = max(at for at in starts if at < max(place, 1))
+        to_end = change is _zeros_to_end or container.name == "ivf"  # FFmpeg never finds its way again there
+        end = next((at for at in starts if at > place + 2 and not to_end), len(stream.packets))
+        limit = stream.packets[end].number if end < len(stream.packets) else 0
+        doubtful = {packet.number for packet in stream.packets[first:end]}
+        doubtful |= {
+            packet.number for packet in stream.packets[end:] if packet.number is not None and packet.number < limit
+        }
+        return replace(
+            plan,
+            doubtful=frozenset(doubtful - {None}),
+            told=True,
+            evident=False,
+            replaced=to_end or not plan.exact_end,
+            headless=True,
+            from_first=first == 0 and not container.announces,
+            unreadable=("truncated", "corrupt", "no_frames") if first == 0 else (),
+        )
+
+    return act
+
+
+def _push_in_zeros(content: bytes, begin: int, end: int, _: random.Random) -> bytes:
+    return content[: (begin + end) // 2] + bytes(700) + content[(begin + end) // 2 :]
+
+
+def _push_in_random(content: bytes, begin: int, end: int, generator: random.Random) -> bytes:
+    return content[: (begin + end) // 2] + generator.randbytes(700) + content[(begin + end) // 2 :]
+
+
+def _take_out(content: bytes, begin: int, end: int, _: random.Random) -> bytes:
+    return content[: (begin + end) // 2] + content[(begin + end) // 2 + 400 :]
+
+
+def _twice(content: bytes, begin: int, end: int, _: random.Random) -> bytes:
+    return content[: begin + 900] + content[begin - 900 : begin + 900] + content[begin + 900 :]
+
+
+def _zeros_to_end(content: bytes, begin: int, end: int, _: random.Random) -> bytes:
+    return content[: (begin + end) // 2] + bytes(len(content) - (begin + end) // 2)
+
+
 def _places(path: Path) -> list[tuple[int, int]]:
     """(first byte, byte after the last) of each video packet; where only begins are known, up to the next begin."""
     content = path.read_bytes()
@@ -189,6 +245,8 @@ class Damage:
     only: tuple[str, ...] = ()  # containers that it makes sense for; none: all
 
 
+_FOLLOWED = ("ts", "m2ts", "flv", "ivf")  # containers whose heads and marks tell of any other bytes
+
 DAMAGES = {
     damage.name: damage
     for damage in (
@@ -206,6 +264,11 @@ DAMAGES = {
         *(Damage(f"flip{share}", spoiling=_Spoiling(share, _flip, "doubtful"), tells="nobody")
           for share in (0.1, 0.3, 0.52, 0.8)),
         *(Damage(f"dup{share}", file=_double(share), only=("ts", "flv")) for share in (0.0, 0.3, 0.52, 0.97)),
+        *(Damage(f"{name}{share}", file=_disturb(share, change), only=_FOLLOWED)
+          for name, change in (("zerosin", _push_in_zeros), ("randomin", _push_in_random), ("out", _take_out),
+                               ("twice", _twice), ("zerosto", _zeros_to_end))
+          for share in (0.4, 0.7)),
+        Damage("zerosto0.98", file=_disturb(0.98, _zeros_to_end), only=_FOLLOWED),
         *(Damage(f"headless{count}", _headless(count), headless=True) for count in (1, 5, 13)),
     )
 }  # fmt: skip

@@ -176,7 +176,8 @@ class Plan:
     replaced: bool = False  # nothing tells when the lost ones were due: the picture before may stay on for them
     silent: bool = False  # no decoder can tell: doubtful pictures may be spoiled, but never taken for others
     noted: bool = False  # an encoder that leaves a picture out writes the same file: the loss is noted beside ok
-    headless: bool = False  # pictures before the first one are gone: a problem may say so
+    told: bool = False  # what is missing is told, by a problem or by a note beside ok
+    headless: bool = False  # pictures before the first one are gone, or may be anywhere: a problem may say so
     exact_end: bool = True  # the container tells how long the last picture stays
     unreadable: tuple[str, ...] = ()  # reasons that may be given for not a single picture
 

@@ -13,6 +13,7 @@ asked. What it lets pass, and why:
 - `replaced`: the same where the rate varies: how long the picture before was to stay is not known, and it may stay.
 - `noted`: a hole in a steady rate without numbers is what an encoder that leaves pictures out writes, too. A note
   beside ok is asked for, not a problem.
+- `told`: bytes of the file are others. It is asked for a problem or a note, since nobody knows what they stood for.
 - not `timed`: where a file was cut off, or bytes changed, the moment of a doubtful picture may have gone with others.
 - `from_first`: nothing says when a lost beginning was, so that the first picture that comes is at time zero; it may
   not come later than the first that must come. A problem may say that the beginning is missing.
@@ -101,13 +102,16 @@ def _from_first_picture(path: Path, plan: Plan) -> Plan:
     """The plan from the first picture that comes, which is at latest the first that must come."""
     safe = [number for number in plan.numbers if number not in plan.lost | plan.doubtful]
     try:
-        first = read_number(next(iter_frames(path)).data)
+        frame = next(iter_frames(path))
+        first, seconds = read_number(frame.data), frame.pts_seconds
     except (VideoError, StopIteration):
-        first = None
+        first, seconds = None, 0.0
     if first not in plan.numbers or (safe and first > safe[0]):
         first = safe[0] if safe else plan.numbers[0]
     start = plan.numbers.index(first)
     zero = plan.moments[start]
+    if seconds > 0 and abs(seconds - float(zero)) < float(plan.tick):  # it has its own time, which is as right
+        return replace(plan, headless=True)
     moments = tuple(moment - zero for moment in plan.moments[start:])
     return replace(plan, numbers=plan.numbers[start:], moments=moments, end=plan.end - zero, headless=start > 0)
 
@@ -218,6 +222,8 @@ class _Judge:
             yield f"{gone[:8]} are due and did not come ({problem and problem.reason}; came {numbers[:60]})"
         if missing and problem is None and plan.evident and not self.plan.silent:
             yield f"{missing[:8]} are missing without a word"
+        if missing and problem is None and not self.batch.note and plan.told:
+            yield f"{missing[:8]} are missing without a word or a note"
         if plan.noted and plan.lost and problem is None and not self.batch.note:
             yield "a picture is missing from a steady rate without a note"
         if problem is not None and not missing and not plan.silent and not plan.headless:
