@@ -111,7 +111,8 @@ def _has_own_check_sum(data: mmap.mmap, begin: int, end: int) -> bool:
     """Whether the check sum of a cluster is that of its content up to byte `end`, if it has one and ends there."""
     length, position = ebml_size(data[begin : begin + _HEAD_BYTES], len(_CLUSTER))
     position += begin
-    if length is None or position + length != end or data[position : position + 2] != _CHECK_SUM + b"\x84":
+    is_whole = length is not None and position + length == end <= len(data)
+    if not is_whole or data[position : position + 2] != _CHECK_SUM + b"\x84":
         return True
     return int.from_bytes(data[position + 2 : position + 6], "little") == zlib.crc32(
         memoryview(data)[position + 6 : end]
