@@ -79,6 +79,46 @@ def shared_data() -> Path:
     return _folder("data")
 
 
+OWN_CLIPS = tuple(
+    Path(__file__).with_name("pipeline") / name
+    for name in (
+        *(f"extraction/clips/{kind}" for kind in ("h264.mp4", "hevc.mkv", "mpeg4.avi", "vp9.webm")),
+        *(f"video/clips/{kind}" for kind in ("rv10.rm", "rv20.rm", "theora.ogv")),
+    )
+)
+
+
+@pytest.fixture(scope="session")
+def encoded_clips() -> tuple[Path, ...]:
+    """Clips of many codecs and containers, the smallest first: the real ones where they are, else our own."""
+    folder = SHARED / "data/clips"
+    clips = tuple(folder.iterdir()) if folder.is_dir() else OWN_CLIPS
+    return tuple(sorted(clips, key=lambda path: path.stat().st_size))
+
+
+@pytest.fixture(scope="session")
+def fcvid_mini(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder laid out as FCVID, 14 videos, one cut off, one missing: real ones where they are, else our own."""
+    if (SHARED / "data/fcvid_mini").is_dir():
+        return SHARED / "data/fcvid_mini"
+    root = tmp_path_factory.mktemp("fcvid_mini")
+    names = [f"class{number % 5}/{'-' * (number % 3)}id {number}" for number in range(12)]
+    paths = [f"{name}{OWN_CLIPS[number % 4].suffix}" for number, name in enumerate(names)]
+    for number, path in enumerate(paths):
+        (root / "videos" / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(OWN_CLIPS[number % 4], root / "videos" / path)
+    (root / "videos/broken").mkdir()
+    whole = OWN_CLIPS[0].read_bytes()
+    (root / "videos/broken/tRunc4ted_00.mp4").write_bytes(whole[: len(whole) // 2])
+    paths += ["broken/tRunc4ted_00.mp4", "broken/mIssing_file.mp4"]
+    rows = [f"{path}\t{'test' if number % 2 else 'train'}" for number, path in enumerate(paths)]
+    labels = [" ".join("1" if column in (number % 5, 238) else "0" for column in range(239)) for number in range(14)]
+    (root / "materials").mkdir()
+    (root / "materials/FCVID_VideoName_TrainTestSplit.txt").write_text("\n".join(rows) + "\n")
+    (root / "materials/FCVID_Label.txt").write_text("\n".join(labels) + "\n")
+    return root
+
+
 @pytest.fixture(scope="session")
 def shared_reference() -> Path:
     """The folder with the expected logits of public networks."""

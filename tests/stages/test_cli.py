@@ -25,12 +25,10 @@ def call(*arguments):
 
 
 @pytest.fixture(scope="module")
-def fcvid_shards(shared_data, tmp_path_factory):
+def fcvid_shards(fcvid_mini, tmp_path_factory):
     """The mini FCVID set, extracted by the command of the README; with the command's JSON summary."""
     out = tmp_path_factory.mktemp("fcvid") / "shards"
-    code, stdout, stderr = call(
-        "extract", "--dataset", "fcvid", "--root", shared_data / "fcvid_mini", "--out", out, "--json"
-    )
+    code, stdout, stderr = call("extract", "--dataset", "fcvid", "--root", fcvid_mini, "--out", out, "--json")
     assert code == 0, stderr
     return out, json.loads(stdout)
 
@@ -71,8 +69,8 @@ def test_verify_leaves_with_one_when_something_is_wrong(fcvid_shards, tmp_path):
     assert code == 1 and "is missing" in stdout
 
 
-def test_too_many_failures_are_exit_code_one(shared_data, fcvid_shards):
-    arguments = ("--dataset", "fcvid", "--root", shared_data / "fcvid_mini", "--out", fcvid_shards[0])
+def test_too_many_failures_are_exit_code_one(fcvid_mini, fcvid_shards):
+    arguments = ("--dataset", "fcvid", "--root", fcvid_mini, "--out", fcvid_shards[0])
     code, _, stderr = call("extract", *arguments, "--fail-above", "0.1")
     assert code == 1 and "14.3% of the videos are partial or failed, more than --fail-above 0.1" in stderr
 

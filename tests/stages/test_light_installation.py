@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
+from tdn_data.stages.cli import MODULES
 from tdn_data.stages.cli.extras import DISTRIBUTIONS, EXTRAS
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -63,6 +64,18 @@ def test_what_needs_an_extra_names_it_and_begins_nothing(words, extra, clip_fold
     assert (code, stdout) == (2, ""), stderr
     assert f"pip install 'tdn-data[{extra}]'" in stderr.replace("\n", " ") and stderr.startswith("error: this needs")
     assert not (tmp_path / "shards").exists()
+
+
+def test_every_command_explains_itself_without_any_extra():
+    every = LIGHT.replace(
+        "main()\n",
+        "from tdn_data.stages.cli import MODULES, main as commands\n"
+        "for name in MODULES:\n"
+        "    commands([name, '--help'], standalone_mode=False)\n",
+    )
+    ended = subprocess.run([sys.executable, "-c", every], text=True, capture_output=True, timeout=120)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.count("Usage: ") == len(MODULES)
 
 
 def test_the_doctor_says_what_is_missing_and_what_to_type():

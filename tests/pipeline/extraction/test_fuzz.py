@@ -39,9 +39,8 @@ def mutate(content: bytes, other: bytes, generator: random.Random) -> bytes:
     return bytes(data)
 
 
-def test_every_damaged_video_has_a_fate(shared_data, tmp_path):
-    clips = sorted((shared_data / "clips").iterdir(), key=lambda path: path.stat().st_size)[:NUM_CLIPS]
-    contents = [(path.suffix, path.read_bytes()) for path in clips]
+def test_every_damaged_video_has_a_fate(encoded_clips, tmp_path):
+    contents = [(path.suffix, path.read_bytes()) for path in encoded_clips[:NUM_CLIPS]]
     generator, rows = random.Random(7), ["path,split,labels"]
     for number in range(NUM_MUTATIONS):
         (suffix, content), (_, other) = generator.choice(contents), generator.choice(contents)

@@ -85,10 +85,8 @@ def test_every_video_of_a_shard_is_in_its_ledger(clip_folder, tmp_path):
     assert {row.decoding for row in ledger if row.status == "failed"} == {None}
 
 
-def test_a_video_cut_in_half_keeps_its_good_frames(shared_data, tmp_path):
-    (tmp_path / "cut.mkv").write_bytes((shared_data / "clips/flipping_a_pancake.mkv").read_bytes()[:200_000])
-    (tmp_path / "videos.csv").write_text("path,split,labels\ncut.mkv,train,x\n")
-    (job,) = jobs_for(tmp_path, tmp_path / "out")
+def test_a_video_cut_in_half_keeps_its_good_frames(cut_video, tmp_path):
+    (job,) = jobs_for(cut_video, tmp_path / "out")
     (row,) = extract_shard(job).ledger
     assert (row.status, row.reason) == ("partial", "truncated")
     assert 0 < row.num_stored < row.num_expected
@@ -197,11 +195,20 @@ def _luminance_table(jpeg: bytes) -> bytes:
 
 
 @pytest.fixture
-def cut_video(shared_data, tmp_path):
-    """A folder with one video that breaks off in its middle."""
+def cut_video(tmp_path):
+    """A folder with one video of ten seconds that breaks off in its middle."""
     root = tmp_path / "cut"
     root.mkdir()
-    (root / "cut.mkv").write_bytes((shared_data / "clips/flipping_a_pancake.mkv").read_bytes()[:200_000])
+    noise = np.random.default_rng(0).integers(0, 256, (100, 64, 96, 3), dtype=np.uint8)
+    with av.open(str(root / "whole.mkv"), "w") as container:
+        stream = container.add_stream("libx264", rate=10, options={"g": "20"})
+        stream.height, stream.width, stream.pix_fmt = 64, 96, "yuv420p"
+        for picture in noise:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode(None))
+    whole = (root / "whole.mkv").read_bytes()
+    (root / "whole.mkv").unlink()
+    (root / "cut.mkv").write_bytes(whole[: len(whole) // 2])
     (root / "videos.csv").write_text("path,split,labels\ncut.mkv,train,x\n")
     return root
 
