@@ -7,14 +7,11 @@ was probed is kept beside the manifest until that is written, so that a run that
 from __future__ import annotations
 
 import os
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from itertools import islice
 from pathlib import Path
-from typing import TypeVar
 
 from tdn_data.pipeline.datasets.listing import Listing
 from tdn_data.pipeline.datasets.manifest import Manifest, VideoRecord, fingerprint_file, write_manifest
@@ -23,13 +20,10 @@ from tdn_data.pipeline.datasets.registry import read_videos
 from tdn_data.pipeline.errors import InputError, VideoError
 from tdn_data.pipeline.files import check_output_file
 from tdn_data.pipeline.progress import OnProgress
+from tdn_data.pipeline.side_by_side import in_order
 
 THREADS = 32  # they wait for the disk, the network and the probing processes
-IN_FLIGHT = 8 * THREADS  # files begun and not yet given back in their order: one slow file does not stop the others
 Probe = Callable[[str], Mapping[str, object]]  # called from many threads at once
-
-T = TypeVar("T")
-Result = TypeVar("Result")
 
 
 def write_index(
@@ -88,25 +82,13 @@ def index_listing(
         raise InputError(f"a limit of {limit} leaves no video; give at least 1.", key="limit")
     read = partial(_read, root=Path(manifest.root), probe=probe, probed=probed)
     finished = []
-    for record in _in_order(read, manifest.records):
+    for record in in_order(read, manifest.records, num_threads=THREADS):
         finished.append(record)
         if probe is not None and probed is not None:
             probed.keep(record)
         if on_progress is not None:
             on_progress(len(finished), len(manifest))
     return replace(manifest, records=tuple(finished))
-
-
-def _in_order(work: Callable[[T], Result], items: Iterable[T]) -> Iterator[Result]:
-    """Yield `work(item)` for each item in order, from many threads; few are begun before they are asked for."""
-    waiting, pool = iter(items), ThreadPoolExecutor(THREADS)
-    try:
-        begun = deque(pool.submit(work, item) for item in islice(waiting, IN_FLIGHT))
-        while begun:
-            yield begun.popleft().result()
-            begun.extend(pool.submit(work, item) for item in islice(waiting, 1))
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _read(record: VideoRecord, *, root: Path, probe: Probe | None, probed: Probed | None) -> VideoRecord:

@@ -12,7 +12,7 @@ import contextlib
 import dataclasses
 import fcntl
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +34,7 @@ from tdn_data.pipeline.extraction.cache import (
     replaced_modalities,
     stored_rows,
 )
+from tdn_data.pipeline.extraction.handover import ModalityCounts, count_and_compare
 from tdn_data.pipeline.extraction.one_shard import ShardJob, ShardResult, span_files
 from tdn_data.pipeline.extraction.probing import probing
 from tdn_data.pipeline.extraction.spans import SPAN_ROWS, SPANS_FOLDER, Span, spans_of, with_length
@@ -54,7 +55,7 @@ from tdn_data.pipeline.shards.folder import (
     write_folder,
 )
 from tdn_data.pipeline.shards.formats import open_shard
-from tdn_data.pipeline.shards.ledger import DATASET_NAME, count_by_status
+from tdn_data.pipeline.shards.ledger import DATASET_NAME, ledger_rows, noted_rows, read_dataset_json
 from tdn_data.pipeline.shards.marks import read_marks, write_marks
 from tdn_data.pipeline.shards.plan import ShardPlan, plan_shards, source_numbers
 from tdn_data.pipeline.shards.schema import LedgerRow, parse_shard_name, shard_name
@@ -75,19 +76,36 @@ class Progress:
 
 @dataclass(frozen=True)
 class Summary:
-    """What an extraction ended with: the ledger of all modalities asked for, and this run's share of the work."""
+    """What an extraction ended with: counts of the ledger of each modality asked for, and this run's share of it."""
 
-    location: str
-    ledger: tuple[LedgerRow, ...]
+    storage: Storage
+    modalities: dict[str, ModalityCounts]
     num_shards: int
     num_shards_made: int
     num_reused: int
     stored_bytes: int
 
+    @property
+    def location(self) -> str:
+        """The folder, as it may be shown."""
+        return self.storage.shown
+
+    @property
+    def ledger(self) -> tuple[LedgerRow, ...]:
+        """All ledger rows of the modalities asked for, read now."""
+        rows = ledger_rows(self.storage, read_dataset_json(self.storage))
+        return tuple(row for row in rows if row.modality in self.modalities)
+
+    def noted(self) -> Iterator[LedgerRow]:
+        """Yield those of them that are not ok or have a message, as they are read."""
+        rows = noted_rows(self.storage, read_dataset_json(self.storage))
+        return (row for row in rows if row.modality in self.modalities)
+
     def failed_share(self) -> float:
         """Return the share of rows that are not ok."""
-        counts = count_by_status(self.ledger)
-        return (counts["partial"] + counts["failed"]) / max(len(self.ledger), 1)
+        num_ok = sum(one.status["ok"] for one in self.modalities.values())
+        num_videos = sum(one.num_videos for one in self.modalities.values())
+        return (num_videos - num_ok) / max(num_videos, 1)
 
 
 def run_extraction(
@@ -333,30 +351,17 @@ def _close(
         outdated = parsed is not None and parsed[0] in parameters.modalities and name not in wanted
         if outdated or is_scratch(name):
             storage.delete(name)
-    gathered = gather(storage, shard_names(storage))
-    _check_handover(manifest, parameters, gathered.ledger)
-    write_folder(storage, gathered)
+    with contextlib.closing(gather(storage, shard_names(storage))) as gathered:
+        counts = count_and_compare(manifest, parameters.modalities, gathered.ledger)
+        write_folder(storage, gathered)
     storage.folder(SPANS_FOLDER).delete_folder()
     write_marks(storage, read_marks(storage) & set(other_shards(storage, parameters.modalities)))
     sizes = storage.sizes()
-    asked = tuple(row for row in gathered.ledger if row.modality in parameters.modalities)
     return Summary(
-        location=storage.shown,
-        ledger=asked,
+        storage=storage,
+        modalities=counts,
         num_shards=len(wanted),
         num_shards_made=len(results),
         num_reused=sum(result.num_reused for result in results),
         stored_bytes=sum(sizes[name] for name in wanted),
     )
-
-
-def _check_handover(manifest: Manifest, parameters: ExtractParameters, ledger: Sequence[LedgerRow]) -> None:
-    """Raise ShardError unless every listed video has exactly one ledger row in each modality asked for."""
-    listed = {record.video_id for record in manifest}
-    for modality in parameters.modalities:
-        found = [row.video_id for row in ledger if row.modality == modality]
-        if len(found) != len(listed) or set(found) != listed:
-            strays = sorted(listed.symmetric_difference(found))[:3]
-            raise ShardError(
-                f"{len(listed)} videos are listed and {len(found)} are in the {modality} ledger, e.g. {strays}."
-            )

@@ -3,37 +3,51 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
+
+import pyarrow as pa
 
 from tdn_data.pipeline.datasets.manifest import Manifest
 from tdn_data.pipeline.errors import InputError, ShardError
 from tdn_data.pipeline.shards.card import CARD_NAME, folder_card, is_ours
+from tdn_data.pipeline.shards.counts import LedgerCounts
 from tdn_data.pipeline.shards.formats import Shard, open_shard
+from tdn_data.pipeline.shards.gathered import GatheredRows, Row
 from tdn_data.pipeline.shards.labels import common_labelling, labelling_of, renumbered
 from tdn_data.pipeline.shards.ledger import (
     DATASET_NAME,
     INDEX_NAME,
     LEDGER_NAME,
     SPLITS_NAME,
+    TABLE_NAMES,
     IndexRow,
-    count_by_status,
     dataset_json,
-    index_table,
-    ledger_table,
-    splits_table,
+    file_facts,
+    write_table,
 )
-from tdn_data.pipeline.shards.schema import SCHEMAS, Labelling, LedgerRow, parse_shard_name
+from tdn_data.pipeline.shards.schema import (
+    INDEX_SCHEMA,
+    LEDGER_SCHEMA,
+    SCHEMAS,
+    SPLITS_SCHEMA,
+    Labelling,
+    LedgerRow,
+    parse_shard_name,
+)
+from tdn_data.pipeline.shards.seal import stream_digest
 from tdn_data.pipeline.shards.storage import Storage
+from tdn_data.pipeline.side_by_side import in_order
 
 READ_THREADS = 16  # reading what shards say of themselves waits for the disk or the network
 MAX_NAMES_SHOWN = 3
 NEW_FOLDER = ".new"  # inside the folder: shards that will take the place of others
 
 T = TypeVar("T")
-Row = TypeVar("Row", IndexRow, LedgerRow)
 
 
 @dataclass(frozen=True)
@@ -62,13 +76,11 @@ def shard_names(storage: Storage) -> list[str]:
 def read_shards(storage: Storage, names: Iterable[str], read: Callable[[Shard], T]) -> Iterator[tuple[str, T]]:
     """Yield each shard's name and what `read` makes of it, in order, many at once."""
 
-    def open_and_read(name: str) -> T:
+    def open_and_read(name: str) -> tuple[str, T]:
         with contextlib.closing(open_shard(storage, name)) as shard:
-            return read(shard)
+            return name, read(shard)
 
-    names = list(names)
-    with ThreadPoolExecutor(READ_THREADS) as pool:
-        yield from zip(names, pool.map(open_and_read, names), strict=True)
+    yield from in_order(open_and_read, names, num_threads=READ_THREADS)
 
 
 def other_shards(storage: Storage, modalities: Iterable[str]) -> list[str]:
@@ -113,14 +125,23 @@ def check_modalities_agree(others: Iterable[ShardContents], manifest: Manifest, 
 
 @dataclass(frozen=True)
 class FolderContents:
-    """What all shards say together; labels are numbers of `labelling`'s classes."""
+    """What all shards say together; labels are numbers of `labelling`'s classes. `close` removes temporary files.
+
+    `index` and `ledger` may be iterated again; those that `gather` returns are sorted and hold few rows in memory.
+    """
 
     labelling: Labelling
-    index: tuple[IndexRow, ...]
-    ledger: tuple[LedgerRow, ...]
+    index: Iterable[IndexRow]
+    ledger: Iterable[LedgerRow]
     parameters: dict[str, dict[str, object]]
     producers: tuple[str, ...]
     libraries: dict[str, tuple[str, ...]]
+
+    def close(self) -> None:
+        """Remove the temporary files of a large folder's rows."""
+        for rows in (self.index, self.ledger):
+            if isinstance(rows, GatheredRows):
+                rows.close()
 
 
 def gather(storage: Storage, names: Sequence[str]) -> FolderContents:
@@ -128,31 +149,30 @@ def gather(storage: Storage, names: Sequence[str]) -> FolderContents:
 
     Raises ShardError for a shard that cannot be read, InputError where they contradict each other or there is none.
     """
-    parts: list[tuple[Labelling, ShardContents]] = []
-    same: dict[Labelling, Labelling] = {}  # the classes of all shards are held once
+    index, ledger = GatheredRows(IndexRow, INDEX_SCHEMA), GatheredRows(LedgerRow, LEDGER_SCHEMA)
+    numbers: dict[Labelling, int] = {}  # the classes of all shards are held once
     parameters, producers, libraries = {}, set(), {}
     for _, shard in read_shards(storage, names, shard_contents):
-        labelling = shard.labelling
-        parts.append((same.setdefault(labelling, labelling), replace(shard, about={})))
+        own = numbers.setdefault(shard.labelling, len(numbers))
+        index.add(shard.index, own)
+        ledger.add(shard.ledger, own)
         parameters[str(shard.about["modality"])] = shard.about["parameters"]
         producers.add(str(shard.about.get("producer")))
         for library, version in dict(shard.about.get("libraries", {})).items():
             libraries.setdefault(library, set()).add(str(version))
-    if not parts:
+    if not numbers:
         raise InputError(f"{storage.shown} holds no shard; run `tdn-data extract` into it.", path=storage.shown)
-    common = common_labelling(same, where=storage.shown)
+    common = common_labelling(numbers, where=storage.shown)
+    for rows in (index, ledger):
+        rows.renumber(tuple(numbers), common)
     return FolderContents(
         labelling=common,
-        index=tuple(_renumbered(row, own, common) for own, shard in parts for row in shard.index),
-        ledger=tuple(_renumbered(row, own, common) for own, shard in parts for row in shard.ledger),
+        index=index,
+        ledger=ledger,
         parameters={modality: parameters[modality] for modality in SCHEMAS if modality in parameters},
         producers=tuple(sorted(producers)),
         libraries={library: tuple(sorted(versions)) for library, versions in sorted(libraries.items())},
     )
-
-
-def _renumbered(row: Row, own: Labelling, common: Labelling) -> Row:
-    return row if own is common else replace(row, labels=renumbered(row.labels, own, common))
 
 
 def write_folder(storage: Storage, contents: FolderContents) -> list[str]:
@@ -160,19 +180,20 @@ def write_folder(storage: Storage, contents: FolderContents) -> list[str]:
 
     dataset.json goes before the first change and comes last, so that a reader sees a finished extraction or none.
     """
-    sizes = storage.sizes()
-    wanted = small_files(contents, sizes)
-    _write_card(storage, contents, sizes)
-    changed = [name for name, content in wanted.items() if name not in sizes or storage.read_bytes(name) != content]
-    if changed or (SPLITS_NAME not in wanted and SPLITS_NAME in sizes):
-        storage.delete(DATASET_NAME)
-        for name in changed:
-            if name != DATASET_NAME:
-                storage.write_bytes(name, wanted[name])
-        if SPLITS_NAME not in wanted:
-            storage.delete(SPLITS_NAME)
-        storage.write_bytes(DATASET_NAME, wanted[DATASET_NAME])
-    return changed
+    with tempfile.TemporaryDirectory(prefix="tdn-data-") as folder:
+        made, sizes = Path(folder), storage.sizes()
+        files = _write_small_files(made, contents, sizes)
+        _write_card(storage, contents, sizes)
+        changed = [name for name, facts in files.items() if not _is_stored(storage, name, facts, sizes)]
+        left_over = SPLITS_NAME in sizes and SPLITS_NAME not in files
+        if changed or left_over:
+            storage.delete(DATASET_NAME)
+            if left_over:
+                storage.delete(SPLITS_NAME)
+            for name in dict.fromkeys([*changed, DATASET_NAME]):
+                with storage.publish(name) as scratch, storage.faults(name):
+                    shutil.copyfile(made / name, scratch)
+        return changed
 
 
 def small_files(contents: FolderContents, sizes: dict[str, int]) -> dict[str, bytes]:
@@ -180,11 +201,17 @@ def small_files(contents: FolderContents, sizes: dict[str, int]) -> dict[str, by
 
     `sizes` has the bytes of each shard.
     """
-    tables = {INDEX_NAME: index_table(contents.index), LEDGER_NAME: ledger_table(contents.ledger)}
-    splits = splits_table(contents.ledger)
-    if splits is not None:
-        tables[SPLITS_NAME] = splits
-    return {**tables, DATASET_NAME: dataset_json(_dataset_content(contents, sizes), tables)}
+    with tempfile.TemporaryDirectory(prefix="tdn-data-") as folder:
+        return {name: (Path(folder) / name).read_bytes() for name in _write_small_files(Path(folder), contents, sizes)}
+
+
+def _write_small_files(folder: Path, contents: FolderContents, sizes: dict[str, int]) -> dict[str, dict[str, object]]:
+    """Write the small files into a local folder; return what dataset.json, which is last, would say of each."""
+    counts = _write_tables(folder, contents)
+    files = {name: file_facts(folder / name) for name in TABLE_NAMES if (folder / name).exists()}
+    (folder / DATASET_NAME).write_bytes(dataset_json(_dataset_content(contents, counts, sizes), files))
+    counts.close()
+    return files | {DATASET_NAME: file_facts(folder / DATASET_NAME)}
 
 
 def _write_card(storage: Storage, contents: FolderContents, names: Iterable[str]) -> None:
@@ -201,7 +228,36 @@ def _write_card(storage: Storage, contents: FolderContents, names: Iterable[str]
         storage.write_bytes(CARD_NAME, card)
 
 
-def _dataset_content(contents: FolderContents, sizes: dict[str, int]) -> dict[str, object]:
+def _is_stored(storage: Storage, name: str, facts: Mapping[str, object], sizes: Mapping[str, int]) -> bool:
+    """Return whether a file with these bytes lies in the folder."""
+    if sizes.get(name) != facts["bytes"]:
+        return False
+    with storage.faults(name, reading=True), storage.filesystem.open_input_stream(storage.path(name)) as file:
+        return stream_digest(file, sizes[name]) == facts["digest"]
+
+
+def _write_tables(folder: Path, contents: FolderContents) -> LedgerCounts:
+    """Write index, ledger and, where videos have list splits, splits into a local folder; return what was counted."""
+    index = _gathered(contents.index, IndexRow, INDEX_SCHEMA)
+    ledger = _gathered(contents.ledger, LedgerRow, LEDGER_SCHEMA)
+    counts = LedgerCounts(contents.parameters)
+    write_table(index.tables(), INDEX_SCHEMA, folder / INDEX_NAME)
+    write_table(counts.counted(ledger.tables()), LEDGER_SCHEMA, folder / LEDGER_NAME)
+    if counts.have_splits:
+        write_table(counts.splits(), SPLITS_SCHEMA, folder / SPLITS_NAME)
+    return counts
+
+
+def _gathered(rows: Iterable[Row], kind: type[Row], schema: pa.Schema) -> GatheredRows[Row]:
+    """Return rows as `gather` gives them."""
+    if isinstance(rows, GatheredRows):
+        return rows
+    gathered = GatheredRows(kind, schema)
+    gathered.add(rows)
+    return gathered
+
+
+def _dataset_content(contents: FolderContents, counts: LedgerCounts, sizes: dict[str, int]) -> dict[str, object]:
     return {
         "name": contents.labelling.dataset,
         "class_names": list(contents.labelling.class_names),
@@ -209,10 +265,7 @@ def _dataset_content(contents: FolderContents, sizes: dict[str, int]) -> dict[st
         "producer": ", ".join(contents.producers),
         "libraries": {library: ", ".join(versions) for library, versions in contents.libraries.items()},
         "parameters": contents.parameters,
-        "num_videos": len({row.video_id for row in contents.ledger}),
-        "status": {
-            modality: count_by_status([row for row in contents.ledger if row.modality == modality])
-            for modality in contents.parameters
-        },
+        "num_videos": counts.num_videos(),
+        "status": counts.status,
         "shard_bytes": {name: size for name, size in sizes.items() if parse_shard_name(name)},
     }

@@ -8,23 +8,22 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.shards.parquet import StoredEntry
 from tdn_data.pipeline.shards.schema import (
-    INDEX_SCHEMA,
-    LEDGER_SCHEMA,
     SCHEMA_VERSION,
     SCHEMAS,
-    SPLITS_SCHEMA,
     LedgerRow,
 )
-from tdn_data.pipeline.shards.seal import check_version, checked_labels, damage, digest, ledger_row
+from tdn_data.pipeline.shards.seal import check_version, checked_labels, damage, digest, ledger_row, stream_digest
 from tdn_data.pipeline.shards.storage import Storage
 
 INDEX_NAME = "index.parquet"
@@ -32,6 +31,8 @@ LEDGER_NAME = "ledger.parquet"
 DATASET_NAME = "dataset.json"
 SPLITS_NAME = "splits.parquet"
 TABLE_NAMES = (INDEX_NAME, LEDGER_NAME, SPLITS_NAME)
+ROW_GROUP_SIZE = 1 << 20
+BATCH_ROWS = 1 << 14  # read at once
 REPAIR = "`tdn-data repair` writes it again from the shards"
 
 
@@ -53,32 +54,36 @@ class IndexRow:
         return StoredEntry(self.video_id, self.split, self.labels, self.row_group, self.num_rows)
 
 
-def index_table(rows: Iterable[IndexRow]) -> bytes:
-    """Return index.parquet, sorted by modality and identifier."""
-    return _table([asdict(row) for row in sorted(rows, key=_order)], INDEX_SCHEMA)
+def write_table(tables: Iterable[pa.Table], schema: pa.Schema, path: Path) -> int:
+    """Write rows that come in pieces as one Parquet file, whose bytes do not depend on the pieces; return their number.
+
+    Memory holds one row group of `ROW_GROUP_SIZE` rows.
+    """
+    options = {"compression": "zstd", "write_page_checksum": True}
+    with pq.ParquetWriter(path, schema, **options) as writer:
+        waiting, num_waiting, num_rows = [schema.empty_table()], 0, 0
+        for table in tables:
+            num_rows += len(table)
+            while num_waiting + len(table) > ROW_GROUP_SIZE:
+                head = table.slice(0, ROW_GROUP_SIZE - num_waiting)
+                writer.write_table(pa.concat_tables([*waiting, head]).combine_chunks())
+                table, waiting, num_waiting = table.slice(len(head)), [], 0
+            waiting.append(table)
+            num_waiting += len(table)
+        writer.write_table(pa.concat_tables(waiting).combine_chunks())
+    return num_rows
 
 
-def ledger_table(rows: Iterable[LedgerRow]) -> bytes:
-    """Return ledger.parquet, sorted by modality and identifier."""
-    return _table([asdict(row) for row in sorted(rows, key=_order)], LEDGER_SCHEMA)
+def file_facts(path: Path) -> dict[str, object]:
+    """Return what dataset.json says of one of the other files: its bytes, and a digest of them."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        return {"bytes": size, "digest": stream_digest(file, size)}
 
 
-def splits_table(rows: Iterable[LedgerRow]) -> bytes | None:
-    """Return splits.parquet, sorted by identifier; None where no video has list splits."""
-    splits = {row.video_id: row.list_splits for row in rows if row.list_splits}
-    listed = [
-        {"video_id": video_id, "list_split": number, "split": split}
-        for video_id in sorted(splits)
-        for number, split in enumerate(splits[video_id], start=1)
-        if split is not None
-    ]
-    return _table(listed, SPLITS_SCHEMA) if listed else None
-
-
-def dataset_json(content: Mapping[str, object], tables: Mapping[str, bytes]) -> bytes:
-    """Return dataset.json: `content`, what tells the other files' bytes, and its own digest."""
-    files = {name: {"bytes": len(table), "digest": digest((table,))} for name, table in sorted(tables.items())}
-    whole = {**content, "schema_version": SCHEMA_VERSION, "files": files}
+def dataset_json(content: Mapping[str, object], files: Mapping[str, Mapping[str, object]]) -> bytes:
+    """Return dataset.json: `content`, what tells the other files' bytes (`file_facts`), and its own digest."""
+    whole = {**content, "schema_version": SCHEMA_VERSION, "files": dict(sorted(files.items()))}
     return (json.dumps(whole | {"digest": _own_digest(whole)}, indent=2, sort_keys=True) + "\n").encode()
 
 
@@ -122,32 +127,68 @@ def _check_dataset(content: dict[str, object]) -> None:
         raise ValueError("parameters name no codec")
 
 
+def index_tables(storage: Storage, about: Mapping[str, object]) -> Iterator[pa.Table]:
+    """Yield index.parquet in pieces, its rows checked; errors as of `read_index`."""
+    num_classes = len(about["class_names"])
+    with _damaged(storage, INDEX_NAME):
+        for table in _read_tables(storage, INDEX_NAME, about):
+            for row in table.to_pylist():
+                _index_row(row, num_classes)
+            yield table
+
+
+def index_rows(storage: Storage, about: Mapping[str, object]) -> Iterator[IndexRow]:
+    """Yield the rows of index.parquet; errors as of `read_index`."""
+    num_classes = len(about["class_names"])
+    with _damaged(storage, INDEX_NAME):
+        for table in _read_tables(storage, INDEX_NAME, about):
+            yield from (_index_row(row, num_classes) for row in table.to_pylist())
+
+
 def read_index(storage: Storage, about: Mapping[str, object] | None = None) -> list[IndexRow]:
     """Return the rows of index.parquet; `about` is dataset.json's content, read where it is not given.
 
     Raises InputError when the folder has none, and ShardError when it is damaged.
     """
-    about = read_dataset_json(storage) if about is None else about
-    with _damaged(storage, INDEX_NAME):
-        return [_index_row(row, len(about["class_names"])) for row in _read_table(storage, INDEX_NAME, about)]
+    return list(index_rows(storage, read_dataset_json(storage) if about is None else about))
+
+
+def ledger_rows(storage: Storage, about: Mapping[str, object]) -> Iterator[LedgerRow]:
+    """Yield the rows of ledger.parquet; errors as of `read_index`."""
+    with _damaged(storage, LEDGER_NAME):
+        for table in _read_tables(storage, LEDGER_NAME, about):
+            yield from map(ledger_row, table.to_pylist())
+
+
+def noted_rows(storage: Storage, about: Mapping[str, object]) -> Iterator[LedgerRow]:
+    """Yield the rows of ledger.parquet that are not ok or have a message; errors as of `read_index`."""
+    with _damaged(storage, LEDGER_NAME):
+        for table in _read_tables(storage, LEDGER_NAME, about):
+            noted = pc.or_(pc.not_equal(table["status"], "ok"), pc.is_valid(table["message"]))
+            yield from map(ledger_row, table.filter(noted).to_pylist())
 
 
 def read_ledger(storage: Storage, about: Mapping[str, object] | None = None) -> list[LedgerRow]:
     """Return the rows of ledger.parquet, as `read_index` does."""
-    about = read_dataset_json(storage) if about is None else about
-    with _damaged(storage, LEDGER_NAME):
-        return [ledger_row(row) for row in _read_table(storage, LEDGER_NAME, about)]
+    return list(ledger_rows(storage, read_dataset_json(storage) if about is None else about))
+
+
+def list_split_rows(storage: Storage, about: Mapping[str, object]) -> Iterator[tuple[int, str, str]]:
+    """Yield (list split, video, its split there); nothing where the data set has one train/test split only."""
+    if SPLITS_NAME not in about.get("files", storage.names()):
+        return
+    with _damaged(storage, SPLITS_NAME):
+        for table in _read_tables(storage, SPLITS_NAME, about):
+            for row in table.to_pylist():
+                yield row["list_split"], row["video_id"], row["split"]
 
 
 def read_list_splits(storage: Storage, about: Mapping[str, object] | None = None) -> dict[int, dict[str, str]]:
     """Return list split -> video -> split; nothing where the data set has one train/test split only."""
     about = read_dataset_json(storage) if about is None else about
     found: dict[int, dict[str, str]] = {}
-    if SPLITS_NAME not in about.get("files", storage.names()):
-        return found
-    with _damaged(storage, SPLITS_NAME):
-        for row in _read_table(storage, SPLITS_NAME, about):
-            found.setdefault(row["list_split"], {})[row["video_id"]] = row["split"]
+    for number, video_id, split in list_split_rows(storage, about):
+        found.setdefault(number, {})[video_id] = split
     return dict(sorted(found.items()))
 
 
@@ -169,40 +210,22 @@ def count_by_reason(rows: Sequence[LedgerRow]) -> dict[str, int]:
     return dict(Counter(row.reason for row in rows if row.reason).most_common())
 
 
-def count_by_decoding(rows: Sequence[LedgerRow]) -> dict[str, int]:
-    """Return of how many rows' videos only a part was decoded, and of how many all had to be."""
-    counts = Counter(row.decoding for row in rows)
-    return {decoding: counts.get(decoding, 0) for decoding in ("sparse", "full")}
-
-
-def _order(row: IndexRow | LedgerRow) -> tuple[str, str]:
-    return row.modality, row.video_id
-
-
-def _table(rows: list[dict[str, object]], schema: pa.Schema) -> bytes:
-    columns = {column: [_plain(row[column]) for row in rows] for column in schema.names}
-    sink = pa.BufferOutputStream()
-    pq.write_table(pa.table(columns, schema=schema), sink, compression="zstd", write_page_checksum=True)
-    return sink.getvalue().to_pybytes()
-
-
-def _plain(value: object) -> object:
-    return list(value) if isinstance(value, tuple) else value
-
-
 def _damaged(storage: Storage, name: str):
     return damage(f"{storage.shown}: {name}", f"is damaged; {REPAIR}")
 
 
-def _read_table(storage: Storage, name: str, about: Mapping[str, object]) -> list[dict[str, object]]:
-    """Return the rows of a table whose bytes are those that dataset.json names."""
+def _read_tables(storage: Storage, name: str, about: Mapping[str, object]) -> Iterator[pa.Table]:
+    """Yield a table in pieces, after its bytes have turned out to be those that dataset.json names."""
     if name not in storage.names():
         raise InputError(
             f"{storage.shown} holds no finished extraction ({name} is missing); run `tdn-data extract` into it, or "
             "`tdn-data repair`.",
             path=storage.shown,
         )
-    content = storage.read_bytes(name)
-    if "files" in about and digest((content,)) != about["files"].get(name, {}).get("digest"):
-        raise ValueError("its checksum differs from that in dataset.json")
-    return pq.read_table(pa.BufferReader(content), page_checksum_verification=True).to_pylist()
+    with storage.open_file(name) as source:
+        if "files" in about and stream_digest(source, source.size()) != about["files"].get(name, {}).get("digest"):
+            raise ValueError("its checksum differs from that in dataset.json")
+        source.seek(0)
+        with pq.ParquetFile(source, page_checksum_verification=True) as file:
+            for batch in file.iter_batches(BATCH_ROWS):
+                yield pa.Table.from_batches([batch])

@@ -25,14 +25,15 @@ from tdn_data.pipeline.shards.labels import labelling_of, renumbered
 from tdn_data.pipeline.shards.ledger import (
     REPAIR,
     IndexRow,
+    index_tables,
+    ledger_rows,
     read_dataset_json,
-    read_index,
-    read_ledger,
     read_list_splits,
 )
 from tdn_data.pipeline.shards.schema import SCHEMAS, Labelling, LedgerRow, VideoRows
 from tdn_data.pipeline.shards.single import storage_at
 from tdn_data.pipeline.shards.storage import Storage, shown_location
+from tdn_data.pipeline.shards.stored_index import Lazily, StoredIndex
 
 NUM_CHANNELS = {"rgb": 3, "flow": 2}
 OPEN_SHARDS = 256  # files kept open per process; the one unused for longest is closed first, opening takes 4 to 8 ms
@@ -116,21 +117,21 @@ class ShardReader:
             about["name"], tuple(about["class_names"]), about["multi_label"], about["parameters"][modality]
         )
         self._about = about
-        self._rows = {row.video_id: row for row in read_index(self._storage, about) if row.modality == modality}
+        self._rows = StoredIndex(index_tables(self._storage, about), modality)
         self._splits = None if list_split is None else self._list_split(list_split)
-        self.videos = tuple(
-            StoredVideo(row.video_id, self._split_of(row), row.labels, row.num_rows) for row in self._rows.values()
-        )
-        self._by_shard: dict[str, list[str]] | None = None
+        self.videos: Sequence[StoredVideo] = Lazily(self._rows, self._stored_video)
         self._open: OrderedDict[str, Shard] = OrderedDict()
         self._process = os.getpid()
 
     def __getstate__(self) -> dict[str, object]:
         return self.__dict__ | {"_open": OrderedDict()}
 
+    def _stored_video(self, row: IndexRow) -> StoredVideo:
+        return StoredVideo(row.video_id, self._split_of(row), row.labels, row.num_rows)
+
     def missing(self, split: str) -> tuple[str, ...]:
         """Return the videos of a split that the ledger lists and that have nothing to read, as `self.videos` sorted."""
-        listed = self.ledger()
+        listed = (row for row in ledger_rows(self._storage, self._about) if row.modality == self.modality)
         return tuple(row.video_id for row in listed if row.video_id not in self._rows and self._split_of(row) == split)
 
     def _list_split(self, number: int) -> dict[str, str]:
@@ -148,7 +149,7 @@ class ShardReader:
 
     def ledger(self) -> tuple[LedgerRow, ...]:
         """Return what became of every listed video in this modality."""
-        return tuple(row for row in read_ledger(self._storage, self._about) if row.modality == self.modality)
+        return tuple(row for row in ledger_rows(self._storage, self._about) if row.modality == self.modality)
 
     def digest(self) -> str | None:
         """Return the digest of what the folder says of itself, its shards' names and rows; None in older folders."""
@@ -164,9 +165,10 @@ class ShardReader:
                 f"video_id is {reprlib.repr(video_id)}; it must be one video's identifier, a text from "
                 "`[video.video_id for video in reader.videos]`"
             )
-        if video_id not in self._rows:
+        row = self._rows.get(video_id)
+        if row is None:
             raise InputError(f"{video_id!r} is not stored in {self._storage.shown}; see its ledger.", key=video_id)
-        return self._rows[video_id]
+        return row
 
     def read(self, video_id: str, rows: Sequence[int] | None = None) -> StoredFrames:
         """Return the decoded rows of one video.
@@ -218,17 +220,9 @@ class ShardReader:
             self._open.popitem(last=False)[1].close()
         return self._open[row.shard]
 
-    def _videos_of(self, shard: str) -> list[str]:
-        """Return the videos that the index finds in a shard."""
-        if self._by_shard is None:
-            self._by_shard = {}
-            for row in self._rows.values():
-                self._by_shard.setdefault(row.shard, []).append(row.video_id)
-        return self._by_shard[shard]
-
     def _checked(self, shard: Shard) -> Shard:
         """Return a shard that holds what the index says of it; raise ShardError for one that was replaced."""
-        indexed = {self._rows[video_id].entry for video_id in self._videos_of(shard.name)}
+        indexed = {row.entry for row in self._rows.of_shard(shard.name)}
         own, common = labelling_of(shard), Labelling(self.info.name, self.info.class_names, self.info.multi_label)
         stored = {replace(one, labels=renumbered(one.labels, own or common, common)) for one in shard.entries()}
         if indexed != stored:

@@ -18,6 +18,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +27,7 @@ from tdn_data.pipeline.errors import ShardError
 from tdn_data.pipeline.shards.schema import PAYLOADS, SCHEMA_VERSION, SCHEMAS, STATUSES, LedgerRow, VideoRows
 
 DIGEST_BYTES = 16
+READ_BYTES = 1 << 20
 
 # What reading damaged bytes can raise, in Python and in Arrow; it becomes a ShardError.
 DAMAGE = (
@@ -69,6 +71,14 @@ def digest(parts: Iterable[bytes]) -> str:
     for part in parts:
         state.update(len(part).to_bytes(8, "little"))
         state.update(part)
+    return state.hexdigest()
+
+
+def stream_digest(file: BinaryIO | pa.NativeFile, num_bytes: int) -> str:
+    """Return the `digest` of one part: the `num_bytes` that a file has from where it is read now."""
+    state = hashlib.blake2b(num_bytes.to_bytes(8, "little"), digest_size=DIGEST_BYTES)
+    while chunk := file.read(READ_BYTES):
+        state.update(chunk)
     return state.hexdigest()
 
 

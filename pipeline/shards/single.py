@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+import pyarrow as pa
+
 from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.shards.folder import gather, small_files
 from tdn_data.pipeline.shards.schema import parse_shard_name
@@ -32,6 +34,10 @@ class ShardFile(Storage):
     def sizes(self) -> dict[str, int]:
         """Return name -> bytes for the shard and its small files."""
         return self._sizes | {name: len(content) for name, content in self.__dict__.get("_files", {}).items()}
+
+    def open_file(self, name: str) -> pa.NativeFile:
+        """Open a small file, or the shard."""
+        return pa.BufferReader(self._files[name]) if name in self._files else super().open_file(name)
 
     def read_bytes(self, name: str) -> bytes:
         """Return the content of a small file, or of the shard."""

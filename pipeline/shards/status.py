@@ -2,34 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Literal
 
 from pyarrow import fs
 
 from tdn_data.pipeline.errors import InputError, PipelineError, ShardError
-from tdn_data.pipeline.shards.folder import NEW_FOLDER, shard_names
+from tdn_data.pipeline.shards.folder import NEW_FOLDER, READ_THREADS, shard_names
 from tdn_data.pipeline.shards.formats import open_shard
 from tdn_data.pipeline.shards.ledger import (
     DATASET_NAME,
     INDEX_NAME,
     LEDGER_NAME,
     SPLITS_NAME,
-    count_by_reason,
-    count_by_status,
+    index_rows,
+    ledger_rows,
+    list_split_rows,
     read_dataset_json,
-    read_index,
-    read_ledger,
-    read_list_splits,
 )
 from tdn_data.pipeline.shards.marks import read_marks
-from tdn_data.pipeline.shards.schema import SCHEMAS, LedgerRow, parse_shard_name, shard_name
+from tdn_data.pipeline.shards.schema import SCHEMAS, STATUSES, LedgerRow, parse_shard_name, shard_name
 from tdn_data.pipeline.shards.storage import Storage
+from tdn_data.pipeline.side_by_side import in_order
 
-_TABLES = {INDEX_NAME: read_index, LEDGER_NAME: read_ledger, SPLITS_NAME: read_list_splits}
+_TABLES = {INDEX_NAME: index_rows, LEDGER_NAME: ledger_rows, SPLITS_NAME: list_split_rows}
 
 
 @dataclass(frozen=True)
@@ -112,29 +113,70 @@ def _modality_status(
     storage: Storage, modality: str, names: dict[int, list[str]]
 ) -> tuple[ModalityStatus, list[Fault]]:
     """Return one modality's status and which of its shards cannot be read."""
-    rows: dict[str, LedgerRow] = {}
-    findings = []
-    for name in (name for group in names.values() for name in sorted(group)):
+
+    def read(name: str) -> list[LedgerRow] | Fault:
         try:
-            shard = open_shard(storage, name)
-            for row in shard.ledger:
-                rows.setdefault(row.video_id, row)
-            shard.close()
+            with contextlib.closing(open_shard(storage, name)) as shard:
+                return list(shard.ledger)
         except PipelineError as error:
-            findings.append(Fault(name, None, error.message))
+            return Fault(name, None, error.message)
+
+    tally, findings, seen, last = _Tally(), [], set(), 0
+    of_several = len(names) > 1
+    ordered = _in_families(names)
+    for (family, _), found in zip(
+        ordered, in_order(read, [name for _, name in ordered], num_threads=READ_THREADS), strict=True
+    ):
+        if family != last:
+            seen, last = set(), family
+        if isinstance(found, Fault):
+            findings.append(found)
+            continue
+        tally.add(row for row in found if row.video_id not in seen)
+        if of_several:
+            seen.update(row.video_id for row in found)
     current, beside = next(iter(names)), shard_names(storage.folder(NEW_FOLDER))
     state = ModalityStatus(
         modality=modality,
         num_shards=len(names[current]),
         num_shards_total=current,
-        num_videos=len(rows),
-        num_rows=sum(row.num_stored for row in rows.values()),
-        status=count_by_status(list(rows.values())),
-        reasons=count_by_reason(list(rows.values())),
+        num_videos=tally.num_videos,
+        num_rows=tally.num_rows,
+        status={status: tally.status[status] for status in STATUSES},
+        reasons=dict(tally.reasons.most_common()),
         num_shards_earlier=sum(len(group) for count, group in names.items() if count != current),
         num_shards_beside=sum(parse_shard_name(name)[0] == modality for name in beside),
     )
     return state, findings
+
+
+@dataclass
+class _Tally:
+    """Sums over ledger rows."""
+
+    num_videos: int = 0
+    num_rows: int = 0
+    status: Counter = field(default_factory=Counter)
+    reasons: Counter = field(default_factory=Counter)
+
+    def add(self, rows: Iterable[LedgerRow]) -> None:
+        """Take rows in."""
+        for row in rows:
+            self.num_videos += 1
+            self.num_rows += row.num_stored
+            self.status[row.status] += 1
+            self.reasons.update([row.reason] if row.reason else ())
+
+
+def _in_families(names: dict[int, list[str]]) -> list[tuple[int, str]]:
+    """Return (family, name) in order of family: only shards of one family can hold the same video.
+
+    With shards of 4 and of 8 there are 4 families, since shard n of 8 came out of shard n % 4 of 4; the number of
+    shards that was written last comes first in each.
+    """
+    base = min(names)
+    found = [(parse_shard_name(name)[1] % base, name) for group in names.values() for name in sorted(group)]
+    return sorted(found, key=itemgetter(0)) if len(names) > 1 else [(0, name) for _, name in found]
 
 
 def folder_findings(storage: Storage) -> list[Fault]:
@@ -146,7 +188,7 @@ def folder_findings(storage: Storage) -> list[Fault]:
     findings = list(_shard_findings(about, storage.sizes()))
     for name, read in _TABLES.items():
         try:
-            read(storage, about)
+            deque(read(storage, about), maxlen=0)
         except (ShardError, InputError) as error:
             findings.append(Fault(name, None, error.message, "repair"))
     return findings

@@ -106,6 +106,11 @@ class Storage:
         with self.faults(name, reading=True), self.filesystem.open_input_file(self.path(name)) as file:
             return file.read()
 
+    def open_file(self, name: str) -> pa.NativeFile:
+        """Open a file to read from any place in it; raise StorageError when it cannot be."""
+        with self.faults(name, reading=True):
+            return self.filesystem.open_input_file(self.path(name))
+
     def write_bytes(self, name: str, data: bytes) -> None:
         """Publish `data` as `name`."""
         with self.publish(name) as scratch, self.faults(name):

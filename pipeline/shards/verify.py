@@ -2,33 +2,49 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import groupby
+from operator import itemgetter
+from typing import TypeVar
 
 import numpy as np
+import pyarrow as pa
 
 from tdn_data.pipeline.errors import InputError, PipelineError, ShardError, StorageError
 from tdn_data.pipeline.shards.folder import ShardContents, shard_contents, shard_names
 from tdn_data.pipeline.shards.formats import Shard, open_shard
+from tdn_data.pipeline.shards.gathered import RowsByShard, rows_as_dicts
 from tdn_data.pipeline.shards.labels import labelling_of, renumbered
 from tdn_data.pipeline.shards.ledger import (
     DATASET_NAME,
     SPLITS_NAME,
     IndexRow,
+    index_rows,
+    ledger_rows,
     read_dataset_json,
-    read_index,
-    read_ledger,
     read_list_splits,
 )
 from tdn_data.pipeline.shards.marks import write_marks
 from tdn_data.pipeline.shards.parquet import StoredEntry
 from tdn_data.pipeline.shards.reader import decode_rows
-from tdn_data.pipeline.shards.schema import PAYLOADS, Labelling, LedgerRow
+from tdn_data.pipeline.shards.schema import (
+    INDEX_SCHEMA,
+    LEDGER_SCHEMA,
+    PAYLOADS,
+    Labelling,
+    LedgerRow,
+    parse_shard_name,
+)
+from tdn_data.pipeline.shards.sorting import SortedRows
 from tdn_data.pipeline.shards.status import Fault, folder_findings, number_findings
 from tdn_data.pipeline.shards.storage import Storage
 
 BYTES_AT_ONCE = 64 << 20  # of one channel of decoded pictures
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -43,20 +59,33 @@ class Verification:
     noted: bool = True
 
 
-@dataclass(frozen=True)
 class _Folder:
-    """What the small files say, as far as they can be read: None for one that cannot."""
+    """What the small files say, as far as they can be read: None for one that cannot. Shards are asked for in order."""
 
-    about: dict[str, object] | None
-    index: list[IndexRow] | None
-    ledger: list[LedgerRow] | None
+    def __init__(self, storage: Storage) -> None:
+        self.about = _or_none(lambda: read_dataset_json(storage))
+        self.labelling: Labelling | None = None
+        self.ledger: RowsByShard[LedgerRow] | None = None
+        self.index: RowsByShard[IndexRow] | None = None
+        if self.about is not None:
+            about = self.about
+            self.labelling = Labelling(about["name"], tuple(about["class_names"]), about["multi_label"])
+            self.ledger = _or_none(lambda: RowsByShard(LedgerRow, LEDGER_SCHEMA, ledger_rows(storage, about)))
+            self.index = _or_none(lambda: RowsByShard(IndexRow, INDEX_SCHEMA, index_rows(storage, about)))
 
-    @property
-    def labelling(self) -> Labelling | None:
-        """What the folder's labels mean."""
-        if self.about is None:
-            return None
-        return Labelling(self.about["name"], tuple(self.about["class_names"]), self.about["multi_label"])
+    def close(self) -> None:
+        """Remove temporary files."""
+        for rows in (self.ledger, self.index):
+            if rows is not None:
+                rows.close()
+
+
+def _or_none(read: Callable[[], T]) -> T | None:
+    """Return what `read` gives, None for a file that cannot be read; `folder_findings` says what is wrong with it."""
+    try:
+        return read()
+    except (ShardError, InputError):
+        return None
 
 
 def verify_shards(path: str | os.PathLike[str], *, on_shard: Callable[[int, int], None] | None = None) -> Verification:
@@ -71,22 +100,23 @@ def verify_shards(path: str | os.PathLike[str], *, on_shard: Callable[[int, int]
     storage = Storage(path)
     if DATASET_NAME not in storage.names():
         read_dataset_json(storage)
-    findings, folder = folder_findings(storage), _read_folder(storage)
-    names = shard_names(storage)
-    if folder.about is None:
-        findings += number_findings(names)
-    rows_of = _by_shard(folder.ledger), _by_shard(folder.index)
-    num_images, seen = 0, {}
-    for number, name in enumerate(names, start=1):
-        shard_findings, contents, count = _verify_shard(storage, name, folder, *rows_of)
-        findings += shard_findings
-        num_images += count
-        for row in contents.ledger if contents is not None else ():
-            findings += _disagreement(seen, row, contents)
-        if on_shard is not None:
-            on_shard(number, len(names))
-    findings += _split_findings(storage, folder)
-    num_videos = len(folder.ledger) if folder.ledger is not None else len(seen)
+    findings, names = folder_findings(storage), shard_names(storage)
+    with contextlib.closing(_Folder(storage)) as folder, contextlib.closing(_Classes(names)) as classes:
+        if folder.about is None:
+            findings += number_findings(names)
+        num_images = num_videos = 0
+        for number, name in enumerate(names, start=1):
+            shard_findings, contents, count = _verify_shard(storage, name, folder)
+            findings += shard_findings
+            num_images += count
+            if contents is not None:
+                classes.add(contents)
+                num_videos += len(contents.ledger)
+            if on_shard is not None:
+                on_shard(number, len(names))
+        findings += classes.disagreements()
+        findings += _split_findings(storage, folder)
+        num_videos = folder.ledger.num_rows if folder.ledger is not None else num_videos
     noted = _note(storage, names, findings)
     return Verification(storage.shown, len(names), num_videos, num_images, tuple(dict.fromkeys(findings)), noted)
 
@@ -100,30 +130,6 @@ def _note(storage: Storage, names: list[str], findings: list[Fault]) -> bool:
     return True
 
 
-def _read_folder(storage: Storage) -> _Folder:
-    """Read the small files as far as they can be read; what is wrong with them is found by `folder_findings`."""
-
-    def read(function: Callable, *arguments: object) -> object:
-        try:
-            return function(storage, *arguments)
-        except (ShardError, InputError):
-            return None
-
-    about = read(read_dataset_json)
-    if about is None:
-        return _Folder(None, None, None)
-    return _Folder(about, read(read_index, about), read(read_ledger, about))
-
-
-def _by_shard(rows: list | None) -> dict[str, list] | None:
-    if rows is None:
-        return None
-    found: dict[str, list] = {}
-    for row in rows:
-        found.setdefault(row.shard, []).append(row)
-    return found
-
-
 def _split_findings(storage: Storage, folder: _Folder) -> Iterator[Fault]:
     """Yield the videos whose split in some list is not the one that the ledger says."""
     if folder.about is None or folder.ledger is None:
@@ -132,31 +138,62 @@ def _split_findings(storage: Storage, folder: _Folder) -> Iterator[Fault]:
         splits = read_list_splits(storage, folder.about)
     except (ShardError, InputError):
         return
-    listed = {row.video_id for row in folder.ledger}
+    if not splits:
+        return
+    listed = {row.video_id for row in ledger_rows(storage, folder.about)}
     for number, split in splits.items():
         for video_id in sorted(split.keys() - listed):
             yield Fault(SPLITS_NAME, video_id, f"is in list split {number} and not in the ledger", "repair")
-    for row in folder.ledger:
+    for row in ledger_rows(storage, folder.about):
         found = tuple(splits.get(number, {}).get(row.video_id) for number in range(1, len(row.list_splits) + 1))
         if row.list_splits and found != row.list_splits:
             yield Fault(SPLITS_NAME, row.video_id, f"says {found}, its shard says {row.list_splits}", "repair")
 
 
-def _disagreement(seen: dict[str, tuple], row: LedgerRow, contents: ShardContents) -> Iterator[Fault]:
-    """Yield a finding where a video's classes or split are not those of the same video in another modality."""
-    labelling = labelling_of(contents)
-    if labelling is None or any(label >= len(labelling.class_names) for label in row.labels):
-        return
-    said = row.split, tuple(labelling.class_names[label] for label in row.labels)
-    first = seen.setdefault(row.video_id, said)
-    if first != said:
-        what = f"is {said[1]} of {said[0]!r} here and {first[1]} of {first[0]!r} in the other modality"
-        yield Fault(contents.name, row.video_id, what)
+class _Classes:
+    """Each video's split and classes as its shards say them, where several modalities could say it differently."""
+
+    _SCHEMA = pa.schema(
+        [("video_id", pa.string()), ("shard", pa.string()), ("split", pa.string()), ("classes", pa.list_(pa.string()))]
+    )
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._several = len({parse_shard_name(name)[0] for name in names}) > 1
+        self._sorted = SortedRows("video_id")
+
+    def add(self, contents: ShardContents) -> None:
+        """Take in what a shard says of its videos."""
+        labelling = labelling_of(contents)
+        if not self._several or labelling is None:
+            return
+        names = labelling.class_names
+        rows = [
+            {"video_id": row.video_id, "shard": contents.name, "split": row.split,
+             "classes": [names[label] for label in row.labels]}
+            for row in contents.ledger
+            if all(label < len(names) for label in row.labels)
+        ]  # fmt: skip
+        if rows:
+            self._sorted.add(pa.Table.from_pylist(rows, self._SCHEMA))
+
+    def disagreements(self) -> Iterator[Fault]:
+        """Yield the videos whose classes or split are not those of the same video in another modality."""
+        rows = (row for table in self._sorted.tables() for row in rows_as_dicts(table))
+        for video_id, same in groupby(rows, key=itemgetter("video_id")):
+            first = None
+            for row in same:
+                said = row["split"], tuple(row["classes"])
+                first = first or said
+                if said != first:
+                    what = f"is {said[1]} of {said[0]!r} here and {first[1]} of {first[0]!r} in the other modality"
+                    yield Fault(row["shard"], video_id, what)
+
+    def close(self) -> None:
+        """Remove temporary files."""
+        self._sorted.close()
 
 
-def _verify_shard(
-    storage: Storage, name: str, folder: _Folder, ledger: dict[str, list] | None, index: dict[str, list] | None
-) -> tuple[list[Fault], ShardContents | None, int]:
+def _verify_shard(storage: Storage, name: str, folder: _Folder) -> tuple[list[Fault], ShardContents | None, int]:
     """Return what is wrong with one shard, what it says, and how many of its images decode."""
     findings, num_images = [], 0
     try:
@@ -165,7 +202,7 @@ def _verify_shard(
         return [Fault(name, None, error.message)], None, 0
     try:
         contents, codec = shard_contents(shard), str(shard.about["parameters"]["codec"])
-        findings += _content_findings(contents, folder, ledger, index)
+        findings += _content_findings(contents, folder)
         shard.check_unread()
         for entry in shard.entries():
             try:
@@ -179,19 +216,17 @@ def _verify_shard(
     return findings, contents, num_images
 
 
-def _content_findings(
-    contents: ShardContents, folder: _Folder, ledger: dict[str, list] | None, index: dict[str, list] | None
-) -> Iterator[Fault]:
+def _content_findings(contents: ShardContents, folder: _Folder) -> Iterator[Fault]:
     """Yield where a shard's own words differ from the folder's ledger, index and parameters."""
     common = folder.labelling
     if common is None:
         return
     own = labelling_of(contents) or common
-    for name, stored, said in (("ledger", contents.ledger, ledger), ("index", contents.index, index)):
+    for name, stored, said in (("ledger", contents.ledger, folder.ledger), ("index", contents.index, folder.index)):
         if said is None:
             continue
         inside = {row.video_id: replace(row, labels=renumbered(row.labels, own, common)) for row in stored}
-        outside = {row.video_id: row for row in said.get(contents.name, ())}
+        outside = {row.video_id: row for row in said.of(contents.name)}
         wrong = [key for key in {**inside, **outside} if inside.get(key) != outside.get(key)]
         for video_id in sorted(wrong):
             yield Fault(contents.name, video_id, f"its own {name} differs from {name}.parquet", "repair")

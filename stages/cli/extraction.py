@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from itertools import islice
 
 from rich.filesize import decimal
 
@@ -11,7 +13,7 @@ from tdn_data.pipeline.extraction.cache import Policy
 from tdn_data.pipeline.extraction.engine import Progress, Summary, run_extraction
 from tdn_data.pipeline.extraction.estimate import Estimate
 from tdn_data.pipeline.parameters import ExtractParameters
-from tdn_data.pipeline.shards.ledger import count_by_decoding, count_by_status
+from tdn_data.pipeline.shards.schema import LedgerRow
 from tdn_data.stages.cli import console
 
 ROWS_SHOWN = 20
@@ -76,32 +78,34 @@ def summary_record(summary: Summary) -> dict[str, object]:
     """Return the summary as plain data: counts, and the ledger rows that are not ok."""
     return {
         "location": summary.location,
-        "status": count_by_status(summary.ledger),
-        "decoding": count_by_decoding(summary.ledger),
-        "num_rows": sum(row.num_stored for row in summary.ledger),
+        "status": _summed(one.status for one in summary.modalities.values()),
+        "decoding": _summed(one.decoding for one in summary.modalities.values()),
+        "num_rows": sum(one.num_rows for one in summary.modalities.values()),
         "num_shards": summary.num_shards,
         "num_shards_made": summary.num_shards_made,
         "stored_bytes": summary.stored_bytes,
-        "not_ok": [asdict(row) for row in summary.ledger if row.status != "ok"],
-        "notes": {row.path: row.message for row in summary.ledger if row.status == "ok" and row.message},
+        "not_ok": [asdict(row) for row in summary.noted() if row.status != "ok"],
+        "notes": {row.path: row.message for row in summary.noted() if row.status == "ok"},
     }
+
+
+def _summed(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """Return the sums of counts of the same names."""
+    total: dict[str, int] = {}
+    for one in counts:
+        total |= {name: total.get(name, 0) + count for name, count in one.items()}
+    return total
 
 
 def print_summary(summary: Summary) -> None:
     """Print the rows that are not ok or have a note, then one line that says how it ended."""
-    worth_a_line = [row for row in summary.ledger if row.status != "ok" or row.message]
-    if worth_a_line:
-        print_failures(worth_a_line)
+    print_failures(summary.noted())
     kinds = []
-    for modality in dict.fromkeys(row.modality for row in summary.ledger):
-        rows = [row for row in summary.ledger if row.modality == modality]
-        counts = ", ".join(f"{count} {status}" for status, count in count_by_status(rows).items())
-        num_full = count_by_decoding(rows)["full"]
+    for modality, one in summary.modalities.items():
+        counts = ", ".join(f"{count} {status}" for status, count in one.status.items())
+        num_full = one.decoding["full"]
         whole = f", {num_full} of them decoded whole" if num_full else ""
-        videos, stored = (
-            console.counted(len(rows), "video"),
-            console.counted(sum(row.num_stored for row in rows), "row"),
-        )
+        videos, stored = console.counted(one.num_videos, "video"), console.counted(one.num_rows, "row")
         kinds.append(f"{modality}: {videos} ({counts}){whole}, {stored}")
     size, made = (
         decimal(summary.stored_bytes),
@@ -111,13 +115,15 @@ def print_summary(summary: Summary) -> None:
     console.out.print(f"{'; '.join(kinds)}; {size}, {made}; {where}", soft_wrap=True, highlight=False)
 
 
-def print_failures(rows: list) -> None:
+def print_failures(rows: Iterable[LedgerRow]) -> None:
     """Print ledger rows, a line each, the first `ROWS_SHOWN` of them."""
-    for row in rows[:ROWS_SHOWN]:
+    rows = iter(rows)
+    for row in islice(rows, ROWS_SHOWN):
         due = f" of {row.num_expected}" if row.num_expected != row.num_stored else ""  # not where nothing says how many
         stored = f", {row.num_stored}{due} stored" if row.num_stored else ""
         kind = f"  {row.reason}{stored}" if row.reason else ""
         words = f"{row.modality}  {row.path}{kind}: {row.message}"
         console.out.print(f"[bold]{row.status:7}[/] {console.shown(words)}", soft_wrap=True, highlight=False)
-    if len(rows) > ROWS_SHOWN:
-        console.out.print(f"and {len(rows) - ROWS_SHOWN} more; ledger.parquet has them all.")
+    num_more = sum(1 for _ in rows)
+    if num_more:
+        console.out.print(f"and {num_more} more; ledger.parquet has them all.")
