@@ -6,7 +6,8 @@ A video's shard is its identifier's hash modulo the number of shards, and that n
     8 shards:  0 4  1 5  2 6  3 7      shard n of 8 came out of shard n % 4 of 4
 
 So adding, changing or removing a video touches its own shard alone, and when a data set outgrows its number of shards
-each shard splits into two whose rows are copied and not computed again.
+each shard splits into two whose rows are copied and not computed again. A small data set has as many shards, up to
+`ENOUGH_SHARDS`, as its videos fill: one video has one.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -23,7 +24,7 @@ from tdn_data.pipeline.parameters import ExtractParameters
 from tdn_data.pipeline.shards.schema import SCHEMA_VERSION, Labelling, LedgerRow, shard_name
 
 ROWS_VERSION = 1  # of the rows' content; a shard of another schema holds the same rows and they are copied
-MIN_SHARDS = 8  # a small data set, too, keeps several workers busy
+ENOUGH_SHARDS = 8  # of a small data set, which keep several workers busy
 
 
 @dataclass(frozen=True)
@@ -45,12 +46,19 @@ class ShardPlan:
         return shard_name(self.modality, self.number, self.count, self.extension)
 
 
-def num_shards(num_videos: int, videos_per_shard: int) -> int:
-    """Return the smallest power of two, at least `MIN_SHARDS`, that leaves at most `videos_per_shard` on average."""
-    count = MIN_SHARDS
-    while count * videos_per_shard < num_videos:
-        count *= 2
-    return count
+def num_shards(video_ids: Collection[str], videos_per_shard: int) -> int:
+    """Return the power of two that is the number of shards of these videos.
+
+    It is the smallest that leaves at most `videos_per_shard` on average; where that is less than `ENOUGH_SHARDS`, the
+    largest from there up to `ENOUGH_SHARDS` that leaves no shard empty.
+    """
+    needed = 1
+    while needed * videos_per_shard < len(video_ids):
+        needed *= 2
+    count = ENOUGH_SHARDS
+    while count > needed and len({shard_number(video_id, count) for video_id in video_ids}) < count:
+        count //= 2
+    return max(count, needed)
 
 
 def shard_number(video_id: str, count: int) -> int:
@@ -68,7 +76,7 @@ def modality_digest(parameters: ExtractParameters, modality: str) -> str:
 
 def plan_shards(manifest: Manifest, parameters: ExtractParameters, modality: str) -> list[ShardPlan]:
     """Return every shard of one modality, in order of number; a shard that no video falls into is planned, too."""
-    count = num_shards(len(manifest), parameters.videos_per_shard)
+    count = num_shards([record.video_id for record in manifest], parameters.videos_per_shard)
     groups: list[list[VideoRecord]] = [[] for _ in range(count)]
     for record in manifest:
         groups[shard_number(record.video_id, count)].append(record)

@@ -64,14 +64,16 @@ def print_estimate(estimate: Estimate, *, as_json: bool) -> None:
     for one in estimate.modalities:
         size, time = decimal(one.stored_bytes), console.human_hours(one.core_hours)
         sample = f"measured on {console.counted(one.num_sampled, 'video')}, {one.num_failed} of which could not be read"
-        words = f"{one.modality}: {console.counted(one.num_rows, 'row')}, {size}, {time} of one core ({sample})"
+        if one.core_hours_range is not None:
+            time += f" ({' to '.join(map(console.human_hours, one.core_hours_range))})"
+        words = f"{one.modality}: {console.counted(one.num_rows, 'row')}, {size}, {time} of one core; {sample}"
         console.out.print(words, soft_wrap=True, highlight=False)
     times = ", ".join(f"{console.human_hours(estimate.hours_on(cores))} on {cores} cores" for cores in CORE_COUNTS)
     shards = f"{console.counted(estimate.num_shards, 'shard')} a modality"
     if estimate.most_in_shard is not None:
         shards += f" with at most {console.counted(estimate.most_in_shard, 'video')}"
     videos = console.counted(estimate.num_videos, "video")
-    console.out.print(f"{videos}, {shards}: {times}", soft_wrap=True, highlight=False)
+    console.out.print(f"{videos}, {shards}: {times}; scaled by {estimate.scaled_by}", soft_wrap=True, highlight=False)
 
 
 def summary_record(summary: Summary) -> dict[str, object]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from tdn_data.pipeline.shards.plan import MIN_SHARDS, shard_number
+from tdn_data.pipeline.shards.plan import ENOUGH_SHARDS, shard_number
 from tdn_data.pipeline.shards.reader import ShardReader
 from tdn_data.pipeline.video import write_video
 from tdn_data.stages.cli import main
@@ -116,7 +116,7 @@ def test_wrong_input_is_one_sentence_and_exit_code_two(clip_folder, arguments, m
 @pytest.fixture
 def differing_sizes(tmp_path):
     """A folder of three videos of 48 x 64, 80 x 48 and 50 x 75 pixels that fall into one shard."""
-    names = [name for name in map("v{}".format, range(99)) if shard_number(name, MIN_SHARDS) == 0]
+    names = [name for name in map("v{}".format, range(99)) if shard_number(name, ENOUGH_SHARDS) == 0]
     for name, size in zip(names, ((48, 64), (80, 48), (50, 75)), strict=False):
         pictures = np.random.default_rng(0).integers(0, 256, (4, *size, 3), dtype=np.uint8)
         write_video(tmp_path / f"{name}.mp4", pictures, fps=10)

@@ -208,9 +208,21 @@ def test_more_shards_are_copied_not_decoded(clip_folder, extracted, tmp_path):
     replaced = run(
         clip_folder, tmp_path / "out", ExtractParameters(frames=FrameParameters(**SIZE), format="lmdb"), replace=True
     )
-    assert replaced.num_reused == 0 and len(list((tmp_path / "out").glob("frames-*.lmdb"))) == 8
+    assert replaced.num_reused == 0 and len(list((tmp_path / "out").glob("frames-*.lmdb"))) == replaced.num_shards
     expected = ShardReader(extracted[0]).read("videos/clip 07")
     assert (ShardReader(tmp_path / "out").read("videos/clip 07").data == expected.data).all()
+
+
+def test_a_folder_of_more_shards_than_its_videos_fill_is_copied_not_decoded(
+    clip_folder, extracted, tmp_path, monkeypatch
+):
+    rgb = ExtractParameters(frames=FrameParameters(**SIZE))
+    with monkeypatch.context() as earlier:  # a small data set had eight shards, some of them empty
+        earlier.setattr("tdn_data.pipeline.shards.plan.num_shards", lambda *_: 8)
+        assert run(clip_folder, tmp_path / "out", rgb).num_shards == 8
+    fewer = run(clip_folder, tmp_path / "out", rgb)
+    assert (fewer.num_shards, fewer.num_reused) == (4, 10)
+    assert frames_of(tmp_path / "out") == frames_of(extracted[0])
 
 
 def test_what_a_limit_stopped_is_tried_again_when_the_limit_is_raised(clip_folder, extracted, tmp_path):
@@ -230,7 +242,7 @@ def test_what_failed_otherwise_is_tried_again_on_request_alone(clip_folder_copy,
     run(clip_folder_copy, tmp_path / "out", rgb)
     assert run(clip_folder_copy, tmp_path / "out", rgb).num_shards_made == 0
     again = run(clip_folder_copy, tmp_path / "out", rgb, retry_failed=True)
-    assert 0 < again.num_shards_made < 8 and again.num_reused > 0
+    assert 0 < again.num_shards_made < again.num_shards and again.num_reused > 0
 
 
 def frames_of(folder):
@@ -266,7 +278,7 @@ except StorageError as error:
 left = [name for name in os.listdir(out) if name.startswith("frames-")]
 subprocess.run(["mount", "-o", "remount,size=64m", out], check=True)
 summary = run_extraction(index_dataset("folder", root), parameters, out=out, num_workers=2)
-print(summary.num_shards_made == 8 - len(left))
+print(summary.num_shards_made == summary.num_shards - len(left))
 subprocess.run(f"cp {{out}}/frames-* {copies!r}", shell=True, check=True)
 """
 

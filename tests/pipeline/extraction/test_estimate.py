@@ -1,13 +1,21 @@
 import time
+from dataclasses import replace
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from tdn_data.pipeline.datasets.index import index_dataset
-from tdn_data.pipeline.datasets.manifest import MANIFEST_SCHEMA, read_manifest, sample_records, write_manifest
+from tdn_data.pipeline.datasets.manifest import (
+    MANIFEST_SCHEMA,
+    VideoRecord,
+    read_manifest,
+    sample_records,
+    write_manifest,
+)
 from tdn_data.pipeline.errors import InputError
-from tdn_data.pipeline.extraction.estimate import estimate_extraction, estimate_manifest, plan_sizes
+from tdn_data.pipeline.extraction.estimate import ShardSizes, estimate_extraction, estimate_manifest, plan_sizes
 from tdn_data.pipeline.extraction.one_shard import VideoJob, extract_video
 from tdn_data.pipeline.parameters import ExtractParameters, FlowParameters, FrameParameters
 from tdn_data.pipeline.shards.plan import plan_shards, shard_number
@@ -66,8 +74,43 @@ def test_the_price_of_all_is_the_measured_cost_of_all(clip_folder):
 
 def test_a_larger_set_costs_in_proportion(clip_folder):
     manifest = index_dataset("folder", clip_folder, limit=4)
-    estimate = estimate_extraction(manifest.records, clip_folder, PARAMETERS, sample_size=4, num_videos=4000)
-    assert estimate.modalities[0].num_rows == 1000 * (8 + 9 + 10 + 11)
+    sizes = ShardSizes(4000, 64, 50, 62.5, 70)
+    estimate = estimate_extraction(manifest.records, clip_folder, PARAMETERS, sample_size=4, sizes=sizes)
+    assert estimate.modalities[0].num_rows == 1000 * (8 + 9 + 10 + 11) and estimate.scaled_by == "videos"
+    low, high = estimate.modalities[0].core_hours_range
+    assert 0 < low <= estimate.modalities[0].core_hours < high
+
+
+def test_cost_grows_with_the_seconds_of_video_or_the_bytes(monkeypatch, tmp_path):
+    """Long videos are rare in the sample and common in the set: their number alone would say half."""
+    records = [VideoRecord(f"v{n}", "p", "train", (0,), size_bytes=1, duration_seconds=1.0 + n) for n in range(9)]
+    monkeypatch.setattr(
+        "tdn_data.pipeline.extraction.estimate._measure",
+        lambda record, *_: (int(record.duration_seconds), 7, 3600 * record.duration_seconds),
+    )
+    sizes = ShardSizes(1000, 8, 100, 125, 150, {"duration_seconds": 10_000.0, "size_bytes": 5e9})
+    estimate = estimate_extraction(records, tmp_path, PARAMETERS, sizes=sizes, sample_size=4)
+    (one,) = estimate.modalities
+    assert (one.num_rows, estimate.scaled_by) == (10_000, "seconds of video")
+    assert one.core_hours == pytest.approx(10_000) and one.core_hours_range == pytest.approx((10_000, 10_000))
+    bytes_alone = replace(sizes, extents={"size_bytes": 2000.0})
+    estimate = estimate_extraction(records, tmp_path, PARAMETERS, sizes=bytes_alone, sample_size=4)
+    assert (estimate.scaled_by, estimate.modalities[0].stored_bytes) == ("bytes", 7 * 2000)
+
+
+def test_the_range_holds_the_truth_about_nineteen_times_of_twenty(monkeypatch, tmp_path):
+    rng, inside = np.random.default_rng(0), 0
+    costs = rng.lognormal(0, 0.3, 3000)
+    monkeypatch.setattr(
+        "tdn_data.pipeline.extraction.estimate._measure", lambda record, *_: (1, 1, costs[record.size_bytes])
+    )
+    sizes = ShardSizes(3000, 64, 40, 46, 50)
+    for _ in range(400):
+        records = [VideoRecord("v", "p", "train", (0,), size_bytes=int(n)) for n in rng.choice(3000, 8, replace=False)]
+        (one,) = estimate_extraction(records, tmp_path, PARAMETERS, sizes=sizes).modalities
+        low, high = one.core_hours_range
+        inside += low <= costs.sum() / 3600 <= high
+    assert 0.9 < inside / 400 < 0.99
 
 
 def test_a_root_without_its_videos_is_named(clip_folder, tmp_path):
@@ -91,7 +134,8 @@ def test_what_a_process_does_at_its_start_is_not_priced(clip_folder, monkeypatch
 
     monkeypatch.setattr("tdn_data.pipeline.extraction.estimate._measure", measure)
     both = PARAMETERS.model_copy(update={"flow": FlowParameters(height=48, width=64)})
-    estimate = estimate_extraction(index_dataset("folder", clip_folder).records, clip_folder, both, sample_size=4)
+    records = [replace(one, size_bytes=None) for one in index_dataset("folder", clip_folder)]
+    estimate = estimate_extraction(records, clip_folder, both, sample_size=4)
     assert [one.core_hours for one in estimate.modalities] == pytest.approx([0.12, 0.12])
 
 
@@ -107,4 +151,4 @@ def test_each_modality_says_how_many_videos_it_was_measured_on(clip_folder, monk
     records = index_dataset("folder", clip_folder, limit=4).records
     estimate = estimate_extraction(records, clip_folder, both, sample_size=4)
     assert {one.modality: one.num_sampled for one in estimate.modalities} == {"rgb": 4, "flow": 1}
-    assert estimate.modalities[1].num_rows == 4
+    assert estimate.modalities[0].num_rows == 4 and estimate.modalities[1].core_hours_range is None

@@ -39,7 +39,7 @@ def shard_of(folder, video_id):
 def test_an_undamaged_extraction_has_nothing_wrong(shards):
     verification = verify_shards(shards)
     assert verification.findings == ()
-    assert (verification.num_shards, verification.num_videos) == (8, 12)
+    assert (verification.num_shards, verification.num_videos) == (len(list(shards.glob("*-of-*"))), 12)
     assert verification.num_images == sum(
         row["num_stored"] for row in pq.read_table(shards / "ledger.parquet").to_pylist()
     )
@@ -85,11 +85,12 @@ def test_small_files_that_say_something_else_than_the_shards_are_found(shards, p
 def test_an_unfinished_extraction_has_a_status_but_is_not_verified(shards):
     status = extraction_status(shards)
     assert status.finished and status.modalities[0].status == {"ok": 10, "partial": 0, "failed": 2}
+    total = status.modalities[0].num_shards
     (shards / DATASET_NAME).unlink()
     shard_of(shards, "videos/clip 03").unlink()
     status = extraction_status(shards)
     assert not status.finished
-    assert (status.modalities[0].num_shards, status.modalities[0].num_shards_total) == (7, 8)
+    assert (status.modalities[0].num_shards, status.modalities[0].num_shards_total) == (total - 1, total)
     with pytest.raises(InputError, match="holds no finished extraction"):
         verify_shards(shards)
 
