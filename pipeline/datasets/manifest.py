@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -24,6 +24,7 @@ from tdn_data.pipeline.text import has_controls
 MANIFEST_VERSION = 1
 FROM_MANIFEST = "manifest"  # a relative root counts from the manifest's folder; in older ones from the working folder
 ROW_GROUP_SIZE = 1 << 16  # few enough to look into a manifest of millions without reading it
+BATCH_ROWS = 1 << 14  # read at once
 UNUSED = "unused"  # the split of a video that only other train/test splits of its data set use
 
 MANIFEST_SCHEMA = pa.schema(
@@ -75,7 +76,7 @@ class Manifest:
     root: str
     class_names: tuple[str, ...]
     multi_label: bool
-    records: tuple[VideoRecord, ...]
+    records: Sequence[VideoRecord]
 
     def __len__(self) -> int:
         return len(self.records)
@@ -146,13 +147,17 @@ def _root_from(folder: Path, root: str) -> str:
 def read_manifest(path: str | os.PathLike[str], *, root: str | os.PathLike[str] | None = None) -> Manifest:
     """Read a manifest; `root` is the folder that holds its videos now, None for the one that it names.
 
+    All rows are checked; the records are read from the file again, a batch at a time, whenever they are asked for.
     Raises InputError when it is missing, is not one of ours, or has a row that cannot stand: an identifier twice, a
     path that leaves the root, a label without a class; and where its root is no folder.
     """
+    from tdn_data.pipeline.datasets.stored_records import LazyRecords, ManifestRows  # which are made of these records
+
     path = Path(path)
     with _opened(path) as (header, file):
-        manifest = dataclasses.replace(header, records=_records(file.read(), header, path))
-    return dataclasses.replace(manifest, root=str(manifest_root(path, root)))
+        _check_rows(file, header, path)
+        records = LazyRecords(ManifestRows.of(path).read, 0, file.metadata.num_rows)
+    return dataclasses.replace(header, records=records, root=str(manifest_root(path, root)))
 
 
 def manifest_root(path: str | os.PathLike[str], root: str | os.PathLike[str] | None = None) -> Path:
@@ -239,24 +244,74 @@ def _header(path: Path, metadata: Mapping[bytes, bytes]) -> Manifest:
 
 
 def _records(table: pa.Table, header: Manifest, path: Path) -> tuple[VideoRecord, ...]:
-    """Return the rows of a manifest's table as records; raise InputError at the first that cannot stand."""
+    """Return some rows of a manifest as records; raise InputError at the first that cannot stand."""
+    from tdn_data.pipeline.datasets.stored_records import records_of
+
+    _check_columns(table.schema, path)
+    table = table.select(_known(table.schema.names))
+    first: dict[str, int] = {}
+    for number, row in enumerate(table.to_pylist(), start=1):
+        _check_row(row, number, header, path)
+        _check_first(row["video_id"], number, first, path)
+    return tuple(records_of(table))
+
+
+def _check_rows(file: pq.ParquetFile, header: Manifest, path: Path) -> None:
+    """Raise InputError at the first row that cannot stand, or at the first video that is listed twice.
+
+    A video is known by a digest of 8 bytes, and those whose digests are alike by their identifiers.
+    """
+    _check_columns(file.schema_arrow, path)
+    columns, digests, number = _known(file.schema_arrow.names), [np.zeros(0, np.uint64)], 0
+    for batch in file.iter_batches(BATCH_ROWS, columns=columns):
+        for row in batch.to_pylist():
+            number += 1
+            _check_row(row, number, header, path)
+        digests.append(_digests(batch["video_id"].to_pylist()))
+    found, counts = np.unique(np.concatenate(digests), return_counts=True)
+    if len(found) < number:
+        _check_distinct(file, set(found[counts > 1].tolist()), path)
+
+
+def _digests(video_ids: Iterable[str]) -> np.ndarray:
+    """Return a digest of each identifier, uint64 (N,)."""
+    parts = (hashlib.blake2b(video_id.encode(), digest_size=8).digest() for video_id in video_ids)
+    return np.frombuffer(b"".join(parts), np.uint64)
+
+
+def _check_distinct(file: pq.ParquetFile, suspects: set[int], path: Path) -> None:
+    """Raise InputError at the first identifier, of those with the digests `suspects`, that is there twice."""
+    first, start = {}, 1
+    for batch in file.iter_batches(BATCH_ROWS, columns=["video_id"]):
+        video_ids = batch["video_id"].to_pylist()
+        for number, (video_id, digest) in enumerate(zip(video_ids, _digests(video_ids).tolist(), strict=True), start):
+            if digest in suspects:
+                _check_first(video_id, number, first, path)
+        start += len(video_ids)
+
+
+def _check_first(video_id: str, number: int, first: dict[str, int], path: Path) -> None:
+    """Raise InputError where a video was in a row before; note its row in `first` else."""
+    if first.setdefault(video_id, number) != number:
+        fault = f"the video {video_id!r} is already in row {first[video_id]}; list it once."
+        raise InputError(f"{shown_path(path)}, row {number}: {fault}", path=path)
+
+
+def _check_columns(schema: pa.Schema, path: Path) -> None:
+    """Raise InputError unless a manifest's columns are there, each once and of its type."""
     for name, kind in zip(MANIFEST_SCHEMA.names, MANIFEST_SCHEMA.types, strict=True):
-        found = table.schema.field(name).type if table.schema.names.count(name) == 1 else None
-        if found != kind and not (name == "list_splits" and name not in table.schema.names):  # older ones lack it
+        found = schema.field(name).type if schema.names.count(name) == 1 else None
+        if found != kind and not (name == "list_splits" and name not in schema.names):  # older ones lack it
             what = f"is {found}" if found is not None else "is not there once"
             raise InputError(
                 f"{shown_path(path)} is no manifest: its column {name!r} {what}; it must be {kind}.", path=path
             )
-    records, first = [], {}
-    for number, row in enumerate(table.select(_known(table.schema.names)).to_pylist(), start=1):
-        fault = _row_fault(row, header)
-        if fault is None and first.setdefault(row["video_id"], number) != number:
-            fault = f"the video {row['video_id']!r} is already in row {first[row['video_id']]}; list it once."
-        if fault is not None:
-            raise InputError(f"{shown_path(path)}, row {number}: {fault}", path=path)
-        splits = tuple(row.pop("list_splits", None) or ())
-        records.append(VideoRecord(**(row | {"labels": tuple(row["labels"]), "list_splits": splits})))
-    return tuple(records)
+
+
+def _check_row(row: Mapping[str, object], number: int, header: Manifest, path: Path) -> None:
+    fault = _row_fault(row, header)
+    if fault is not None:
+        raise InputError(f"{shown_path(path)}, row {number}: {fault}", path=path)
 
 
 def _known(names: Iterable[str]) -> list[str]:

@@ -6,21 +6,19 @@ give what is stored of them when the work is done, before the shards are put in 
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import Iterable, Mapping, Sized
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Iterable, Mapping, Sized
 from dataclasses import dataclass
 from pathlib import Path
 
 from tdn_data.pipeline.datasets.manifest import Manifest, VideoRecord
-from tdn_data.pipeline.errors import InputError, PipelineError, ShardError
-from tdn_data.pipeline.extraction.versions import differences, row_versions
+from tdn_data.pipeline.errors import InputError, PipelineError
+from tdn_data.pipeline.extraction.found import Found, StoredRows
 from tdn_data.pipeline.parameters import ExtractParameters, Limits
-from tdn_data.pipeline.shards.ledger import read_ledger
-from tdn_data.pipeline.shards.plan import ShardPlan, modality_digest
+from tdn_data.pipeline.shards.plan import ShardPlan
+from tdn_data.pipeline.shards.planned import PlannedVideos
 from tdn_data.pipeline.shards.schema import LedgerRow
-from tdn_data.pipeline.shards.storage import Storage
+from tdn_data.pipeline.side_by_side import in_order
 
 LOSS_WORD = "--allow-loss (extract.allow_loss in params.yaml)"
 THREADS = 16  # asking whether files are there waits for the disk or the network
@@ -47,36 +45,6 @@ class Policy:
     def __post_init__(self) -> None:
         if self.replace and self.keep_versions:
             raise InputError("--replace recreates what --keep-versions keeps; give one of them.", key="replace")
-
-
-@dataclass(frozen=True)
-class Found:
-    """What a shard in the folder says about itself: its metadata and its videos' ledger rows."""
-
-    about: Mapping[str, object]
-    ledger: tuple[LedgerRow, ...]
-
-    @property
-    def modality(self) -> str:
-        """The shard's modality."""
-        return self.about["modality"]
-
-    def other_versions(self) -> str:
-        """Return what differs between the versions that made its rows and today's in words; nothing if all agree."""
-        now = row_versions(self.modality)
-        for row in self.ledger:
-            if row.made_by != now.digest:
-                return differences(self.about.get("versions", {}).get(row.made_by), now)
-        return ""
-
-    def other_parameters(self, parameters: ExtractParameters, extension: str) -> str:
-        """Return what differs between the parameters that made its rows and these in words; nothing if all agree."""
-        if self.about["parameters_digest"] == modality_digest(parameters, self.modality):
-            return ""
-        section = parameters.section(self.modality)
-        old, new = self.about["parameters"], section.model_dump()
-        changes = [f"{key} {old.get(key)} -> {new.get(key)}" for key in {**new, **old} if old.get(key) != new.get(key)]
-        return ", ".join(changes) or f"format {extension} -> {parameters.format}"
 
 
 def refuse_others(where: str, found: Mapping[str, Found], parameters: ExtractParameters, policy: Policy) -> None:
@@ -117,7 +85,7 @@ def is_pending(plan: ShardPlan, shard: Found | None, policy: Policy, limits: Lim
         return True
     if not policy.keep_versions and shard.other_versions():
         return True
-    return any(
+    return not shard.all_ok and any(
         _is_tried_again(row, limits, retry_failed=policy.retry_failed) or _came_back(row, root) for row in shard.ledger
     )
 
@@ -164,10 +132,12 @@ def check_sources(manifest: Manifest, root: Path) -> None:
         )
 
 
-def refuse_loss_by_list(where: str, stored: Mapping[tuple[str, str], LedgerRow], manifest: Manifest) -> None:
-    """Raise InputError where rows would be lost because their videos are not listed any more."""
-    listed = {record.video_id for record in manifest}
-    left_out = {row.video_id: row.path for row in stored.values() if row.video_id not in listed}
+def refuse_loss_by_list(where: str, stored: StoredRows, videos: PlannedVideos, unchanged: Collection[str]) -> None:
+    """Raise InputError where rows would be lost because their videos are not listed any more.
+
+    The shards `unchanged` hold the videos that are planned for them.
+    """
+    left_out = {row.video_id: row.path for row in stored.rows(but=unchanged) if videos.get(row.video_id) is None}
     if left_out:
         raise InputError(
             f"{where} holds {_videos(left_out)} that the list leaves out now, e.g. {min(left_out.values())}; what is "
@@ -179,24 +149,22 @@ def refuse_loss_by_list(where: str, stored: Mapping[tuple[str, str], LedgerRow],
 
 def refuse_loss_of_sources(
     plans: Iterable[ShardPlan],
-    stored: Mapping[tuple[str, str], LedgerRow],
+    stored: StoredRows,
     replaced: set[str],
     root: Path,
     policy: Policy,
     limits: Limits,
 ) -> None:
     """Raise InputError where rows would be lost: their shard is recreated, and their videos are not there any more."""
-    wanted = [
-        record
+    wanted = (
+        record.path
         for plan in plans
         for record in plan.records
         if (row := stored.get((plan.modality, record.video_id))) is not None
         and (plan.modality in replaced or not is_reusable(record, row, limits, retry_failed=policy.retry_failed))
-    ]
-    wanted = list({record.path: record for record in wanted}.values())
-    with ThreadPoolExecutor(THREADS) as pool:
-        there = list(pool.map(lambda record: _holds_something(root / record.path), wanted))
-    gone = [record.path for record, here in zip(wanted, there, strict=True) if not here]
+    )
+    there = in_order(lambda path: (path, _holds_something(root / path)), wanted, num_threads=THREADS)
+    gone = list(dict.fromkeys(path for path, here in there if not here))
     if gone:
         videos = "1 video that is stored is" if len(gone) == 1 else f"{len(gone)} videos that are stored are"
         raise InputError(
@@ -206,14 +174,12 @@ def refuse_loss_of_sources(
         )
 
 
-def refuse_loss_of_rows(
-    where: str, stored: Mapping[tuple[str, str], LedgerRow], ledger: Iterable[LedgerRow], replaced: set[str]
-) -> None:
+def refuse_loss_of_rows(where: str, stored: StoredRows, ledger: Iterable[LedgerRow], replaced: set[str]) -> None:
     """Raise PipelineError where shards that were made, of this ledger, hold less of a video than is stored now."""
     lost = lost_videos(stored, ledger, replaced)
     if lost:
         now = lost[0]
-        num_before = stored[now.modality, now.video_id].num_stored
+        num_before = stored.get((now.modality, now.video_id)).num_stored
         why = f" ({now.reason}: {(now.message or '').rstrip('.')})" if now.reason else ""
         raise PipelineError(
             f"{_videos({row.video_id for row in lost})} would lose rows that are stored: e.g. {now.path} gives "
@@ -241,22 +207,7 @@ def is_reusable(record: VideoRecord, row: LedgerRow, limits: Limits, *, retry_fa
     return same and not _is_tried_again(row, limits, retry_failed=retry_failed)
 
 
-def stored_rows(
-    storage: Storage, found: Mapping[str, Found], modalities: Iterable[str]
-) -> dict[tuple[str, str], LedgerRow]:
-    """Return (modality, video) -> ledger row for the videos that have rows.
-
-    What shards held that cannot be read any more, or are gone, is known from the folder's own ledger.
-    """
-    rows = [row for shard in found.values() for row in shard.ledger]
-    with contextlib.suppress(InputError, ShardError):  # no ledger, or a damaged one: the shards say what they hold
-        rows = [*(row for row in read_ledger(storage) if row.shard not in found), *rows]
-    return {(row.modality, row.video_id): row for row in rows if row.num_stored and row.modality in set(modalities)}
-
-
-def lost_videos(
-    before: Mapping[tuple[str, str], LedgerRow], after: Iterable[LedgerRow], replaced: set[str]
-) -> list[LedgerRow]:
+def lost_videos(before: StoredRows, after: Iterable[LedgerRow], replaced: set[str]) -> list[LedgerRow]:
     """Return the ledger rows of videos of which less would be stored than before.
 
     `replaced` are the modalities whose shards are recreated: their numbers of rows cannot be compared.

@@ -12,15 +12,14 @@ import contextlib
 import dataclasses
 import fcntl
 import os
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from tdn_data.pipeline.datasets.manifest import Manifest
 from tdn_data.pipeline.errors import InputError, ShardError
 from tdn_data.pipeline.extraction.cache import (
-    Found,
     Policy,
     check_method,
     check_sources,
@@ -32,8 +31,8 @@ from tdn_data.pipeline.extraction.cache import (
     refuse_loss_of_sources,
     refuse_others,
     replaced_modalities,
-    stored_rows,
 )
+from tdn_data.pipeline.extraction.found import Found, Sources, StoredRows, found_shards
 from tdn_data.pipeline.extraction.handover import ModalityCounts, count_and_compare
 from tdn_data.pipeline.extraction.one_shard import ShardJob, ShardResult, span_files
 from tdn_data.pipeline.extraction.probing import probing
@@ -44,7 +43,6 @@ from tdn_data.pipeline.files import is_scratch
 from tdn_data.pipeline.parameters import ExtractParameters
 from tdn_data.pipeline.shards.folder import (
     NEW_FOLDER,
-    READ_THREADS,
     ShardContents,
     check_modalities_agree,
     gather,
@@ -54,11 +52,11 @@ from tdn_data.pipeline.shards.folder import (
     shard_names,
     write_folder,
 )
-from tdn_data.pipeline.shards.formats import open_shard
 from tdn_data.pipeline.shards.ledger import DATASET_NAME, ledger_rows, noted_rows, read_dataset_json
 from tdn_data.pipeline.shards.marks import read_marks, write_marks
-from tdn_data.pipeline.shards.plan import ShardPlan, plan_shards, source_numbers
-from tdn_data.pipeline.shards.schema import LedgerRow, parse_shard_name, shard_name
+from tdn_data.pipeline.shards.plan import ShardPlan, plan_shards, planned_videos
+from tdn_data.pipeline.shards.planned import PlannedVideos
+from tdn_data.pipeline.shards.schema import LedgerRow, parse_shard_name
 from tdn_data.pipeline.shards.storage import Storage
 
 
@@ -146,8 +144,10 @@ def run_extraction(
         check_sources(manifest, root)
     storage.create()
     with _exclusive(storage):
-        check_modalities_agree(_staying_shards(storage, parameters), manifest, where=storage.shown)
-        run = _plan_run(storage, manifest, parameters, policy, root)
+        videos = planned_videos(manifest, parameters)
+        staying = partial(_staying_shards, storage, parameters)
+        check_modalities_agree(staying, manifest, videos, where=storage.shown)
+        run = _plan_run(storage, manifest, videos, parameters, policy, root)
         jobs = [dataclasses.replace(job, check_versions=ray_address is not None) for job in run.jobs]
         num_planned = sum(len(plan.records) for plan in run.plans)
         num_found = num_planned - sum(len(job.plan.records) for job in jobs)
@@ -162,7 +162,7 @@ class _Run:
 
     plans: list[ShardPlan]
     jobs: list[ShardJob]
-    stored: dict[tuple[str, str], LedgerRow]
+    stored: StoredRows
     replaced: set[str]  # modalities whose shards are recreated
     new: Storage  # where shards are made that change a folder which is finished, or take the place of rows
     made: dict[str, Found]  # those of them that an interrupted run made there
@@ -178,15 +178,31 @@ def _staying_shards(storage: Storage, parameters: ExtractParameters) -> Iterator
         raise ShardError(f"{words}; extract that modality, too (--modality both).", path=storage.shown) from error
 
 
-def _plan_run(storage: Storage, manifest: Manifest, parameters: ExtractParameters, policy: Policy, root: Path) -> _Run:
+def _unchanged(plans: Sequence[ShardPlan], found: Mapping[str, Found]) -> set[str]:
+    """Return the shards that hold what is planned for them."""
+    return {plan.name for plan in plans if plan.name in found and found[plan.name].about["plan_digest"] == plan.digest}
+
+
+def _plan_run(
+    storage: Storage,
+    manifest: Manifest,
+    videos: PlannedVideos,
+    parameters: ExtractParameters,
+    policy: Policy,
+    root: Path,
+) -> _Run:
     """Decide what is to be made, and where; raise InputError where that would mix, replace or lose rows unasked."""
-    found = _found_shards(storage)
+    found = found_shards(storage)
     refuse_others(storage.shown, found, parameters, policy)
     replaced = replaced_modalities(found, parameters, policy)
-    stored = stored_rows(storage, found, parameters.modalities)
+    stored = StoredRows(storage, found, parameters.modalities, videos.count)
+    plans = [
+        plan
+        for modality in parameters.modalities
+        for plan in plan_shards(manifest, parameters, modality, videos=videos)
+    ]
     if not policy.allow_loss:
-        refuse_loss_by_list(storage.shown, stored, manifest)
-    plans = [plan for modality in parameters.modalities for plan in plan_shards(manifest, parameters, modality)]
+        refuse_loss_by_list(storage.shown, stored, videos, _unchanged(plans, found))
     damaged = read_marks(storage)
     pending = [
         plan
@@ -194,7 +210,7 @@ def _plan_run(storage: Storage, manifest: Manifest, parameters: ExtractParameter
         if plan.name in damaged or is_pending(plan, found.get(plan.name), policy, parameters.limits, root)
     ]
     new = storage.folder(NEW_FOLDER)
-    ready = _found_shards(new)
+    ready = found_shards(new)
     made = {
         plan.name: shard
         for plan in pending
@@ -202,7 +218,7 @@ def _plan_run(storage: Storage, manifest: Manifest, parameters: ExtractParameter
         if not is_pending(plan, shard, policy, parameters.limits, root)
         if policy.allow_loss or not lost_videos(stored, shard.ledger, replaced)
     }
-    finished = DATASET_NAME in storage.names()
+    finished, sources = DATASET_NAME in storage.names(), Sources(found)
     jobs = [
         ShardJob(
             plan,
@@ -210,7 +226,7 @@ def _plan_run(storage: Storage, manifest: Manifest, parameters: ExtractParameter
             manifest.dataset,
             str(root),
             new if finished or _holds_rows(plan, stored) else storage,
-            _sources(plan, found),
+            tuple(sources.of(plan.modality, plan.number, plan.count, extension=plan.extension)),
             retry_failed=policy.retry_failed,
             keep_versions=policy.keep_versions,
             earlier=storage,
@@ -226,15 +242,13 @@ def _plan_run(storage: Storage, manifest: Manifest, parameters: ExtractParameter
     return _Run(plans, _in_spans(jobs, stored, replaced), stored, replaced, new, made)
 
 
-def _in_spans(jobs: list[ShardJob], stored: Mapping[tuple[str, str], LedgerRow], replaced: set[str]) -> list[ShardJob]:
+def _in_spans(jobs: list[ShardJob], stored: StoredRows, replaced: set[str]) -> list[ShardJob]:
     """Return the jobs with the spans of their long videos, but for videos whose rows are there already."""
     with probing() as probe:
         return [dataclasses.replace(job, spans=_spans(job, stored, replaced, probe)) for job in jobs]
 
 
-def _spans(
-    job: ShardJob, stored: Mapping[tuple[str, str], LedgerRow], replaced: set[str], probe: Callable
-) -> dict[str, tuple[Span, ...]]:
+def _spans(job: ShardJob, stored: StoredRows, replaced: set[str], probe: Callable) -> dict[str, tuple[Span, ...]]:
     modality, limits, found = job.plan.modality, job.parameters.limits, {}
     for record in job.plan.records:
         row = stored.get((modality, record.video_id)) if modality not in replaced else None
@@ -249,35 +263,9 @@ def _spans(
     return found
 
 
-def _holds_rows(plan: ShardPlan, stored: Mapping[tuple[str, str], LedgerRow]) -> bool:
+def _holds_rows(plan: ShardPlan, stored: StoredRows) -> bool:
     """Return whether rows of a planned shard's videos are stored already."""
-    return any((plan.modality, record.video_id) in stored for record in plan.records)
-
-
-def _found_shards(storage: Storage) -> dict[str, Found]:
-    """Return what each readable shard in the folder says about itself."""
-
-    def read(name: str) -> Found | None:
-        with contextlib.suppress(ShardError), contextlib.closing(open_shard(storage, name)) as shard:
-            about = {key: value for key, value in shard.about.items() if key != "class_names"}
-            return Found(about, tuple(shard.ledger))
-        return None
-
-    names = shard_names(storage)
-    with ThreadPoolExecutor(READ_THREADS) as pool:
-        found = zip(names, pool.map(read, names), strict=True)
-        return {name: shard for name, shard in found if shard is not None}
-
-
-def _sources(plan: ShardPlan, found: Mapping[str, Found]) -> tuple[str, ...]:
-    """Return the existing shards in which rows of a planned shard's videos can lie."""
-    counts = {parsed[2] for parsed in map(parse_shard_name, found) if parsed and parsed[0] == plan.modality}
-    candidates = [
-        shard_name(plan.modality, number, count, plan.extension)
-        for count in sorted(counts)
-        for number in source_numbers(plan.number, plan.count, count)
-    ]
-    return tuple(name for name in candidates if name in found)
+    return any(stored.get((plan.modality, record.video_id)) is not None for record in plan.records)
 
 
 def _run(
@@ -303,11 +291,10 @@ def _put_in_place(storage: Storage, run: _Run, results: list[ShardResult], polic
     Raises PipelineError, and leaves the old ones, where less of a video would be stored than before.
     """
     beside = {job.plan.name for job in run.jobs if job.storage is run.new}
-    made = [row for shard in run.made.values() for row in shard.ledger]
-    if not policy.allow_loss:
-        ledger = [*made, *(row for result in results if result.name in beside for row in result.ledger)]
-        refuse_loss_of_rows(storage.shown, run.stored, ledger, run.replaced)
     names = sorted(beside | run.made.keys())
+    if not policy.allow_loss:
+        made = read_shards(run.new, names, lambda shard: list(shard.ledger))
+        refuse_loss_of_rows(storage.shown, run.stored, (row for _, ledger in made for row in ledger), run.replaced)
     if names:
         storage.delete(DATASET_NAME)
     for name in names:

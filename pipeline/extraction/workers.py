@@ -10,7 +10,7 @@ import contextlib
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 
 from tdn_data.pipeline.cluster import MAX_RETRIES, ray_cluster, value_of
@@ -179,7 +179,7 @@ class _Crew:
             self.done.num_videos += 1
             self.done.num_failed += item == "failed"
             return
-        self.results.append(item)
+        self.results.append(replace(item, ledger=()))  # the shard itself says it
         actor = self._in_flight.pop(stream)
         if actor is not None:
             self._idle.append(actor)
@@ -236,7 +236,7 @@ def _wants_gpu(job: ShardJob) -> bool:
 
 def _work_bytes(job: ShardJob) -> int:
     """Return the bytes of video in a shard; the largest are started first, so that no worker is late at the end."""
-    return sum(record.size_bytes or 0 for record in job.plan.records)
+    return job.plan.num_bytes
 
 
 class _GpuActor:

@@ -30,6 +30,7 @@ from tdn_data.pipeline.shards.ledger import (
     file_facts,
     write_table,
 )
+from tdn_data.pipeline.shards.planned import PlannedVideos
 from tdn_data.pipeline.shards.schema import (
     INDEX_SCHEMA,
     LEDGER_SCHEMA,
@@ -99,18 +100,25 @@ def shard_contents(shard: Shard) -> ShardContents:
     return ShardContents(shard.name, shard.about, tuple(shard.ledger), index)
 
 
-def check_modalities_agree(others: Iterable[ShardContents], manifest: Manifest, *, where: str) -> None:
+def check_modalities_agree(
+    others: Callable[[], Iterable[ShardContents]], manifest: Manifest, videos: PlannedVideos, *, where: str
+) -> None:
     """Raise InputError where shards that stay contradict what is about to be extracted beside them.
 
-    `others` are the shards of modalities that are not extracted now.
+    `others` gives the shards of modalities that are not extracted now, each time that it is called; `videos` are the
+    manifest's.
     """
-    others, wanted = list(others), Labelling(manifest.dataset, manifest.class_names, manifest.multi_label)
-    common = common_labelling([wanted, *(shard.labelling for shard in others)], where=where)
-    records = {record.video_id: record for record in manifest} if others else {}
+    wanted = Labelling(manifest.dataset, manifest.class_names, manifest.multi_label)
+    labellings = dict.fromkeys([wanted])
+    for shard in others():
+        labellings.setdefault(shard.labelling)
+    common = common_labelling(labellings, where=where)
     differing = []
-    for shard in others:
-        for row in (one for one in shard.ledger if one.video_id in records):
-            record = records[row.video_id]
+    for shard in others():
+        for row in shard.ledger:
+            record = videos.get(row.video_id)
+            if record is None:
+                continue
             stored = row.split, row.list_splits, renumbered(row.labels, shard.labelling, common)
             if stored != (record.split, record.list_splits, renumbered(record.labels, wanted, common)):
                 differing.append(f"{row.video_id} ({row.modality})")

@@ -15,16 +15,17 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 from tdn_data.pipeline.datasets.manifest import Manifest, VideoRecord
 from tdn_data.pipeline.parameters import ExtractParameters
+from tdn_data.pipeline.shards.places import num_shards
+from tdn_data.pipeline.shards.planned import PlannedVideos
 from tdn_data.pipeline.shards.schema import SCHEMA_VERSION, Labelling, LedgerRow, shard_name
 
 ROWS_VERSION = 1  # of the rows' content; a shard of another schema holds the same rows and they are copied
-ENOUGH_SHARDS = 8  # of a small data set, which keep several workers busy
 
 
 @dataclass(frozen=True)
@@ -34,37 +35,17 @@ class ShardPlan:
     modality: str
     number: int
     count: int
-    records: tuple[VideoRecord, ...]
+    records: Sequence[VideoRecord]
     extension: str
     parameters_digest: str
     digest: str
     labelling: Labelling
+    num_bytes: int = 0  # of its videos, as far as they are known
 
     @property
     def name(self) -> str:
         """The shard's file name."""
         return shard_name(self.modality, self.number, self.count, self.extension)
-
-
-def num_shards(video_ids: Collection[str], videos_per_shard: int) -> int:
-    """Return the power of two that is the number of shards of these videos.
-
-    It is the smallest that leaves at most `videos_per_shard` on average; where that is less than `ENOUGH_SHARDS`, the
-    largest from there up to `ENOUGH_SHARDS` that leaves no shard empty.
-    """
-    needed = 1
-    while needed * videos_per_shard < len(video_ids):
-        needed *= 2
-    count = ENOUGH_SHARDS
-    while count > needed and len({shard_number(video_id, count) for video_id in video_ids}) < count:
-        count //= 2
-    return max(count, needed)
-
-
-def shard_number(video_id: str, count: int) -> int:
-    """Return the shard of a video among `count`."""
-    digest = hashlib.blake2b(video_id.encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "little") % count
 
 
 def modality_digest(parameters: ExtractParameters, modality: str) -> str:
@@ -74,20 +55,47 @@ def modality_digest(parameters: ExtractParameters, modality: str) -> str:
     return _digest(content)
 
 
-def plan_shards(manifest: Manifest, parameters: ExtractParameters, modality: str) -> list[ShardPlan]:
-    """Return every shard of one modality, in order of number; a shard that no video falls into is planned, too."""
-    count = num_shards([record.video_id for record in manifest], parameters.videos_per_shard)
-    groups: list[list[VideoRecord]] = [[] for _ in range(count)]
-    for record in manifest:
-        groups[shard_number(record.video_id, count)].append(record)
+def planned_videos(manifest: Manifest, parameters: ExtractParameters) -> PlannedVideos:
+    """Return a manifest's videos by the shards that they make."""
+    return PlannedVideos(manifest, num_shards(_VideoIds(manifest), parameters.videos_per_shard))
+
+
+def plan_shards(
+    manifest: Manifest, parameters: ExtractParameters, modality: str, *, videos: PlannedVideos | None = None
+) -> list[ShardPlan]:
+    """Return every shard of one modality, in order of number; one that no video falls into is planned, too.
+
+    `videos` are those of the manifest, where they are planned already.
+    """
+    videos = videos or planned_videos(manifest, parameters)
     digest = modality_digest(parameters, modality)
     labelling = Labelling(manifest.dataset, manifest.class_names, manifest.multi_label)
     plans = []
-    for number, group in enumerate(groups):
-        records = tuple(sorted(group, key=lambda record: record.video_id))
-        whole = plan_digest(records, count=count, parameters_digest=digest, labelling=labelling)
-        plans.append(ShardPlan(modality, number, count, records, parameters.format, digest, whole, labelling))
+    for number in range(videos.count):
+        records, own = videos.of(number), tuple(videos.of(number))
+        whole = plan_digest(own, count=videos.count, parameters_digest=digest, labelling=labelling)
+        num_bytes = sum(record.size_bytes or 0 for record in own)
+        plan = ShardPlan(
+            modality, number, videos.count, records, parameters.format, digest, whole, labelling, num_bytes
+        )
+        plans.append(plan)
     return plans
+
+
+class _VideoIds(Collection[str]):
+    """The identifiers of a manifest's videos, read when they are asked for."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self._manifest = manifest
+
+    def __len__(self) -> int:
+        return len(self._manifest)
+
+    def __iter__(self) -> Iterator[str]:
+        return (record.video_id for record in self._manifest)
+
+    def __contains__(self, video_id: object) -> bool:
+        return any(one == video_id for one in self)
 
 
 def plan_digest(
@@ -108,17 +116,6 @@ def plan_digest(
 @lru_cache(maxsize=8)
 def _labelling_digest(labelling: Labelling) -> str:
     return _digest(labelling)
-
-
-def source_numbers(number: int, count: int, old_count: int) -> list[int]:
-    """Return the old shards, of `old_count`, in which videos of shard `number` of `count` can lie.
-
-    >>> source_numbers(5, 8, 4), source_numbers(1, 4, 8)
-    ([1], [1, 5])
-    """
-    if old_count <= count:
-        return [number % old_count]
-    return list(range(number, old_count, count))
 
 
 def _digest(content: object) -> str:

@@ -26,8 +26,8 @@ BATCH_ROWS = 1 << 12  # of each run in memory while they are merged
 class SortedRows:
     """A table sorted by the text column `key`; rows of one key stay as they came in. `close` removes its files."""
 
-    def __init__(self, key: str, *, run_rows: int = RUN_ROWS) -> None:
-        self._key, self._run_rows = key, run_rows
+    def __init__(self, key: str, *, run_rows: int | None = None) -> None:
+        self._key, self._run_rows = key, run_rows or RUN_ROWS
         self._waiting: list[pa.Table] = []
         self._num_waiting = 0
         self._folder: tempfile.TemporaryDirectory | None = None
@@ -41,6 +41,11 @@ class SortedRows:
         self.num_rows += len(table)
         if self._num_waiting >= self._run_rows:
             self._put_aside()
+
+    @property
+    def is_on_disk(self) -> bool:
+        """Whether there are so many rows that they do not lie in memory."""
+        return bool(self._runs)
 
     def tables(self) -> Iterator[pa.Table]:
         """Yield all rows in order, piece by piece; nothing where none came in. May be called again."""

@@ -9,6 +9,7 @@ from collections import Counter
 import pytest
 
 from tdn_data.pipeline.datasets.index import index_dataset
+from tdn_data.pipeline.datasets.manifest import read_manifest, write_manifest
 from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.extraction.engine import run_extraction
 from tdn_data.pipeline.parameters import ExtractParameters, FlowParameters, FrameParameters
@@ -223,6 +224,20 @@ def test_a_folder_of_more_shards_than_its_videos_fill_is_copied_not_decoded(
     fewer = run(clip_folder, tmp_path / "out", rgb)
     assert (fewer.num_shards, fewer.num_reused) == (4, 10)
     assert frames_of(tmp_path / "out") == frames_of(extracted[0])
+
+
+def test_many_videos_pass_through_the_disk_and_give_the_same_bytes(clip_folder, extracted, tmp_path, monkeypatch):
+    monkeypatch.setattr("tdn_data.pipeline.shards.sorting.RUN_ROWS", 3)  # more are not held in memory
+    monkeypatch.setattr("tdn_data.pipeline.shards.gathered.ROWS_AT_ONCE", 2)
+    monkeypatch.setattr("tdn_data.pipeline.shards.planned.ROWS_AT_ONCE", 2)
+    write_manifest(index_dataset("folder", clip_folder), tmp_path / "manifest.parquet")
+    manifest = read_manifest(tmp_path / "manifest.parquet")
+    assert run_extraction(manifest, PARAMETERS, out=tmp_path / "out", num_workers=2).num_shards_made == 8
+    assert hashes(tmp_path / "out") == hashes(extracted[0])
+    assert run_extraction(manifest, PARAMETERS, out=tmp_path / "out", num_workers=2).num_shards_made == 0
+    assert verify_shards(tmp_path / "out").findings == ()
+    with pytest.raises(InputError, match="holds 2 videos that the list leaves out now, e.g. videos/clip 08.mp4"):
+        run_extraction(manifest.limited(8), PARAMETERS, out=tmp_path / "out", num_workers=2)
 
 
 def test_what_a_limit_stopped_is_tried_again_when_the_limit_is_raised(clip_folder, extracted, tmp_path):

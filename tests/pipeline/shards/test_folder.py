@@ -18,7 +18,8 @@ from tdn_data.pipeline.shards.folder import (
 )
 from tdn_data.pipeline.shards.formats import open_shard, shard_writer
 from tdn_data.pipeline.shards.labels import common_labelling, renumbered
-from tdn_data.pipeline.shards.plan import shard_number
+from tdn_data.pipeline.shards.places import shard_number
+from tdn_data.pipeline.shards.planned import PlannedVideos
 from tdn_data.pipeline.shards.reader import ShardReader
 from tdn_data.pipeline.shards.schema import PAYLOADS, SCHEMA_VERSION, Labelling, LedgerRow, VideoRows, shard_name
 from tdn_data.pipeline.shards.status import extraction_status
@@ -125,12 +126,17 @@ def manifest_of(videos, labelling=OLD):
 def test_what_stays_beside_an_extraction_must_have_its_labels_and_splits(tmp_path, videos, labelling, agrees):
     write_shards(tmp_path, "flow", OLD)
     storage = Storage(tmp_path)
-    staying = (contents for _, contents in read_shards(storage, shard_names(storage), shard_contents))
+    manifest = manifest_of(videos, labelling)
+    planned = PlannedVideos(manifest, 4)
+
+    def staying():
+        return (contents for _, contents in read_shards(storage, shard_names(storage), shard_contents))
+
     if agrees:
-        check_modalities_agree(staying, manifest_of(videos, labelling), where="out")
+        check_modalities_agree(staying, manifest, planned, where="out")
     else:
         with pytest.raises(InputError, match=r"another label or split of 1 listed videos, e.g. v3 \(flow\)"):
-            check_modalities_agree(staying, manifest_of(videos, labelling), where="out")
+            check_modalities_agree(staying, manifest, planned, where="out")
 
 
 def test_modalities_that_disagree_about_a_video_are_found(tmp_path):
