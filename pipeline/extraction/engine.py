@@ -293,7 +293,8 @@ def _put_in_place(storage: Storage, run: _Run, results: list[ShardResult], polic
     beside = {job.plan.name for job in run.jobs if job.storage is run.new}
     names = sorted(beside | run.made.keys())
     if not policy.allow_loss:
-        made = read_shards(run.new, names, lambda shard: list(shard.ledger))
+        there = sorted(beside & {result.name for result in results} | run.made.keys())
+        made = read_shards(run.new, there, lambda shard: list(shard.ledger))
         refuse_loss_of_rows(storage.shown, run.stored, (row for _, ledger in made for row in ledger), run.replaced)
     if names:
         storage.delete(DATASET_NAME)

@@ -132,8 +132,9 @@ def index_tables(storage: Storage, about: Mapping[str, object]) -> Iterator[pa.T
     num_classes = len(about["class_names"])
     with _damaged(storage, INDEX_NAME):
         for table in _read_tables(storage, INDEX_NAME, about):
-            for row in table.to_pylist():
-                _index_row(row, num_classes)
+            if not _labels_stand(table["labels"], num_classes):
+                for row in table.to_pylist():
+                    _index_row(row, num_classes)
             yield table
 
 
@@ -190,6 +191,14 @@ def read_list_splits(storage: Storage, about: Mapping[str, object] | None = None
     for number, video_id, split in list_split_rows(storage, about):
         found.setdefault(number, {})[video_id] = split
     return dict(sorted(found.items()))
+
+
+def _labels_stand(labels: pa.ChunkedArray, num_classes: int) -> bool:
+    """Return whether all labels are numbers of the classes, which is quickly seen for all rows at once."""
+    values = pc.list_flatten(labels)
+    if labels.null_count or values.null_count:
+        return False
+    return not len(values) or (pc.min(values).as_py() >= 0 and pc.max(values).as_py() < num_classes)
 
 
 def _index_row(row: dict[str, object], num_classes: int) -> IndexRow:
