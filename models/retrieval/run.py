@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -19,8 +20,9 @@ from tdn_data.models.retrieval.search import (
     search_layers,
     table_layers,
 )
-from tdn_data.models.retrieval.sheet import search_sheet
+from tdn_data.models.retrieval.sheet import layer_curves, scale_words, search_sheet
 from tdn_data.models.retrieval.vlad import OnImages, VladOptions
+from tdn_data.pipeline.files import check_output_file, write_bytes
 from tdn_data.pipeline.images import write_png
 
 # counts a known number of readings of images: Progress(total) is a context that gives an OnImages
@@ -158,6 +160,10 @@ def draw_sheet(path: Path, run: RetrievalRun, *, num_queries: int) -> None:
     write_png(path, search_sheet(run.database, best, title=title, num_queries=num_queries))
 
 
-def scale_words(scales: tuple[int, ...]) -> str:
-    """Return a set of scales as a reader sees it: `scale 1`, `scales 1 + 2`."""
-    return f"scale {scales[0]}" if len(scales) == 1 else f"scales {' + '.join(map(str, scales))}"
+def draw_curves(path: Path, run: RetrievalRun) -> None:
+    """Write a PNG of mAP by layer and scales (figure 2.2); the same run gives the same bytes."""
+    dimensions = run.plan.options[0].num_dimensions or "all"
+    figure = layer_curves(run.results, title=f"{run.database.name}: {run.plan.network_words}, {dimensions} dimensions")
+    content = io.BytesIO()
+    figure.savefig(content, format="png", metadata={"Software": None})
+    write_bytes(check_output_file(path), content.getvalue())

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from tdn_data.models.retrieval.image_sets import RetrievalQuery
 from tdn_data.models.retrieval.ranking import NUM_FIRST_RANKS, ImageFiles
 from tdn_data.models.retrieval.search import Database, SearchResult
 from tdn_data.pipeline.view.sheet import INK, PAPER, framed_thumbnail, stack_bands
 
+LINES = ("-", "--", "-.")
 ANSWER, OTHER = (28, 150, 70), (205, 45, 45)
 
 
@@ -34,6 +36,37 @@ def search_sheet(
         caption = _caption(queries[number], names, precisions[queries[number].name])
         bands.append((_band(queries[number], names, database.images, side), caption))
     return stack_bands(bands)
+
+
+def layer_curves(results: Sequence[SearchResult], *, title: str) -> Figure:
+    """Return mAP in percent by layer, a line for each set of scales, as the dissertation's figure 2.2 has it.
+
+    The first scale is solid, the second dashed, all together dotted; the best of each line is marked.
+    """
+    layers = list(dict.fromkeys(one.layer for one in results))
+    figure = Figure(figsize=(max(5.0, 2.0 + 0.55 * len(layers)), 4.2), layout="constrained", dpi=120)
+    axes = figure.subplots()
+    for number, scales in enumerate(dict.fromkeys(one.scales for one in results)):
+        own = [one for one in results if one.scales == scales]
+        places = [layers.index(one.layer) for one in own]
+        values = [100 * one.score.mean_average_precision for one in own]
+        style = LINES[number % len(LINES)] if len(scales) == 1 else ":"
+        axes.plot(places, values, style, marker="o", markersize=3, label=scale_words(scales))
+        best = int(np.argmax(values))
+        axes.annotate(
+            f"{values[best]:.1f}", (places[best], values[best]), (0, 4), textcoords="offset points", fontsize=8
+        )
+    axes.set_xticks(range(len(layers)), layers, rotation=45, ha="right", fontsize=8)
+    axes.set_ylabel("mAP, percent")
+    axes.set_title(title, fontsize=9)
+    axes.legend(fontsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def scale_words(scales: tuple[int, ...]) -> str:
+    """Return a set of scales as a reader sees it: `scale 1`, `scales 1 + 2`."""
+    return f"scale {scales[0]}" if len(scales) == 1 else f"scales {' + '.join(map(str, scales))}"
 
 
 def _caption(query: RetrievalQuery, names: tuple[str, ...], precision: float) -> str:

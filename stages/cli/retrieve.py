@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -115,10 +116,11 @@ NAMES_SHOWN = 20
 @click.option("--out", type=OutputFile(), help="Write the results, with each query's AP, as JSON.")
 @click.option("--sheet", type=OutputFile(".png"), help="Draw queries and what was found into this PNG.")
 @click.option("--queries", default=12, show_default=True, type=Whole(1, 1000), help="Queries on the sheet.")
+@click.option("--curves", type=OutputFile(".png"), help="Draw mAP by layer and scale into this PNG, as figure 2.2.")
 @json_option
 def retrieve(dataset: str, root: Path, backbone: str, weights: Path | str | None, layers: tuple[str, ...],
              all_layers: bool, vocabulary_from: tuple[str, Path] | None, seed: int, device: str, batch_size: int,
-             fail_above: float, out: Path | None, sheet: Path | None, queries: int, as_json: bool,
+             fail_above: float, out: Path | None, sheet: Path | None, curves: Path | None, queries: int, as_json: bool,
              **descriptor: object) -> None:  # fmt: skip
     """Search a retrieval set with VLAD of convolutional features; mAP by layer and scale.
 
@@ -131,17 +133,17 @@ def retrieve(dataset: str, root: Path, backbone: str, weights: Path | str | None
     Examples:
       tdn-data retrieve --dataset holidays --root /data/holidays --weights imagenet --sheet sheet.png
       tdn-data retrieve --dataset oxford5k --root /data/oxford --weights vgg16.pth --backbone vgg16 \\
-          --all-layers --dimensions 0 --vocabulary-from paris6k /data/paris --out results.json
+          --all-layers --dimensions 0 --vocabulary-from paris6k /data/paris --curves figure_2_2.png
     """
     from tdn_data.models.memory import keep_freed_memory
-    from tdn_data.models.retrieval.run import draw_sheet, plan_retrieval, retrieval_record, run_retrieval
+    from tdn_data.models.retrieval.run import draw_curves, draw_sheet, plan_retrieval, retrieval_record, run_retrieval
 
     with console.messages(), console.wrong_arguments():
         if all_layers and layers:
             raise InputError("--layer and --all-layers exclude each other.", key="layer")
         if sheet is None:
             refuse_idle(("queries",), "without --sheet")
-        _check_outputs(root, out, sheet, weights)
+        _check_outputs(root, {"out": out, "sheet": sheet, "curves": curves}, weights)
         keep_freed_memory()
         plan = plan_retrieval(
             dataset,
@@ -161,26 +163,32 @@ def retrieve(dataset: str, root: Path, backbone: str, weights: Path | str | None
             write_text(check_output_file(out), console.as_json(record))
         if sheet is not None:
             draw_sheet(sheet, run, num_queries=queries)
+        if curves is not None:
+            draw_curves(curves, run)
     if as_json:
         console.print_json(record)
         return
     _print_retrieval(run)
-    for name, path in (("results", out), ("sheet", sheet)):
+    for name, path in (("results", out), ("sheet", sheet), ("curves", curves)):
         if path is not None:
             console.out.print(f"{name}: {console.shown(path)}", soft_wrap=True, highlight=False)
 
 
-def _check_outputs(root: Path, out: Path | None, sheet: Path | None, weights: Path | str | None) -> None:
+def _check_outputs(root: Path, outputs: dict[str, Path | None], weights: Path | str | None) -> None:
     """Raise InputError where writing the results would change what is read, or one of them the other."""
-    for path in (out, sheet):
-        if path is not None:
-            check_output_file(path, inputs=[] if weights in (None, "imagenet") else [weights])
-    if out is not None and out == sheet:
-        raise InputError("--out and --sheet name the same file; give each its own.", key="out")
-    if sheet is not None and sheet.resolve().is_relative_to(root.resolve()):
-        raise InputError(
-            f"{sheet} would be an image of the data set from then on; draw it outside --root.", key="sheet"
-        )
+    given = {name: path for name, path in outputs.items() if path is not None}
+    for path in given.values():
+        check_output_file(path, inputs=[] if weights in (None, "imagenet") else [weights])
+    for (one, path), (other, same) in itertools.combinations(given.items(), 2):
+        if path == same:
+            raise InputError(f"--{one} and --{other} name the same file; give each its own.", key=one)
+    for name in ("sheet", "curves"):
+        path = given.get(name)
+        if path is not None and path.resolve().is_relative_to(root.resolve()):
+            raise InputError(
+                f"{path} would be an image of the data set from then on; draw it outside --root.", key=name
+            )
+    out = outputs["out"]
     if out is not None and out.exists() and out.resolve().is_relative_to(root.resolve()):
         raise InputError(f"{out} is a file of the data set; write the results elsewhere.", key="out")
 
@@ -209,7 +217,7 @@ def _progress(total: int) -> Iterator[Callable[[str, int], None]]:
 
 def _print_retrieval(run: RetrievalRun) -> None:
     """Print mAP in percent, a row per layer and a column per set of scales, and what was lost."""
-    from tdn_data.models.retrieval.run import scale_words
+    from tdn_data.models.retrieval.sheet import scale_words
 
     options, database = run.plan.options, run.database
     columns = list(dict.fromkeys(result.scales for result in run.results))

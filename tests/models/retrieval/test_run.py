@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+from dataclasses import replace
 
 import pytest
 
-from tdn_data.models.retrieval.run import draw_sheet, plan_retrieval, retrieval_record, run_retrieval, scale_words
+from tdn_data.models.retrieval.run import draw_curves, draw_sheet, plan_retrieval, retrieval_record, run_retrieval
+from tdn_data.models.retrieval.sheet import layer_curves, scale_words
 from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.images import read_image_file
 
@@ -55,6 +57,19 @@ def test_the_sheet_is_of_the_best_result(run, tmp_path):
     assert run[0].best.score.mean_average_precision == max(one.score.mean_average_precision for one in run[0].results)
     draw_sheet(tmp_path / "sheet.png", run[0], num_queries=2)
     assert read_image_file(tmp_path / "sheet.png").shape[0] > 2 * 136
+
+
+def test_the_curves_are_map_by_layer_for_each_set_of_scales(run, tmp_path):
+    draw_curves(tmp_path / "curves.png", run[0])
+    before = (tmp_path / "curves.png").read_bytes()
+    draw_curves(tmp_path / "curves.png", run[0])
+    assert (tmp_path / "curves.png").read_bytes() == before and read_image_file(tmp_path / "curves.png").std() > 1
+    results = [replace(one, layer=layer) for layer in ("3a", "4a") for one in run[0].results]
+    lines = layer_curves(results, title="").axes[0].get_lines()
+    assert [line.get_label() for line in lines] == ["scale 1", "scale 2", "scales 1 + 2"]
+    assert [line.get_linestyle() for line in lines] == ["-", "--", ":"]
+    values = [100 * one.score.mean_average_precision for one in run[0].results]
+    assert [line.get_ydata().tolist() for line in lines] == [[value, value] for value in values]
 
 
 def test_a_set_of_another_kind_to_learn_on_is_refused_before_the_network_is_built(holidays_folder):
