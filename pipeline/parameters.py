@@ -11,7 +11,7 @@ from tdn_data.pipeline.limits import DEFAULT_JPEG_QUALITY, DEFAULT_MAX_PIXELS, M
 METHODS = ("tvl1", "opencv-tvl1", "opencv-cuda-tvl1", "farneback", "dis")  # those of `pipeline.flow`
 
 
-LATER = ("short_side", "network_sha256")
+LATER = {"short_side": None, "network_sha256": None, "preset": "opencv", "pairs": "sampled"}  # and their defaults
 
 
 class Strict(BaseModel):
@@ -48,7 +48,7 @@ class FrameParameters(Strict):
     @model_serializer(mode="wrap")
     def _only_what_is_used(self, serialize: SerializerFunctionWrapHandler) -> dict[str, object]:
         """Leave out what came later and is unused, so that shards made before keep their digests and bytes."""
-        return {name: value for name, value in serialize(self).items() if name not in LATER or value is not None}
+        return {name: value for name, value in serialize(self).items() if name not in LATER or value != LATER[name]}
 
     @property
     def size(self) -> tuple[int, int] | int | None:
@@ -60,10 +60,14 @@ class FlowParameters(FrameParameters):
     """Optical flow between neighbours of the frames taken at `fps` (native rate for None), discretised to [0, 255].
 
     `method` is one of METHODS, or the file of a network that estimates flow: a checkpoint, or onnx:FILE. The SHA-256 of
-    that file is a part of what is stored, filled in where it is None.
+    that file is a part of what is stored, filled in where it is None. `preset`, of `tvl1` alone, is `opencv`: its CPU
+    class to the last bit; `fast`: nearly that in less time; or `opencv-cuda`: as its CUDA class computes. `pairs` is
+    `sampled`: each frame taken and the next one taken; or `native`: each frame taken and the video's own next one.
     """
 
     method: str = Field("tvl1", min_length=1, pattern=r"^[^\x00-\x1f]+$")
+    preset: Literal["opencv", "fast", "opencv-cuda"] = "opencv"
+    pairs: Literal["sampled", "native"] = "sampled"
     bound: float = Field(20.0, gt=0, le=1000)
     network_sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
 
@@ -75,6 +79,19 @@ class FlowParameters(FrameParameters):
         elif not set("/.:") & set(self.method):
             raise ValueError(f"method is {self.method!r}; it must be one of {', '.join(METHODS)}, or a network's file")
         return self
+
+    @model_validator(mode="after")
+    def _fitting(self) -> FlowParameters:
+        if self.preset != "opencv" and self.method != "tvl1":
+            raise ValueError(f"preset {self.preset} is one of method tvl1, and method is {self.method}; leave it out")
+        if self.pairs == "native" and self.fps is None and self.every_seconds is None:
+            raise ValueError("pairs: native needs a rate, fps; at the native rate all frames are neighbours already")
+        return self
+
+    @property
+    def solver_options(self) -> dict[str, object]:
+        """What the method takes by name."""
+        return {"preset": self.preset} if self.method == "tvl1" else {}
 
 
 class FlowNetwork(Strict):

@@ -29,8 +29,8 @@ NORMALIZATION = {  # modality -> mean and deviation of what a network sees, for 
     "rgb": (IMAGENET_MEAN, IMAGENET_STD),
     "flow": ((0.5, 0.5), (0.226, 0.226)),  # of discretised flow: no motion is 0.5
 }
-SAMPLING = ("every_seconds", "fps", "max_seconds", "method", "bound")  # parameters that change what a clip shows
-SIZES = ("height", "width", "short_side", "codec", "quality")  # that change how well it shows it
+SAMPLING = ("every_seconds", "fps", "max_seconds", "pairs", "method", "bound")  # parameters that change what clips show
+SIZES = ("height", "width", "short_side", "codec", "quality", "preset")  # that change how well it shows it
 
 
 @dataclass(frozen=True)

@@ -25,12 +25,19 @@ def frame_parameters(
 
 
 def flow_parameters(
-    spec: DatasetSpec, *, fps: float | None = None, bound: float | None = None, method: str = "tvl1", **common: object
+    spec: DatasetSpec,
+    *,
+    fps: float | None = None,
+    bound: float | None = None,
+    method: str = "tvl1",
+    preset: str = "opencv",
+    pairs: str = "sampled",
+    **common: object,
 ) -> FlowParameters:
     """Return how flow of the data set is stored, like `frame_parameters`; an `fps` of 0 is the native rate."""
     rate = spec.flow_fps if fps is None else fps or None
     limit = spec.flow_bound if bound is None else bound
-    return FlowParameters(fps=rate, bound=limit, method=method, **_common(spec, **common))
+    return FlowParameters(fps=rate, bound=limit, method=method, preset=preset, pairs=pairs, **_common(spec, **common))
 
 
 def _common(

@@ -244,4 +244,4 @@ def check_method(parameters: ExtractParameters) -> None:
         return
     from tdn_data.pipeline.extraction.rows.flow import solver_of
 
-    solver_of(parameters.flow.method, parameters.network)
+    solver_of(parameters.flow, parameters.network)

@@ -83,7 +83,7 @@ def extract_packed(job: VideoJob) -> list[bytes]:
 def prepare_extraction(job: VideoJob) -> None:
     """Import and compile what a job needs, so that a video's time is spent on the video."""
     if job.modality == "flow":
-        importlib.import_module("tdn_data.pipeline.extraction.rows.flow").warm_up(job.section.method, job.network)
+        importlib.import_module("tdn_data.pipeline.extraction.rows.flow").warm_up(job.section, job.network)
     else:
         importlib.import_module("tdn_data.pipeline.extraction.rows.frames")
 

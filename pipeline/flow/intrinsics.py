@@ -10,9 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from llvmlite import ir
 from numba import njit, types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
 NUM_PLANES = 32
@@ -62,54 +60,6 @@ def fma(typing_context, a, b, c):
         return builder.fma(*arguments)
 
     return a(a, b, c), generate
-
-
-@intrinsic
-def sample(typing_context, image, start, pitch, weights, at, stride, samples, into):
-    """Weigh 4 x 4 neighbours of 4 interleaved channels; sets `samples[into : into + 4]`.
-
-    `image[start]` is the first channel of the upper left neighbour, rows are `pitch` apart. `weights[at + k * stride]`:
-    k = 0..3 from left to right, k = 4..7 from top to bottom. Sums run across each row, then down, fused. The channels
-    are one vector of four: LLVM would work on them one by one.
-    """
-
-    def generate(context, builder, signature, arguments):
-        arrays = [context.make_array(signature.args[k])(context, builder, arguments[k]).data for k in (0, 3, 6)]
-        _emit_sample(builder, *arrays, *(arguments[k] for k in (1, 2, 4, 5, 7)))
-        return context.get_dummy_value()
-
-    integers = types.intp
-    return types.void(image, integers, integers, weights, integers, integers, samples, integers), generate
-
-
-def _emit_sample(builder, image, weights, samples, start, pitch, at, stride, into) -> None:
-    """Write the instructions of `sample`; `image`, `weights` and `samples` are addresses of floats."""
-    vector = ir.VectorType(ir.FloatType(), 4)
-    fused = cgutils.get_or_insert_function(builder.module, ir.FunctionType(vector, [vector] * 3), "llvm.fma.v4f32")
-
-    def times(factor: int, value):
-        return builder.mul(value, value.type(factor))
-
-    def weight(number: int):
-        scalar = builder.load(builder.gep(weights, [builder.add(at, times(number, stride))]))
-        first = builder.insert_element(vector(ir.Undefined), scalar, ir.IntType(32)(0))
-        return builder.shuffle_vector(first, vector(ir.Undefined), ir.VectorType(ir.IntType(32), 4)([0] * 4))
-
-    def weighted(factors, values):
-        total = builder.fmul(factors[0], values[0])
-        for factor, value in zip(factors[1:], values[1:], strict=True):
-            total = builder.call(fused, [factor, value, total])
-        return total
-
-    def pixel(row: int, column: int):
-        index = builder.add(builder.add(start, times(row, pitch)), start.type(4 * column))
-        return builder.load(builder.bitcast(builder.gep(image, [index]), vector.as_pointer()), align=4)
-
-    across = [weight(number) for number in range(4)]
-    rows = [weighted(across, [pixel(row, column) for column in range(4)]) for row in range(4)]
-    total = weighted([weight(number) for number in range(4, 8)], rows)
-    target = builder.bitcast(builder.gep(samples, [into]), vector.as_pointer())
-    builder.store(total, target, align=4)
 
 
 def _address(context, builder, signature, arguments):

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from tdn_data.pipeline.flow.intrinsics import compiled, load, store
 
-_COPY, _RANK0, _RANK1, _RANK2, _RANK3, _RANK4, _RESULT = range(20, 27)
+_COPY, _RANK0, _RANK1, _RANK2, _RANK3, _RANK4, _RESULT, _PLANE = range(20, 28)
 LANES = 16
 
 
@@ -154,10 +154,14 @@ def median5(buffer, start, pitch, height, width, scratch):
     for row in range(height + 4):
         source = start + min(max(row - 2, 0), height - 1) * pitch
         target = row * wide
-        for x in range(wide):
-            scratch[target + x] = buffer[source + min(max(x - 2, 0), width - 1)]
+        for x in range(width):
+            store(_COPY, scratch, target + 2 + x, load(_PLANE, buffer, source + x))
+        for x in range(2):
+            scratch[target + x] = buffer[source]
+        for x in range(width + 2, wide):
+            scratch[target + x] = buffer[source + width - 1]
     for row in range(height):
         _sort_columns(scratch, row * wide, wide, ranks)
         _median_row(scratch, ranks, wide, wide - LANES, result)
         for x in range(width):
-            buffer[start + row * pitch + x] = scratch[result + x]
+            store(_PLANE, buffer, start + row * pitch + x, load(_RESULT, scratch, result + x))

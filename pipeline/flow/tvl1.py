@@ -103,7 +103,7 @@ class TVL1Solver:
 
     def _workspace(self, shape: tuple[int, int]) -> tuple[np.ndarray, ...]:
         """Return this thread's memory for images of `shape`, kept from one pair to the next."""
-        from tdn_data.pipeline.flow.kernels_cpu import workspace
+        from tdn_data.pipeline.flow.planes_cpu import workspace
 
         if getattr(self._local, "shape", None) != shape:
             self._local.shape, self._local.work = shape, workspace(*shape)
@@ -116,5 +116,5 @@ def _numbers(parameters: TVL1Parameters) -> tuple[tuple, tuple, tuple]:
     return (
         (*(np.float32(value) for value in single), parameters.epsilon),
         (parameters.num_warps, parameters.inner_iterations, parameters.outer_iterations),
-        (parameters.median_size > 1, parameters.edge_pixels, parameters.sparse_check),
+        (parameters.median_size > 1, parameters.edge_pixels, parameters.sparse_check, parameters.fast),
     )

@@ -76,6 +76,7 @@ def iter_frames(
     max_pixels: int = DEFAULT_MAX_PIXELS,
     decoding: Decoding = "sparse",
     span: tuple[int, int] | None = None,
+    with_next: bool = False,
 ) -> FrameStream:
     """Frames on screen at the times asked for, one by one; every frame once when no times are asked for.
 
@@ -83,7 +84,9 @@ def iter_frames(
     `timestamps` in seconds, not falling. A frame comes again when it is still on screen at the next time; the last
     frame stays on screen. `size` is (height, width), or the shorter side alone with the aspect ratio kept, by default
     the shown size with square pixels. Nothing is deinterlaced. With `decoding` "sparse" a stream that proves nothing
-    is decoded whole all the same. `span` gives only those of the frames, from a place among them up to another.
+    is decoded whole all the same. `span` gives only those of the frames, from a place among them up to another. With
+    `with_next` frames come two by two, each distinct one and the video's own next one; the last has none, and is not
+    given.
 
     Yields the good frames, then raises VideoError if some frames asked for (inside the span or not) could not be had;
     GivenFramesError where those already given turn out to be others than a full decode's, and for a span of a stream
@@ -91,7 +94,7 @@ def iter_frames(
     """
     if decoding not in get_args(Decoding):
         raise ValueError(f"decoding is {decoding!r}; it must be one of {', '.join(get_args(Decoding))}")
-    request = Request(every_seconds, fps, timestamps, size, pixel_format, max_pixels, span)
+    request = Request(every_seconds, fps, timestamps, size, pixel_format, max_pixels, span, with_next)
     return FrameStream(FrameSource(path, request, decoding=decoding))
 
 
@@ -148,6 +151,7 @@ class Request:
     pixel_format: PixelFormat
     max_pixels: int
     span: tuple[int, int] | None = None
+    with_next: bool = False
 
     def __post_init__(self) -> None:
         given = {name: getattr(self, name) for name in ("every_seconds", "fps", "timestamps")}
@@ -157,6 +161,8 @@ class Request:
         for name in given.keys() & {"every_seconds", "fps"}:
             if not (math.isfinite(given[name]) and given[name] > 0):
                 raise ValueError(f"{name} is {given[name]!r}; it must be a finite number above 0")
+        if self.with_next and not given:
+            raise ValueError("with_next is for frames at chosen times; give every_seconds, fps or timestamps")
         if self.timestamps is not None:
             times = np.asarray(self.timestamps, dtype=np.float64)
             if (
@@ -196,7 +202,20 @@ def select_frames(timeline: Timeline, request: Request, *, path: object = None) 
     soon = tolerance + min(timeline.tick_seconds, _MAX_ROUNDING_SECONDS)  # both times may be rounded
     lost = timeline.gap_after[frames] & (times + soon >= timeline.leaves_seconds[frames])
     lost |= times + tolerance < timeline.pts_seconds[0]
+    if request.with_next:
+        return _with_next(frames[~lost], timeline, num_lost=int(lost.sum()))
     return frames[~lost], len(times)
+
+
+def _with_next(frames: np.ndarray, timeline: Timeline, *, num_lost: int) -> tuple[np.ndarray, int]:
+    """Each distinct frame and its next one, and how many frames that should be.
+
+    frames 0 4 4 8 of 9, the one after 4 lost:  0 1 of 4, for 8 is the last
+    """
+    frames = np.unique(frames)
+    due = frames[(frames + 1 < len(timeline.pts_seconds)) | timeline.gap_after[frames]]
+    there = due[~timeline.gap_after[due]]
+    return np.stack([there, there + 1], axis=1).ravel(), 2 * (len(due) + num_lost)
 
 
 def _grid(timeline: Timeline, request: Request, path: object) -> np.ndarray:

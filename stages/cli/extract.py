@@ -51,11 +51,17 @@ from tdn_data.stages.cli.types import DatasetName, InputFile, InputFolder, Real,
 @field_option("--codec", FrameParameters, "codec")
 @field_option("--quality", FrameParameters, "quality", help="JPEG quality.")
 @method_option
+@field_option(
+    "--preset", FlowParameters, "preset", help="Of tvl1: exact as OpenCV, nearly so in less time, or as its CUDA class."
+)
 @field_option("--bound", FlowParameters, "bound", by_dataset=True, help="Flow in [-bound, bound] becomes 0 to 255.")
 @click.option(
     "--flow-fps",
     type=Real(0, MAX_RATE),
     help="Rate whose neighbours give flow; 0 for native [default: the data set's].",
+)
+@field_option(
+    "--pairs", FlowParameters, "pairs", help="A frame and the next one at the rate, or the video's own next one."
 )
 @list_split_option
 @click.option("--limit", type=Whole(1), help="Only the first N videos of the list.")
@@ -123,7 +129,7 @@ def extract(dataset: str | None, root: Path | None, manifest: Path | None, out: 
 def _refuse_idle_options(modality: str, codec: str) -> None:
     """Refuse options that would change nothing beside the others."""
     if modality == "rgb":
-        refuse_idle(("method", "bound", "flow_fps"), "with --modality rgb, which computes no flow")
+        refuse_idle(("method", "preset", "bound", "flow_fps", "pairs"), "with --modality rgb, which computes no flow")
     if modality == "flow":
         refuse_idle(("every_seconds", "fps"), "with --modality flow (its rate is --flow-fps)")
     if codec != "jpeg":
@@ -183,7 +189,7 @@ def parameters_from_options(spec: DatasetSpec, modality: str, options: Mapping[s
     stored = chosen("max_seconds", "size", "short_side", "codec", "quality")
     with console.checked("options"):
         frames = frame_parameters(spec, **chosen("every_seconds", "fps"), **stored)
-        flow = flow_parameters(spec, fps=options["flow_fps"], **chosen("bound", "method"), **stored)
+        flow = flow_parameters(spec, fps=options["flow_fps"], **chosen("bound", "method", "preset", "pairs"), **stored)
         flow, network = (None, None) if modality == "rgb" else _with_network(flow)
         return ExtractParameters(
             frames=frames if modality != "flow" else None,

@@ -38,7 +38,7 @@ method_option = click.option(
 @click.option("--truth", type=InputFile(".flo file"), help="A .flo file to compare with.")
 @method_option
 @click.option("--device", type=Word(*DEVICES), default="auto", show_default=True, help="For tvl1.")
-@click.option("--preset", type=Text(), help="opencv or opencv-cuda for tvl1, ultrafast, fast or medium for dis.")
+@click.option("--preset", type=Text(), help="opencv, fast or opencv-cuda for tvl1, ultrafast, fast or medium for dis.")
 @json_option
 def flow(
     first: Path,

@@ -7,6 +7,7 @@ import shutil
 from dataclasses import replace
 
 import av
+import cv2
 import numpy as np
 import pytest
 
@@ -27,7 +28,7 @@ from tdn_data.pipeline.parameters import ExtractParameters, FlowParameters, Fram
 from tdn_data.pipeline.shards.formats import open_shard
 from tdn_data.pipeline.shards.plan import plan_shards
 from tdn_data.pipeline.shards.storage import Storage
-from tdn_data.pipeline.video import sample_frames
+from tdn_data.pipeline.video import sample_frames, write_video
 
 FRAMES = FrameParameters(fps=5, height=48, width=64, codec="png")
 MAX_PIXELS = 1 << 20
@@ -61,6 +62,53 @@ def test_stored_flow_is_the_motion_of_the_texture(clip_folder):
     assert np.median(dequantize(x, 20.0)) == pytest.approx(-1, abs=0.15)  # the texture moves one pixel to the left
     means = rows.mean_statistics()
     assert 0 <= means["clipped_share"] < 0.01 and 0.5 < means["mean_magnitude"] < 2
+
+
+def numbered_clip(path, num_frames, *, fps=25):
+    """Write a texture that moves to the left by 0, 1, 2, 3, 4, 0, 1, ... pixels from each picture to the next."""
+    noise = cv2.GaussianBlur(np.random.default_rng(0).normal(size=(64, 400)).astype(np.float32), (0, 0), 2)
+    texture = cv2.normalize(noise, None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
+    places = np.cumsum([max(number - 1, 0) % 5 for number in range(num_frames)])
+    write_video(path, np.stack([np.stack([texture[:, at : at + 96]] * 3, -1) for at in places]), fps=fps)
+
+
+def test_native_pairs_are_each_sampled_frame_and_the_videos_own_next_one(tmp_path):
+    numbered_clip(tmp_path / "a.mp4", 60)
+    section = FlowParameters(fps=3, pairs="native", codec="png", bound=20)
+    extraction = extract_video(VideoJob(str(tmp_path / "a.mp4"), "flow", section, MAX_PIXELS))
+    rows, batch = extraction.rows, sample_frames(tmp_path / "a.mp4", fps=3)
+    assert extraction.num_expected == len(rows) == 8
+    assert extraction.decoding == "sparse"
+    assert rows.frame_index.tolist() == batch.frame_index.tolist() == [0, 8, 16, 25, 33, 41, 50, 58]
+    np.testing.assert_allclose(rows.next_pts_seconds - rows.pts_seconds, 1 / 25, atol=1e-6)
+    moves = [
+        np.median(dequantize(decode_image(data, codec="png", height=64, width=96, channels=1), 20.0))
+        for data in rows.payloads["flow_x"]
+    ]
+    np.testing.assert_allclose(moves, [-(index % 5) for index in rows.frame_index], atol=0.3)
+
+
+def test_spans_of_native_pairs_are_those_of_the_whole_video(tmp_path):
+    numbered_clip(tmp_path / "a.mp4", 60)
+    section = FlowParameters(fps=3, pairs="native", codec="png", method="farneback")
+    job = VideoJob(str(tmp_path / "a.mp4"), "flow", section, MAX_PIXELS)
+    whole, parts = extract_video(job).rows, [extract_video(replace(job, span=span)).rows for span in ((0, 3), (3, 99))]
+    assert [part.frame_index.tolist() for part in parts] == [[0, 8, 16], [25, 33, 41, 50, 58]]
+    assert [one for part in parts for one in part.payloads["flow_y"]] == whole.payloads["flow_y"]
+
+
+def test_native_pairs_end_with_the_last_frame_and_at_the_seconds_asked_for(tmp_path):
+    numbered_clip(tmp_path / "a.mp4", 9)
+
+    def starts(**changes):
+        section = FlowParameters(pairs="native", method="farneback", **changes)
+        extraction = extract_video(VideoJob(str(tmp_path / "a.mp4"), "flow", section, MAX_PIXELS))
+        assert extraction.num_expected == len(extraction.rows)
+        return extraction.rows.frame_index.tolist()
+
+    assert starts(fps=3) == [0]  # frame 8, on screen at 1/3 s, is the last
+    assert starts(fps=100) == list(range(8))  # a frame that is on screen twice gives one pair
+    assert starts(fps=100, max_seconds=0.2) == [0, 1, 2, 3]
 
 
 def test_a_video_that_does_not_open_raises_with_its_reason(clip_folder):

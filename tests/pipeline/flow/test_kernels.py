@@ -1,6 +1,9 @@
 """The kernels' parts, each against the plain statement of what it computes."""
 
+import os
 import re
+import subprocess
+import sys
 
 import cv2
 import numpy as np
@@ -11,7 +14,7 @@ from tdn_data.pipeline.flow.tvl1_parameters import PRESETS
 
 numba = pytest.importorskip("numba")
 
-from tdn_data.pipeline.flow import kernels_cpu, median_cpu  # noqa: E402  (needs numba)
+from tdn_data.pipeline.flow import kernels_cpu, linearize_cpu, median_cpu, planes_cpu  # noqa: E402  (needs numba)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 9), (9, 1), (2, 3), (5, 5), (33, 47), (40, 16), (17, 352)])
@@ -62,11 +65,11 @@ def test_sampling_is_opencvs_remap_also_outside_the_image():
 def _sampled_by_kernel(image: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
     """Return what the kernels see of `image` at (x + u, y + v): rho + grad u is that, where the first image is zero."""
     height, width = image.shape
-    state, padded, scratch, offsets = kernels_cpu.workspace(height, width)
-    kernels_cpu._interleave(image, padded, False)
-    kernels_cpu._load_flow(u, v, state)
-    first = np.zeros(height * width, np.float32)
-    kernels_cpu._linearize(first, height, width, padded, state, scratch, offsets, np.float32(-0.75))
+    state, padded, scratch, shifts = planes_cpu.workspace(height, width)
+    linearize_cpu.lay_out(image, padded, False)
+    planes_cpu.load_flow(u, v, state)
+    first = np.zeros((height, width), np.float32)
+    linearize_cpu.linearize(first, height, width, padded, state, scratch, shifts, np.float32(-0.75))
     plane = (width + 15) // 16 * 16 + 16
     planes = state[: (height + 2) * 10 * plane].reshape(height + 2, 10, plane)[1:-1, :, 16 : 16 + width]
     grad_x, grad_y, rho = (planes[:, number].astype(np.float64) for number in (6, 7, 8))
@@ -110,3 +113,24 @@ def test_the_inner_loops_are_vectorised():
         compiled.compile(signature)
         assembly = "\n".join(compiled.inspect_asm().values())
         assert re.search(r"v?divps|fdiv\s+v", assembly), kernel.__name__
+
+
+@pytest.mark.slow
+def test_a_processor_without_wide_vectors_or_fused_multiply_adds_gives_the_same_bytes(tmp_path):
+    """The kernels hold no approximation of a processor's own: compiled for the plainest x86-64, they give the same."""
+    program = (
+        "import numpy as np, hashlib\n"
+        "from tdn_data.pipeline.flow import optical_flow\n"
+        "first = np.random.default_rng(0).integers(0, 256, (40, 53), dtype=np.uint8)\n"
+        "for preset in ('opencv', 'fast'):\n"
+        "    flow = optical_flow(first, np.roll(first, (1, 2), (0, 1)), preset=preset, device='cpu')\n"
+        "    print(hashlib.sha256(flow.tobytes()).hexdigest())\n"
+    )
+    plain = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "", "NUMBA_CACHE_DIR": str(tmp_path)}
+    outputs = [
+        subprocess.run(
+            [sys.executable, "-c", program], env=os.environ | changes, capture_output=True, text=True, check=True
+        ).stdout
+        for changes in ({}, plain)
+    ]
+    assert outputs[0] == outputs[1] and len(outputs[0].split()) == 2
