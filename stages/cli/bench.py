@@ -30,10 +30,11 @@ def bench() -> None:
 @bench.command()
 @click.argument("paths", nargs=-1, type=InputFile("image or video"))
 @click.option("--device", type=Word(*DEVICES), default="cpu", show_default=True, help="cpu, cuda or auto.")
+@click.option("--preset", type=Word("opencv", "fast"), default="opencv", show_default=True, help="Of ours.")
 @click.option("--size", type=Size(), default="256x340", show_default=True)
 @click.option("--rounds", default=3, show_default=True, type=Whole(1, 10_000))
 @json_option
-def flow(paths: tuple[Path, ...], device: str, size: tuple[int, int], rounds: int, as_json: bool) -> None:
+def flow(paths: tuple[Path, ...], device: str, preset: str, size: tuple[int, int], rounds: int, as_json: bool) -> None:
     """Our TV-L1 against OpenCV's on image pairs and videos; without any on a rendered pair.
 
     \b
@@ -43,7 +44,7 @@ def flow(paths: tuple[Path, ...], device: str, size: tuple[int, int], rounds: in
 
     height, width = size
     with console.messages(), console.wrong_arguments(), console.err.status("computing flow in turn"):
-        result = benchmark.run(paths, height=height, width=width, device=device, num_rounds=rounds)
+        result = benchmark.run(paths, height=height, width=width, device=device, preset=preset, num_rounds=rounds)
     _show(benchmark, result, "ratio", as_json)
 
 
