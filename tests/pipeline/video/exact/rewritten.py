@@ -75,7 +75,7 @@ def empty_matroska_block(path: Path, number: int) -> None:
     room = end - begin - 6 - 9
     void = b"\xec\x01" + room.to_bytes(7, "big") + bytes(room)
     data = data[:begin] + b"\xa3\x84" + data[head : head + 4] + void + data[end:]
-    path.write_bytes(re.sub(rb"(?s)(\x1f\x43\xb6\x75.{1,8}?)\xbf\x84", rb"\1\xec\x84", data))  # no check sums
+    path.write_bytes(re.sub(rb"(?s)(?<=\x1f\x43\xb6\x75)(.{1,8}?)\xbf\x84", b"\\1\xec\x84", data))  # no check sums
 
 
 def scale_number(path: Path, marker: bytes, form: str, factor: float, *, behind: int) -> None:
