@@ -2,6 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
 
-OnProgress = Callable[[int, int], None]  # (number done, number in all), called after each piece of work
+
+class OnProgress(Protocol):
+    """Called after each piece of work: how much is done, of how much in all, and words beside it, e.g. `2 failed`."""
+
+    def __call__(self, num_done: int, num_total: int, note: str = "", /) -> None: ...
+
+
+@dataclass
+class Tally:
+    """Counts what several functions do towards one total, and says so after each piece."""
+
+    num_total: int
+    on_progress: OnProgress | None = None
+    num_done: int = 0
+
+    def add(self, count: int, note: str = "") -> None:
+        """Count pieces of work that are done."""
+        self.num_done += count
+        if self.on_progress is not None:
+            self.on_progress(self.num_done, self.num_total, note)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tdn_data.models.backbones import Backbone
 from tdn_data.models.retrieval.image_sets import RetrievalSet, read_image_set
+from tdn_data.models.retrieval.options import VladOptions
 from tdn_data.models.retrieval.search import (
     Database,
     SearchResult,
@@ -21,12 +21,9 @@ from tdn_data.models.retrieval.search import (
     table_layers,
 )
 from tdn_data.models.retrieval.sheet import layer_curves, scale_words, search_sheet
-from tdn_data.models.retrieval.vlad import OnImages, VladOptions
 from tdn_data.pipeline.files import check_output_file, write_bytes
 from tdn_data.pipeline.images import write_png
-
-# counts a known number of readings of images: Progress(total) is a context that gives an OnImages
-Progress = Callable[[int], AbstractContextManager[OnImages]]
+from tdn_data.pipeline.progress import OnProgress, Tally
 
 
 @dataclass(frozen=True)
@@ -84,7 +81,7 @@ def plan_retrieval(
     network = retrieval_network(backbone, weights=weights, seed=seed, device=device)
     named = table_layers(backbone, network) if layers is None else layers
     chosen = choose_layers(backbone, network, dataset, named=named)
-    options = tuple(VladOptions(layer, seed=seed, **descriptor) for layer in chosen)
+    options = tuple(VladOptions(layer=layer, seed=seed, **descriptor) for layer in chosen)
     return RetrievalPlan(sets, network, backbone, weights, options)
 
 
@@ -93,31 +90,28 @@ def run_retrieval(
     *,
     batch_size: int,
     fail_above: float,
-    progress: Progress = lambda total: nullcontext(lambda what, count: None),
+    on_progress: OnProgress | None = None,
 ) -> RetrievalRun:
-    """Check every image, then search; `progress` is entered once for each of the two, with the number of readings.
+    """Check every image, then search; `on_progress` counts every time that an image is read.
 
     Raises PipelineError when a larger share than `fail_above` of a set's images is lost, and what `search_layers` does.
     """
-    with progress(sum(len(one.images) for one in plan.sets)) as on_images:
-        checked = [check_database(one, fail_above=fail_above, on_images=on_images) for one in plan.sets]
+    num_images = [len(one.images) for one in plan.sets]
+    tally = Tally(sum(num_images) + num_readings(plan.options, num_images[0], num_images[-1]), on_progress)
+    checked = [check_database(one, fail_above=fail_above, tally=tally) for one in plan.sets]
     database, learned_on = checked[0], checked[-1]
-    with progress(num_readings(plan.options, len(database.images), len(learned_on.images))) as on_images:
-        results = search_layers(
-            plan.network,
-            database,
-            plan.options,
-            learn_on=learned_on,
-            batch_size=batch_size,
-            on_images=on_images,
-        )
+    # what does not decode is not read again
+    tally.num_total = tally.num_done + num_readings(plan.options, len(database.images), len(learned_on.images))
+    results = search_layers(
+        plan.network, database, plan.options, learn_on=learned_on, batch_size=batch_size, tally=tally
+    )
     return RetrievalRun(plan, database, learned_on, results)
 
 
 def retrieval_record(run: RetrievalRun) -> dict[str, object]:
     """Return the run as JSON holds it: all that decides its numbers, what was lost, and AP by query."""
     plan = run.plan
-    options = vars(plan.options[0]) | {"layers": [one.layer for one in plan.options]}
+    options = plan.options[0].model_dump() | {"layers": [one.layer for one in plan.options]}
     return {
         "backbone": plan.backbone,
         "trained": plan.weights is not None,

@@ -21,6 +21,7 @@ import torch
 
 from tdn_data.models.backbones import Backbone, build_backbone
 from tdn_data.models.retrieval.image_sets import IMAGE_SETS, RetrievalSet
+from tdn_data.models.retrieval.options import BATCH_SIZE, VladOptions
 from tdn_data.models.retrieval.ranking import (
     ImageFiles,
     RetrievalScore,
@@ -30,17 +31,15 @@ from tdn_data.models.retrieval.ranking import (
     split_readable,
 )
 from tdn_data.models.retrieval.vlad import (
-    BATCH_SIZE,
     BEST_LAYERS,
     TABLE_LAYERS,
-    OnImages,
     VladEncoder,
-    VladOptions,
     encode_together,
     fit_encoders,
 )
 from tdn_data.models.weights.checkpoint import load_weights
 from tdn_data.pipeline.errors import InputError, PipelineError
+from tdn_data.pipeline.progress import Tally
 from tdn_data.pipeline.text import some_of
 
 FEW = 0.01  # Paris, as it is published, has 20 damaged files among 6,412
@@ -81,14 +80,14 @@ class SearchResult:
     score: RetrievalScore
 
 
-def check_database(
-    retrieval: RetrievalSet, *, fail_above: float = FEW, on_images: OnImages = lambda what, count: None
-) -> Database:
-    """Decode every image once and return the set with what can be searched.
+def check_database(retrieval: RetrievalSet, *, fail_above: float = FEW, tally: Tally | None = None) -> Database:
+    """Decode every image once, which `tally` counts, and return the set with what can be searched.
 
     Raises PipelineError when a larger share than `fail_above` of the images is missing or does not decode.
     """
-    found, unreadable = split_readable(retrieval.images, on_image=lambda: on_images(f"checking {retrieval.dataset}", 1))
+    tally = tally or Tally(len(retrieval.images))
+    words = f"checking {retrieval.dataset}"
+    found, unreadable = split_readable(retrieval.images, on_image=lambda: tally.add(1, words))
     database = Database(retrieval, found, unreadable)
     lost = (*unreadable, *database.missing)
     num_images = len(retrieval.images) + len(database.missing)
@@ -158,15 +157,16 @@ def search_layers(
     *,
     learn_on: Database | None = None,
     batch_size: int = BATCH_SIZE,
-    on_images: OnImages = lambda what, count: None,
+    tally: Tally | None = None,
 ) -> tuple[SearchResult, ...]:
     """Return for each of `runs` (one a layer) a result per scale, and one for all scales together.
 
-    Vocabulary and PCA are learned on `learn_on`, by default on the database itself (see `retrieval.vlad`). Raises
-    InputError when a query's own image does not decode, and ValueError for options that the images do not allow, where
-    possible before the first of them is read.
+    Vocabulary and PCA are learned on `learn_on`, by default on the database itself (see `retrieval.vlad`). `tally`
+    counts the readings of images, `num_readings` in all. Raises InputError when a query's own image does not decode,
+    and ValueError for options that the images do not allow, where possible before the first of them is read.
     """
     learned = ImageFiles(tuple((learn_on or database).images.values()))
+    tally = tally or Tally(num_readings(runs, len(database.images), len(learned)))
     if blind := [query.image for query in database.retrieval.queries if query.image not in database.images]:
         raise InputError(
             f"the images of {len(blind)} queries do not decode: {some_of(blind, NUM_NAMES)}.", key=blind[0]
@@ -174,9 +174,7 @@ def search_layers(
     for options in runs:
         _check_options(options, len(learned))
     return tuple(
-        result
-        for options in runs
-        for result in _search_layer(network, database, options, learned, batch_size, on_images)
+        result for options in runs for result in _search_layer(network, database, options, learned, batch_size, tally)
     )
 
 
@@ -194,16 +192,12 @@ def _search_layer(
     options: VladOptions,
     learned: ImageFiles,
     batch_size: int,
-    on_images: OnImages,
+    tally: Tally,
 ) -> Iterator[SearchResult]:
     """Yield what one layer finds at each of its sets of scales."""
-
-    def on_layer_images(what: str, count: int) -> None:
-        on_images(f"{options.layer}: {what}", count)
-
     queries, sets = database.retrieval.queries, scale_sets(options.scales)
-    encoders = fit_encoders(network, learned, options, sets, batch_size=batch_size, on_images=on_layer_images)
-    distances = _distances(encoders, database.images, [query.image for query in queries], batch_size, on_layer_images)
+    encoders = fit_encoders(network, learned, options, sets, batch_size=batch_size, tally=tally)
+    distances = _distances(encoders, database.images, [query.image for query in queries], batch_size, tally)
     for scales, (num_dimensions, values) in zip(sets, distances, strict=True):
         score = score_ranking(queries, list(database.images), rank_rows(values))
         yield SearchResult(options.layer, scales, num_dimensions, score)
@@ -214,7 +208,7 @@ def _distances(
     images: Mapping[str, Path],
     query_images: Sequence[str],
     batch_size: int,
-    on_images: OnImages,
+    tally: Tally,
 ) -> list[tuple[int, np.ndarray]]:
     """Return for each encoder its number of dimensions and the distances (Q, N) that order `images` for each query.
 
@@ -223,7 +217,7 @@ def _distances(
     asked = list(dict.fromkeys(query_images))
     order = list(dict.fromkeys([*asked, *images]))
     files = ImageFiles(tuple(images[name] for name in order))
-    batches = _with_progress(encode_together(encoders, files, batch_size=batch_size), on_images)
+    batches = _with_progress(encode_together(encoders, files, batch_size=batch_size), tally, encoders[0].options.layer)
     first = list(islice(batches, -(-len(asked) // batch_size)))
     anchors = [np.concatenate(parts)[: len(asked)] for parts in zip(*first, strict=True)]
     distances = [np.empty((len(asked), len(order))) for _ in encoders]
@@ -237,8 +231,8 @@ def _distances(
     return [(anchor.shape[1], values[np.ix_(rows, columns)]) for anchor, values in zip(anchors, distances, strict=True)]
 
 
-def _with_progress(batches: Iterator[list[np.ndarray]], on_images: OnImages) -> Iterator[list[np.ndarray]]:
-    """Yield the batches, and report each when it is computed."""
+def _with_progress(batches: Iterator[list[np.ndarray]], tally: Tally, layer: str) -> Iterator[list[np.ndarray]]:
+    """Yield the batches, and count each when it is computed."""
     for batch in batches:
-        on_images("searching", len(batch[0]))
+        tally.add(len(batch[0]), f"{layer}: searching")
         yield batch

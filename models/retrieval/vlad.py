@@ -21,7 +21,7 @@ features of each scale, for the PCA the whole descriptors (204,800 numbers for 1
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -32,11 +32,9 @@ from torch import Tensor
 from torch.utils.data import Subset
 
 from tdn_data.models.backbones.base import IMAGENET_MEAN, IMAGENET_STD, Backbone
+from tdn_data.models.retrieval.options import BATCH_SIZE, VladOptions
 from tdn_data.models.retrieval.ranking import read_ahead
-
-# called with what is being done and how many images were just finished in it
-OnImages = Callable[[str, int], None]
-BATCH_SIZE = 8
+from tdn_data.pipeline.progress import Tally
 
 # table 2.1: the chapter's name of a layer -> ours, which is after the ReLU and, for the first two, after the pooling
 GOOGLENET_LAYERS = {
@@ -53,29 +51,6 @@ BEST_LAYERS = {
     "googlenet": {"holidays": "inception3a", "oxford5k": "inception5b", "paris6k": "inception4e"},
     "vgg16": {"holidays": "conv4_2", "oxford5k": "conv5_1", "paris6k": "conv5_2"},
 }
-
-
-@dataclass(frozen=True)
-class VladOptions:
-    """What a descriptor is made of; the defaults are the chapter's."""
-
-    layer: str  # of the backbone, e.g. "inception3a" (best on Holidays) or "conv5_1"
-    scales: tuple[int, ...] = (1, 2)  # multiples of `input_size`
-    num_words: int = 100  # k, section 2.3.3
-    num_dimensions: int | None = 128  # after the PCA; None keeps the whole VLAD
-    input_size: int = 224  # n, pixels
-    max_features: int = 200_000  # local features that a vocabulary is learned from, drawn evenly over the images
-    max_projection_images: int = 2048  # images that the PCA is learned from, spread evenly
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("num_words", "input_size", "max_features", "max_projection_images"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected 1 or more")
-        if not self.scales or min(self.scales) < 1 or len(set(self.scales)) < len(self.scales):
-            raise ValueError(f"scales is {self.scales}; expected whole numbers from 1 on, at least one, none twice")
-        if self.num_dimensions is not None and self.num_dimensions < 1:
-            raise ValueError(f"num_dimensions is {self.num_dimensions}; expected 1 or more, or None")
 
 
 @dataclass(frozen=True)
@@ -201,18 +176,24 @@ def fit_encoders(
     scale_sets: Sequence[tuple[int, ...]],
     *,
     batch_size: int = BATCH_SIZE,
-    on_images: OnImages = lambda what, count: None,
+    tally: Tally | None = None,
 ) -> tuple[VladEncoder, ...]:
-    """Return an encoder for each of `scale_sets` (subsets of the options' scales) out of two passes over the images."""
-    vocabularies = _fit_vocabularies(network, images, options, batch_size, on_images)
+    """Return an encoder for each of `scale_sets` (subsets of the options' scales) out of two passes over the images.
+
+    `tally` counts the images that were read.
+    """
+    tally = tally or Tally(2 * len(images))
+    vocabularies = _fit_vocabularies(network, images, options, batch_size, tally)
     encoders = [
-        VladEncoder(network, replace(options, scales=scales), tuple(vocabularies[scale] for scale in scales), None)
+        VladEncoder(
+            network, options.model_copy(update={"scales": scales}), tuple(vocabularies[scale] for scale in scales), None
+        )
         for scales in scale_sets
     ]
     if options.num_dimensions is None:
         return tuple(encoders)
-    vlads = _sample_vlads(network, images, options, vocabularies, batch_size, on_images)
-    on_images("PCA", 0)
+    vlads = _sample_vlads(network, images, options, vocabularies, batch_size, tally)
+    tally.add(0, f"{options.layer}: PCA")
     return tuple(
         replace(
             encoder,
@@ -227,11 +208,11 @@ def _fit_vocabularies(
     images: Sequence[np.ndarray],
     options: VladOptions,
     batch_size: int,
-    on_images: OnImages,
+    tally: Tally,
 ) -> dict[int, np.ndarray]:
     """Return scale -> centres (k, d)."""
-    drawn = _sample_features(network, images, options, batch_size, on_images)
-    on_images("k-means", 0)
+    drawn = _sample_features(network, images, options, batch_size, tally)
+    tally.add(0, f"{options.layer}: k-means")
     return {
         scale: fit_vocabulary(drawn.pop(scale), num_words=options.num_words, seed=options.seed)
         for scale in options.scales
@@ -243,7 +224,7 @@ def _sample_features(
     images: Sequence[np.ndarray],
     options: VladOptions,
     batch_size: int,
-    on_images: OnImages,
+    tally: Tally,
 ) -> dict[int, np.ndarray]:
     """Return scale -> at most about `options.max_features` local features (M, d), as many from each image.
 
@@ -262,7 +243,7 @@ def _sample_features(
             for place, image in enumerate(features, start=done):
                 drawn[scale][place] = image[generators[scale].permutation(num_places)[:share]].cpu().numpy()
         done += len(warped)
-        on_images("drawing local features", len(warped))
+        tally.add(len(warped), f"{options.layer}: drawing local features")
     return {scale: values.reshape(-1, values.shape[2]) for scale, values in drawn.items()}
 
 
@@ -272,7 +253,7 @@ def _sample_vlads(
     options: VladOptions,
     vocabularies: Mapping[int, np.ndarray],
     batch_size: int,
-    on_images: OnImages,
+    tally: Tally,
 ) -> dict[int, np.ndarray]:
     """Return scale -> VLADs (M, k * d) of at most `options.max_projection_images` images."""
     spread = np.linspace(0, len(images) - 1, min(len(images), options.max_projection_images)).astype(int)
@@ -284,7 +265,7 @@ def _sample_vlads(
                 gathered[scale] = np.empty((len(spread), values.shape[1]), np.float32)
             gathered[scale][done : done + len(values)] = values
         done += len(values)
-        on_images("describing for the PCA", len(values))
+        tally.add(len(values), f"{options.layer}: describing for the PCA")
     return gathered
 
 
@@ -298,7 +279,7 @@ def _encode_scales(
     """Yield scale -> VLADs (B, k * d) for each of the vocabularies' scales, batch by batch."""
     device = next(network.parameters()).device
     centres = {scale: torch.from_numpy(words).to(device) for scale, words in vocabularies.items()}
-    for batch in _warped_batches(images, replace(options, scales=tuple(vocabularies)), batch_size):
+    for batch in _warped_batches(images, options.model_copy(update={"scales": tuple(vocabularies)}), batch_size):
         vlads = {}
         for scale, warped in batch.items():
             features = local_features(network, warped, layer=options.layer)

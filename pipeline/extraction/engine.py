@@ -41,6 +41,7 @@ from tdn_data.pipeline.extraction.versions import row_versions
 from tdn_data.pipeline.extraction.workers import Done, check_ray, run_jobs
 from tdn_data.pipeline.files import is_scratch
 from tdn_data.pipeline.parameters import ExtractParameters
+from tdn_data.pipeline.progress import OnProgress
 from tdn_data.pipeline.shards.folder import (
     NEW_FOLDER,
     ShardContents,
@@ -58,18 +59,6 @@ from tdn_data.pipeline.shards.plan import ShardPlan, plan_shards, planned_videos
 from tdn_data.pipeline.shards.planned import PlannedVideos
 from tdn_data.pipeline.shards.schema import LedgerRow, parse_shard_name
 from tdn_data.pipeline.shards.storage import Storage
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far an extraction is: videos done and to do in this run, and what was found finished."""
-
-    num_done: int
-    num_total: int
-    num_found: int
-    num_failed: int = 0
-    num_spans_done: int = 0  # of long videos, which several workers make at once
-    num_spans: int = 0
 
 
 @dataclass(frozen=True)
@@ -117,7 +106,7 @@ def run_extraction(
     keep_versions: bool = False,
     retry_failed: bool = False,
     allow_loss: bool = False,
-    on_progress: Callable[[Progress], None] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Summary:
     """Extract `manifest` into `out` and return what became of every video; running it again continues.
 
@@ -130,7 +119,8 @@ def run_extraction(
         num_workers: processes of a Ray of its own; None for one on each core.
         ray_address: a Ray cluster to use in its place, HOST:PORT.
         replace, keep_versions, retry_failed, allow_loss: what is done with what lies in `out`, see `Policy`.
-        on_progress: called with a `Progress` as videos get done.
+        on_progress: called as videos get done, with how many are, those that were found finished among them, of how
+            many. A video counts once, when all its modalities are done: with two, half of what is done counts.
 
     Raises:
         InputError: what can be known before work begins is wrong.
@@ -151,7 +141,8 @@ def run_extraction(
         jobs = [dataclasses.replace(job, check_versions=ray_address is not None) for job in run.jobs]
         num_planned = sum(len(plan.records) for plan in run.plans)
         num_found = num_planned - sum(len(job.plan.records) for job in jobs)
-        results = _run(jobs, num_workers, ray_address, num_found, on_progress)
+        report = _report(on_progress, num_found, num_planned, len(parameters.modalities))
+        results = run_jobs(jobs, num_workers=num_workers, ray_address=ray_address, on_done=report)
         _put_in_place(storage, run, results, policy)
         return _close(storage, manifest, parameters, run.plans, results)
 
@@ -268,21 +259,20 @@ def _holds_rows(plan: ShardPlan, stored: StoredRows) -> bool:
     return any(stored.get((plan.modality, record.video_id)) is not None for record in plan.records)
 
 
-def _run(
-    jobs: list[ShardJob],
-    num_workers: int | None,
-    ray_address: str | None,
-    num_found: int,
-    on_progress: Callable[[Progress], None] | None,
-) -> list[ShardResult]:
-    num_total = sum(len(job.plan.records) for job in jobs)
+def _report(
+    on_progress: OnProgress | None, num_found: int, num_planned: int, num_modalities: int
+) -> Callable[[Done], None]:
+    """Return what tells `on_progress` of videos, of which each modality has its own; `num_found` were there before."""
 
     def report(done: Done) -> None:
-        if on_progress is not None:
-            spans = {"num_spans_done": done.num_spans, "num_spans": done.num_spans_to_do}
-            on_progress(Progress(done.num_videos, num_total, num_found, done.num_failed, **spans))
+        if on_progress is None:
+            return
+        words = [f"{done.num_failed} failed"] if done.num_failed else []
+        if done.num_spans < done.num_spans_to_do:
+            words.append(f"{done.num_spans} of {done.num_spans_to_do} spans of long videos")
+        on_progress((num_found + done.num_videos) // num_modalities, num_planned // num_modalities, ", ".join(words))
 
-    return run_jobs(jobs, num_workers=num_workers, ray_address=ray_address, on_done=report)
+    return report
 
 
 def _put_in_place(storage: Storage, run: _Run, results: list[ShardResult], policy: Policy) -> None:

@@ -227,5 +227,7 @@ def wrong_arguments() -> Iterator[None]:
     """Turn a library function's ValueError or TypeError about its arguments into an InputError with the same words."""
     try:
         yield
+    except ValidationError as error:
+        raise InputError(f"{'; '.join(map(_complaint, error.errors()))}.", key=error.title) from error
     except (ValueError, TypeError) as error:
         raise InputError(f"{error}.", key=type(error).__name__) from error

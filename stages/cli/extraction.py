@@ -10,7 +10,7 @@ from rich.filesize import decimal
 
 from tdn_data.pipeline.datasets.manifest import Manifest
 from tdn_data.pipeline.extraction.cache import Policy
-from tdn_data.pipeline.extraction.engine import Progress, Summary, run_extraction
+from tdn_data.pipeline.extraction.engine import Summary, run_extraction
 from tdn_data.pipeline.extraction.estimate import Estimate
 from tdn_data.pipeline.parameters import ExtractParameters
 from tdn_data.pipeline.shards.schema import LedgerRow
@@ -30,19 +30,9 @@ def extract_manifest(
     ray_address: str | None = None,
     policy: Policy = CONTINUE,
 ) -> Summary:
-    """Extract a manifest and show how far it is, from what an earlier run had finished.
-
-    A video counts once, when all its modalities are done: with two, half of what is done counts.
-    """
-    total, share = len(manifest), len(parameters.modalities)
+    """Extract a manifest and show how far it is, from what an earlier run had finished."""
+    total = len(manifest)
     with console.progress(" + ".join(parameters.modalities), total=total, unit="videos") as update:
-
-        def on_progress(progress: Progress) -> None:
-            words = [f"{progress.num_failed} failed"] if progress.num_failed else []
-            if progress.num_spans_done < progress.num_spans:
-                words.append(f"{progress.num_spans_done} of {progress.num_spans} spans of long videos")
-            update((progress.num_found + progress.num_done) // share, note=", ".join(words))
-
         summary = run_extraction(
             manifest,
             parameters,
@@ -50,7 +40,7 @@ def extract_manifest(
             num_workers=num_workers,
             ray_address=ray_address,
             **asdict(policy),
-            on_progress=on_progress,
+            on_progress=update,
         )
         update(total)
     return summary

@@ -10,7 +10,7 @@ import click
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from tdn_data.stages.cli.types import MOST, Real, Whole, Word
+from tdn_data.stages.cli.types import MOST, NumberList, Real, Whole, Word
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 list_split_option = click.option(
@@ -22,24 +22,50 @@ list_split_option = click.option(
 
 
 def field_option(
-    flag: str, section: type[BaseModel], field: str, *, unit: int = 1, by_dataset: bool = False, help: str | None = None
+    flag: str,
+    section: type[BaseModel],
+    field: str,
+    *,
+    unit: int = 1,
+    by_dataset: bool = False,
+    zero_is_none: bool = False,
+    help: str | None = None,
 ) -> Callable[[Callable], Callable]:
     """Return the option `flag` that sets a parameter, with that parameter's type, bounds and default.
 
     A person gives the value in `unit`s, e.g. GiB, and it arrives in the parameter's own. `by_dataset`: what is not
-    given is None, and the data set decides.
+    given is None, and the data set decides. `zero_is_none`: a person writes 0 where the parameter takes None.
     """
     info = section.model_fields[field]
     shown = "the data set's" if by_dataset else None
     if info.default is not None and not by_dataset:
-        shown = f"{info.default / unit:g}" if isinstance(info.default, (int, float)) else str(info.default)
+        shown = _shown(info.default, unit)
     words = " ".join(filter(None, (help, f"[default: {shown}]" if shown else None)))
     default = None if by_dataset else info.default
-    return click.option(flag, field, type=_option_type(info, unit), default=default, help=words)
+    kind = _option_type(info, unit)
+    if zero_is_none:
+        kind = Whole(0, kind.most)
+    return click.option(
+        flag,
+        field,
+        type=kind,
+        default=default,
+        help=words,
+        callback=(lambda context, option, value: value or None) if zero_is_none else None,
+    )
+
+
+def _shown(default: object, unit: int) -> str:
+    """Return a default as a person gives it."""
+    if isinstance(default, tuple):
+        return ",".join(map(str, default))
+    return f"{default / unit:.12g}" if isinstance(default, (int, float)) else str(default)
 
 
 def _option_type(info: FieldInfo, unit: int) -> click.ParamType:
     """Return what the command line takes for a field; the field's bounds hold for it."""
+    if get_origin(info.annotation) is tuple:
+        return NumberList()
     kinds = [kind for kind in get_args(info.annotation) or (info.annotation,) if kind is not type(None)]
     if get_origin(info.annotation) is Literal:
         return Word(*kinds)

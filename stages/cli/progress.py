@@ -64,7 +64,7 @@ class Work:
 
 
 class Update(Protocol):
-    """What the work calls: the number done, and what else is to be said from now on.
+    """What the work calls, an `OnProgress`: the number done, and what else is to be said from now on.
 
     `note` are the caller's words, e.g. `2 failed`; `say` prints them at once as a line that stays, on a terminal, too.
     """
@@ -73,9 +73,9 @@ class Update(Protocol):
         self,
         done: int,
         new_total: int | None = None,
+        note: str | None = None,
         *,
         description: str | None = None,
-        note: str | None = None,
         say: bool = False,
     ) -> None: ...
 
@@ -99,7 +99,7 @@ def _bar(console: Console, work: Work) -> Iterator[Update]:
     with Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), state, console=console) as bars:
         bar, beside = bars.add_task(work.description, total=work.total, state=""), ""
 
-        def update(done, new_total=None, *, description=None, note=None, say=False) -> None:
+        def update(done, new_total=None, note=None, *, description=None, say=False) -> None:
             nonlocal beside
             work.update(done, new_total, description, note)
             if say:
@@ -134,7 +134,7 @@ class _Lines:
         self._said_at, self._said = time.monotonic(), ""
         self.ended = threading.Event()
 
-    def update(self, done, new_total=None, *, description=None, note=None, say=False) -> None:
+    def update(self, done, new_total=None, note=None, *, description=None, say=False) -> None:
         """Take in what the work reports; an `Update`."""
         with self._lock:
             self._work.update(done, new_total, description, note)

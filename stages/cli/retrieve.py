@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-import itertools
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 from rich.table import Table
 
+from tdn_data.models.retrieval.options import BATCH_SIZE, VladOptions
 from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.files import check_output_file, write_text
 from tdn_data.pipeline.flow.methods import DEVICES
-from tdn_data.pipeline.limits import MAX_SEED
 from tdn_data.stages.cli import console
-from tdn_data.stages.cli.options import json_option, refuse_idle
+from tdn_data.stages.cli.options import field_option, json_option, refuse_idle
 from tdn_data.stages.cli.types import (
     DatasetName,
     InputFile,
     InputFolder,
-    NumberList,
     OutputFile,
     Real,
     Text,
@@ -53,58 +49,38 @@ NAMES_SHOWN = 20
     help="May be repeated [default: the chapter's best, section 2.4.4].",
 )
 @click.option("--all-layers", is_flag=True, help="The backbone's layers of table 2.1, as in figure 2.2.")
-@click.option(
-    "--scales",
-    type=NumberList(),
-    default="1,2",
-    show_default=True,
-    help="Multiples of the input size, each and all.",
-)
-@click.option(
-    "--clusters", "num_words", default=100, show_default=True, type=Whole(1, 100_000), help="Words of the vocabulary."
-)
-@click.option(
+@field_option("--scales", VladOptions, "scales", help="Multiples of the input size, each and all.")
+@field_option("--clusters", VladOptions, "num_words", help="Words of the vocabulary.")
+@field_option(
     "--dimensions",
+    VladOptions,
     "num_dimensions",
-    default=128,
-    show_default=True,
-    type=Whole(0, 100_000),
-    callback=lambda context, option, value: value or None,
+    zero_is_none=True,
     help="After PCA and whitening (table 2.3); 0 keeps the whole VLAD (table 2.2).",
 )
-@click.option("--input-size", default=224, show_default=True, type=Whole(32, 4096), help="Side at scale 1, pixels.")
+@field_option("--input-size", VladOptions, "input_size", help="Side at scale 1, pixels.")
 @click.option(
     "--vocabulary-from",
     type=(DatasetName("retrieval"), InputFolder()),
     metavar="DATASET ROOT",
     help="Learn vocabulary and PCA on this set [default: the one searched].",
 )
-@click.option(
+@field_option(
     "--features",
+    VladOptions,
     "max_features",
-    default=200_000,
-    show_default=True,
-    type=Whole(1),
     help="Local features drawn for the k-means, at each scale; 200,000 of 512 channels are 0.4 GB.",
 )
-@click.option(
+@field_option(
     "--projection-images",
+    VladOptions,
     "max_projection_images",
-    default=2048,
-    show_default=True,
-    type=Whole(2),
     help="Images for the PCA, spread evenly; each takes 4 bytes x clusters x channels x scales, some three times over.",
 )
-@click.option(
-    "--seed",
-    default=0,
-    show_default=True,
-    type=Whole(0, MAX_SEED),
-    help="Of what is drawn: features, k-means, untrained weights.",
-)
+@field_option("--seed", VladOptions, "seed", help="Of what is drawn: features, k-means, untrained weights.")
 @click.option("--device", type=Word(*DEVICES), default="auto", show_default=True)
 @click.option(
-    "--batch-size", default=8, show_default=True, type=Whole(1, 10_000), help="Images in the network at once."
+    "--batch-size", default=BATCH_SIZE, show_default=True, type=Whole(1, 10_000), help="Images in the network at once."
 )
 @click.option(
     "--fail-above",
@@ -157,7 +133,8 @@ def retrieve(dataset: str, root: Path, backbone: str, weights: Path | str | None
             **descriptor,
         )
         _warn_if_untrained(plan)
-        run = run_retrieval(plan, batch_size=batch_size, fail_above=fail_above, progress=_progress)
+        with console.progress("", unit="readings of images") as update:
+            run = run_retrieval(plan, batch_size=batch_size, fail_above=fail_above, on_progress=update)
         record = retrieval_record(run)
         if out is not None:
             write_text(check_output_file(out), console.as_json(record))
@@ -199,20 +176,6 @@ def _warn_if_untrained(plan: RetrievalPlan) -> None:
             f"no --weights: {plan.backbone} is untrained, its weights are random, and its mAP is not the chapter's."
         )
         console.err.print(f"[bold red]untrained:[/] {console.shown(warning)}", soft_wrap=True)
-
-
-@contextlib.contextmanager
-def _progress(total: int) -> Iterator[Callable[[str, int], None]]:
-    """Show a bar over `total` readings of images; give a function (what is being done, number of images just done)."""
-    done = 0
-    with console.progress("", total=total) as update:
-
-        def on_images(what: str, count: int) -> None:
-            nonlocal done
-            done += count
-            update(done, description=what)
-
-        yield on_images
 
 
 def _print_retrieval(run: RetrievalRun) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from dataclasses import replace
 
@@ -23,21 +22,16 @@ def plan(root, **changes):
 
 @pytest.fixture(scope="module")
 def run(holidays_folder):
-    """A run over the rendered Holidays with the chapter's layer, and what was counted: (total, words, images)."""
-    counted = []
-
-    @contextlib.contextmanager
-    def progress(total):
-        counted.append((total, set(), []))
-        yield lambda what, count: (counted[-1][1].add(what), counted[-1][2].append(count))
-
-    return run_retrieval(plan(holidays_folder), batch_size=8, fail_above=0.01, progress=progress), counted
+    """A run over the rendered Holidays with the chapter's layer, and what it said of its progress."""
+    said = []
+    plan_ = plan(holidays_folder)
+    return run_retrieval(plan_, batch_size=8, fail_above=0.01, on_progress=lambda *state: said.append(state)), said
 
 
-def test_progress_is_counted_to_its_end_for_the_check_and_for_the_search(run):
-    (check, search) = run[1]
-    assert check[0] == sum(check[2]) == 32 and check[1] == {"checking holidays"}
-    assert search[0] == sum(search[2]) == 3 * 32 and "inception3a: searching" in search[1]
+def test_progress_is_counted_to_its_end_over_the_check_and_the_search(run):
+    counts, totals, words = zip(*run[1], strict=True)
+    assert list(counts) == sorted(counts) and set(totals) == {counts[-1]} == {4 * 32}
+    assert words[0] == words[31] == "checking holidays" and words[-1] == "inception3a: searching"
 
 
 def test_the_record_is_plain_data_that_says_what_decides_the_numbers(run, holidays_folder):

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from tdn_data.models.retrieval.image_sets import read_image_set
+from tdn_data.models.retrieval.options import VladOptions
 from tdn_data.models.retrieval.ranking import ImageFiles, RetrievalScore, rank_rows, relative_distances, score_ranking
 from tdn_data.models.retrieval.search import (
     SearchResult,
@@ -21,11 +22,12 @@ from tdn_data.models.retrieval.search import (
     table_layers,
 )
 from tdn_data.models.retrieval.sheet import ANSWER, OTHER, search_sheet
-from tdn_data.models.retrieval.vlad import VladOptions, encode_together, fit_encoders
+from tdn_data.models.retrieval.vlad import encode_together, fit_encoders
 from tdn_data.pipeline.errors import InputError, PipelineError
+from tdn_data.pipeline.progress import Tally
 from tdn_data.pipeline.view.sheet import INK, MARGIN
 
-OPTIONS = VladOptions("inception3a", num_words=16, num_dimensions=8, input_size=48, max_features=2000)
+OPTIONS = VladOptions(layer="inception3a", num_words=16, num_dimensions=8, input_size=48, max_features=2000)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +43,9 @@ def holidays(holidays_folder):
 @pytest.fixture(scope="module")
 def found(network, holidays):
     """The rendered Holidays, searched in two layers."""
-    return search_layers(network, holidays, [OPTIONS, replace(OPTIONS, layer="maxpool2", num_dimensions=None)])
+    return search_layers(
+        network, holidays, [OPTIONS, OPTIONS.model_copy(update={"layer": "maxpool2", "num_dimensions": None})]
+    )
 
 
 def test_every_layer_is_searched_at_each_scale_and_at_both(found):
@@ -77,15 +81,19 @@ def test_searching_batch_by_batch_equals_describing_all_and_ranking(network, hol
 
 def test_every_reading_of_an_image_is_reported(network, holidays):
     reported = []
-    runs = [replace(OPTIONS, layer="maxpool1", max_projection_images=20), replace(OPTIONS, num_dimensions=None)]
-    search_layers(network, holidays, runs, on_images=lambda what, count: reported.append((what, count)))
-    assert sum(count for _, count in reported) == num_readings(runs, 32, 32) == (32 + 20 + 32) + (32 + 32)
-    assert {what for what, _ in reported} >= {"maxpool1: k-means", "maxpool1: PCA", "inception3a: searching"}
+    runs = [
+        OPTIONS.model_copy(update={"layer": "maxpool1", "max_projection_images": 20}),
+        OPTIONS.model_copy(update={"num_dimensions": None}),
+    ]
+    tally = Tally(num_readings(runs, 32, 32), lambda *state: reported.append(state))
+    search_layers(network, holidays, runs, tally=tally)
+    assert tally.num_done == tally.num_total == (32 + 20 + 32) + (32 + 32)
+    assert {what for _, _, what in reported} >= {"maxpool1: k-means", "maxpool1: PCA", "inception3a: searching"}
 
 
 def test_in_paris_the_query_counts_junk_does_not_and_another_set_may_teach(network, holidays, paris_folder):
     paris = check_database(read_image_set("paris6k", paris_folder))
-    options = replace(OPTIONS, scales=(2,), num_dimensions=None)
+    options = OPTIONS.model_copy(update={"scales": (2,), "num_dimensions": None})
     own, other = (search_layers(network, paris, [options], learn_on=one)[0].score for one in (None, holidays))
     assert own.first_ranks != other.first_ranks
     for score in (own, other):
@@ -104,7 +112,7 @@ def copies(root, *, num_scenes=4, num_copies=3):
     return read_image_set("holidays", root)
 
 
-WHOLE = VladOptions("maxpool1", scales=(1,), num_words=4, num_dimensions=None, input_size=32)
+WHOLE = VladOptions(layer="maxpool1", scales=(1,), num_words=4, num_dimensions=None, input_size=32)
 
 
 def test_copies_are_all_found_and_what_is_damaged_is_lost_to_its_query_alone(network, tmp_path):
@@ -158,7 +166,7 @@ def test_a_query_that_does_not_decode_is_named(network, tmp_path):
 )
 def test_options_that_the_images_do_not_allow_are_refused(network, holidays, options, message):
     with pytest.raises(ValueError, match=message):
-        search_layers(network, holidays, [replace(OPTIONS, **options)])
+        search_layers(network, holidays, [OPTIONS.model_copy(update=options)])
 
 
 def test_layers_are_the_chapters_unless_named(network):

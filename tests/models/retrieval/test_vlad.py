@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import weakref
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -18,11 +16,11 @@ import torch.nn.functional as F
 from tdn_data.models.backbones import build_backbone
 from tdn_data.models.retrieval import vlad
 from tdn_data.models.retrieval.image_sets import read_image_set
+from tdn_data.models.retrieval.options import VladOptions
 from tdn_data.models.retrieval.ranking import NUM_READERS
 from tdn_data.models.retrieval.vlad import (
     GOOGLENET_LAYERS,
     VGG16_LAYERS,
-    VladOptions,
     encode_together,
     encode_vlad,
     fit_encoders,
@@ -31,6 +29,7 @@ from tdn_data.models.retrieval.vlad import (
     local_features,
     warp_images,
 )
+from tdn_data.pipeline.progress import Tally
 
 # table 2.1, (side, channels)
 GOOGLENET_SIZES = [(56, 64), (28, 192), (28, 256), (28, 480), (14, 512), (14, 512), (14, 512)]
@@ -166,7 +165,9 @@ def encode(encoder, images, **options):
 
 def test_encoder_is_reproducible(network, scenes):
     images = [cv2.imread(str(path))[..., ::-1] for path in list(scenes.values())[:12]]
-    options = VladOptions("maxpool2", scales=(1, 2), num_words=8, num_dimensions=5, input_size=48, max_features=500)
+    options = VladOptions(
+        layer="maxpool2", scales=(1, 2), num_words=8, num_dimensions=5, input_size=48, max_features=500
+    )
     encoder = fit_encoder(network, images, options)
     descriptors = encode(encoder, images)
     assert descriptors.shape == (12, 5) and descriptors.dtype == np.float32
@@ -176,7 +177,7 @@ def test_encoder_is_reproducible(network, scenes):
 
 def test_whole_descriptors_concatenate_the_scales(network, scenes):
     images = [cv2.imread(str(path))[..., ::-1] for path in list(scenes.values())[:4]]
-    options = VladOptions("maxpool2", num_words=8, num_dimensions=None, input_size=48)
+    options = VladOptions(layer="maxpool2", num_words=8, num_dimensions=None, input_size=48)
     encoder = fit_encoder(network, images, options)
     whole = encode(encoder, images)
     assert whole.shape == (4, 2 * 8 * 192)
@@ -188,7 +189,7 @@ def test_whole_descriptors_concatenate_the_scales(network, scenes):
         encode(encoder, [])
 
 
-SMALL = VladOptions("maxpool2", num_words=4, num_dimensions=3, input_size=48, max_features=400)
+SMALL = VladOptions(layer="maxpool2", num_words=4, num_dimensions=3, input_size=48, max_features=400)
 
 
 def test_scales_encoded_together_are_what_each_gives_alone(network, scenes):
@@ -197,7 +198,7 @@ def test_scales_encoded_together_are_what_each_gives_alone(network, scenes):
     encoders = fit_encoders(network, images, SMALL, sets)
     together = [np.concatenate(parts) for parts in zip(*encode_together(encoders, images, batch_size=3), strict=True)]
     for scales, found in zip(sets, together, strict=True):
-        alone = encode(fit_encoder(network, images, replace(SMALL, scales=scales)), images)
+        alone = encode(fit_encoder(network, images, SMALL.model_copy(update={"scales": scales})), images)
         np.testing.assert_allclose(found, alone, atol=1e-3)
 
 
@@ -232,11 +233,16 @@ def test_learning_holds_few_images_and_no_more_features_than_asked(network, monk
 
     monkeypatch.setattr(vlad, "fit_vocabulary", fit)
     images, progress = Counted(60), []
-    fit_encoders(network, images, SMALL, [(1, 2)], batch_size=4, on_images=lambda *one: progress.append(one))
+    fit_encoders(network, images, SMALL, [(1, 2)], batch_size=4, tally=Tally(120, lambda *one: progress.append(one)))
     assert images.most <= 2 * NUM_READERS + 2  # those read ahead, the one being warped, the one being handed over
     assert learned_from == [60 * 7] * 2  # ceil(400 / 60) from each image
-    readings = Counter(what for what, count in progress for _ in range(count))
-    assert readings == {"drawing local features": 60, "describing for the PCA": 60}
+    last = {what: num_done for num_done, _, what in progress}
+    assert last == {
+        "maxpool2: drawing local features": 60,
+        "maxpool2: k-means": 60,
+        "maxpool2: describing for the PCA": 120,
+        "maxpool2: PCA": 120,
+    }
 
 
 @pytest.mark.parametrize(
@@ -245,13 +251,13 @@ def test_learning_holds_few_images_and_no_more_features_than_asked(network, monk
         ({"scales": ()}, r"scales is \(\)"),
         ({"scales": (0, 1)}, r"scales is \(0, 1\)"),
         ({"scales": (2, 2)}, r"scales is \(2, 2\).*none twice"),
-        ({"num_words": 0}, "num_words is 0"),
-        ({"num_dimensions": 0}, "num_dimensions is 0"),
+        ({"num_words": 0}, "num_words\n.*greater than or equal to 1"),
+        ({"num_dimensions": 0}, "num_dimensions\n.*greater than or equal to 1"),
     ],
 )
 def test_wrong_options_are_named(options, message):
     with pytest.raises(ValueError, match=message):
-        VladOptions("conv5_1", **options)
+        VladOptions(layer="conv5_1", **options)
 
 
 def test_a_fine_pattern_is_averaged_where_the_image_shrinks():
@@ -277,7 +283,7 @@ class Recorded(list):
 def test_the_pca_is_learned_from_images_spread_over_the_whole_set(network):
     generator = np.random.default_rng(0)
     images = Recorded(generator.integers(0, 256, (13, 60, 60, 3), dtype=np.uint8))
-    fit_encoder(network, images, replace(SMALL, scales=(1,), max_projection_images=4))
+    fit_encoder(network, images, SMALL.model_copy(update={"scales": (1,), "max_projection_images": 4}))
     assert sorted(images.asked[:13]) == list(range(13))
     assert sorted(images.asked[13:]) == [0, 4, 8, 12]
 
@@ -286,10 +292,15 @@ def test_local_features_are_drawn_from_places_all_over_an_image_by_the_seed(netw
     """One of four places of each image is drawn; each image shows another colour in each quarter."""
     colours = np.random.default_rng(0).integers(0, 256, (2, 2, 3), dtype=np.uint8)
     image = np.kron(colours, np.ones((48, 48, 1), np.uint8))
-    options = VladOptions("maxpool2", scales=(1,), num_words=1, num_dimensions=None, input_size=16, max_features=40)
+    options = VladOptions(
+        layer="maxpool2", scales=(1,), num_words=1, num_dimensions=None, input_size=16, max_features=40
+    )
     features = local_features(network, warp_images([image], 16), layer="maxpool2")[0].numpy()
     assert len(features) == 4
-    words = [fit_encoder(network, [image] * 40, replace(options, seed=seed)).vocabularies[0][0] for seed in (0, 1)]
+    words = [
+        fit_encoder(network, [image] * 40, options.model_copy(update={"seed": seed})).vocabularies[0][0]
+        for seed in (0, 1)
+    ]
     for word in words:  # the mean of what was drawn: each place's share of it is near a quarter
         shares = np.linalg.lstsq(features.T, word, rcond=None)[0]
         assert shares.sum() == pytest.approx(1, abs=1e-3)
