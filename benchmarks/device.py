@@ -19,8 +19,15 @@ from pathlib import Path
 import torch
 
 from tdn_data.benchmarks import flow, networks, training
+from tdn_data.pipeline.errors import InputError
 
 TINY = {"backbone": "resnet18", "width": 8, "num_segments": 3}
+
+
+def check_device(device: str) -> None:
+    """Raise InputError where torch cannot compute on `device`."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("torch finds no GPU here; --device cpu runs the same on the processor.", key="device")
 
 
 def run(device: str, *, quick: bool = False) -> dict[str, object]:
@@ -53,6 +60,14 @@ def failures(result: dict[str, object]) -> list[str]:
     return [f"{name} ({part['error']})" for name, part in parts if isinstance(part, dict) and "error" in part]
 
 
+def in_words(result: dict[str, object]) -> str:
+    """Return how many parts were measured, and which failed."""
+    failed = failures(result)
+    return f"{len(result['parts'])} parts on {result['hardware']}" + (
+        f", failed: {', '.join(failed)}" if failed else ""
+    )
+
+
 def main() -> int:
     """Run from the command line; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -60,13 +75,14 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("gpu.json"))
     parser.add_argument("--quick", action="store_true", help="every part in tiny form")
     words = parser.parse_args()
-    if words.device == "cuda" and not torch.cuda.is_available():
-        parser.error("torch finds no GPU here; --device cpu runs the same on the processor")
+    try:
+        check_device(words.device)
+    except InputError as error:
+        parser.error(error.message)
     result = run(words.device, quick=words.quick)
     words.out.write_text(json.dumps(result, indent=2) + "\n")
-    failed = failures(result)
-    print(f"{words.out}: {len(result['parts'])} parts" + (f", failed: {', '.join(failed)}" if failed else ""))
-    return 1 if failed else 0
+    print(f"{words.out}: {in_words(result)}")
+    return 1 if failures(result) else 0
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from tdn_data.models.evaluation.protocol import EvaluateConfig
 from tdn_data.models.training.config import TrainConfig
 from tdn_data.models.weights.published import IMAGENET
 from tdn_data.pipeline.datasets.defaults import flow_parameters, frame_parameters
-from tdn_data.pipeline.datasets.registry import dataset_spec
+from tdn_data.pipeline.datasets.registry import dataset_spec, require_kind
 from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.files import read_text
 from tdn_data.pipeline.limits import MAX_THREADS
@@ -264,6 +264,7 @@ def load_params(path: Path = PARAMS) -> Params:
     content = read_yaml(path)
     with console.checked(str(path)):
         params = Params.model_validate(content)
+    require_kind(dataset_spec(params.dataset.name), "videos")
     _merged(_Train, params.defaults.train, {}, "defaults")
     _merged(_Test, params.defaults.test, {}, "defaults")
     for name, run in params.runs.items():

@@ -91,6 +91,10 @@ class VideoNetwork(nn.Module, ABC):
         return Losses(loss, torch.stack([scores.detach() for scores in streams.values()]).mean(0))
 
     @classmethod
+    def check_options(cls, options: Mapping[str, object]) -> None:
+        """Raise ValueError for options, `backbone` among them, that cannot be; no weights are made. Here any can."""
+
+    @classmethod
     def check_training(cls, options: Mapping[str, object], *, flow_weight: float) -> None:
         """Raise ValueError where the network, built with `options`, cannot be trained on classes and flow together.
 

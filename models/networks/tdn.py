@@ -17,7 +17,7 @@ both inputs and a sigmoid, and starts as the plain sum. So does the 1x1 convolut
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -65,6 +65,13 @@ class TDN(VideoNetwork):
         self.combine = nn.ModuleDict(
             {name: build_combination(combination, channels) for name, channels in self._tapped_channels().items()}
         )
+
+    @classmethod
+    def check_options(cls, options: Mapping[str, object]) -> None:
+        """Raise ValueError for taps that the backbone does not have."""
+        if options.get("taps") is not None:
+            with torch.device("meta"):
+                _checked_taps(options["taps"], build_backbone(options["backbone"]))
 
     def forward_streams(self, clip: Tensor) -> dict[str, Tensor]:
         """Return the scores of the subnetworks, `image` and `difference`, (N, num_classes) each.

@@ -6,9 +6,11 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
+from tdn_data.models.backbones import BACKBONES
 from tdn_data.models.clips.augment import TRAINING_CROPS, Augment
 from tdn_data.models.clips.cut import CUTS, Cut
 from tdn_data.models.networks import FLOW_LEARNERS, network_class
+from tdn_data.pipeline.datasets.registry import DATASETS
 from tdn_data.pipeline.limits import (
     MAX_BATCH,
     MAX_CLIP_SIDE,
@@ -20,6 +22,7 @@ from tdn_data.pipeline.limits import (
 )
 
 FLOW_SNIPPET_LENGTH = 5  # section 3.4: k = 5 for stacks of flow; for frames each network has its own, e.g. k = 1
+FLOW_PAIRS = tuple(name for name, spec in DATASETS.items() if spec.kind == "flow pairs")
 UNSET = (None, 0)  # values that leave an option of a network at the network's own default
 BOUNDS = {  # what a whole number of a training may be; None stands for the program's own choice
     "num_segments": (1, MAX_SEGMENTS),
@@ -62,7 +65,7 @@ class TrainConfig:
     """Everything that decides a training run but the data."""
 
     split: str | None = None  # of the videos, that is trained on; None: the data set's own training split
-    backbone: str = "resnet50"  # a key of models.backbones.BACKBONES
+    backbone: Literal[tuple(BACKBONES)] = "resnet50"
     backbone_options: dict[str, object] = field(default_factory=dict)  # of the network, then of its backbone
     num_segments: int = 3  # S, snippets of a clip; for networks over single frames the number of frames
     cut: Literal[CUTS] = "segments"  # which frames these are: one snippet from each segment, or all consecutive
@@ -95,7 +98,7 @@ class TrainConfig:
     free: tuple[str, ...] = ()  # but for what these name; for a TDN on flow the paper fixes `image.`
     flow_share: float = 0.0  # of the epochs, at the start: a network that learns flow trains on it alone
     flow_weight: float = 0.0  # lambda of equation 4.2 or 4.4 in the epochs after them; 0: classes only
-    flow_pairs: str | None = None  # data set of image pairs for the epochs of flow alone; None: the shards
+    flow_pairs: Literal[FLOW_PAIRS] | None = None  # data set for the epochs of flow alone; None: the shards
     flow_pairs_root: str | None = None  # the folder where it lies
     label_smoothing: float = 0.0  # share of a target that is spread over all classes; one label a video
     mixup: float = 0.0  # alpha of the Beta distribution by which two clips are mixed; 0: none
@@ -222,8 +225,12 @@ class TrainConfig:
             **({"snippet_length": FLOW_SNIPPET_LENGTH} if modality == "flow" else {}),
             **self.backbone_options,
         }
+        return common | self._own_options(model)
+
+    def _own_options(self, model: str) -> dict[str, object]:
+        """Return what the training sets of the options that one network has and others do not."""
         own = {name: getattr(self, name) for name in network_class(model).training_options}
-        return common | {name: value for name, value in own.items() if value not in UNSET}
+        return {name: value for name, value in own.items() if value not in UNSET}
 
     def check_model(self, model: str) -> None:
         """Raise ValueError that names what cannot be done with one network, or not in so few epochs."""
@@ -239,4 +246,5 @@ class TrainConfig:
                 f"fixed_share is {self.fixed_share!r}; {model} has no image subnetwork that could be fixed: set "
                 "fixed_share to 0, or fixed to what is to stay as it is"
             )
+        network_class(model).check_options({"backbone": self.backbone} | self._own_options(model))
         network_class(model).check_training(self.backbone_options, flow_weight=self.flow_weight)

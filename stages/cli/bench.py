@@ -8,11 +8,12 @@ from pathlib import Path
 import click
 
 from tdn_data.benchmarks import Benchmark, Times
+from tdn_data.pipeline.files import check_output_file, write_text
 from tdn_data.pipeline.flow.methods import DEVICES
 from tdn_data.pipeline.limits import MAX_CLIP_SIDE, MAX_SEGMENTS, MAX_THREADS, MIN_CLIP_SIDE
 from tdn_data.stages.cli import console
 from tdn_data.stages.cli.options import json_option
-from tdn_data.stages.cli.types import InputFile, Real, Size, Text, Whole, Word
+from tdn_data.stages.cli.types import InputFile, OutputFile, Real, Size, Text, Whole, Word
 
 
 @click.group()
@@ -24,6 +25,7 @@ def bench() -> None:
       tdn-data bench flow a.png b.png
       tdn-data bench decode video.mp4 --every-seconds 3
       tdn-data bench loader video.mp4
+      tdn-data bench all --device cuda --out gpu.json
     """
 
 
@@ -164,6 +166,38 @@ def browse(videos: int, rounds: int, as_json: bool) -> None:
     with console.messages(), console.err.status("making a set and showing it"):
         result = benchmark.run(num_videos=videos, num_rounds=rounds)
     _show(benchmark, result, "ratios", as_json)
+
+
+@bench.command(name="all")
+@click.option("--device", type=Word("cpu", "cuda"), default="cuda", show_default=True)
+@click.option("--quick", is_flag=True, help="Every part in tiny form.")
+@click.option("--out", type=OutputFile(".json"), help="Write the numbers to this file.")
+@json_option
+def everything(device: str, quick: bool, out: Path | None, as_json: bool) -> None:
+    """All that a GPU is for, in one JSON: flow, each network at float32 and bfloat16, training steps.
+
+    A part that fails stands in it with its error, the others still run, and the exit code is 1. `benchmarks/gpu.sh`
+    does the same where torch, triton, NumPy and OpenCV are all that is installed.
+
+    \b
+    Example: tdn-data bench all --device cuda --out gpu.json
+    """
+    from tdn_data.benchmarks import device as benchmark
+    from tdn_data.models.memory import keep_freed_memory
+
+    keep_freed_memory()  # as in training and evaluation
+    with console.messages(), console.err.status("flow, networks and training in turn"):
+        benchmark.check_device(device)
+        result = benchmark.run(device, quick=quick)
+        if out is not None:
+            write_text(check_output_file(out), console.as_json(result))
+    if as_json or out is None:
+        console.print_json(result)
+    else:
+        words = f"{console.shown(out)}: {benchmark.in_words(result)}"
+        console.out.print(words, soft_wrap=True, highlight=False, markup=False)
+    if benchmark.failures(result):
+        raise SystemExit(1)
 
 
 def _show(benchmark: Benchmark, result: Times, outcome: str, as_json: bool) -> None:

@@ -38,6 +38,7 @@ NOT_HERE = {  # what no test types, word for word -> why
     ". .venv/bin/activate": "it needs the installation of `make repro`",
     "pip install -c constraints.txt .": "the continuous integration installs, on a machine of its own",
     "tdn-data browse shards": "it answers until Ctrl-C; tests/pipeline/view/browse opens its pages",
+    "tdn-data bench all": "it is for a GPU; tests/benchmarks runs it small",
     "tdn-data bench flow": "it measures for minutes; tests/benchmarks runs it small",
     "tdn-data bench networks": "it measures for minutes; tests/benchmarks runs it small",
     "tdn-data extract ... --plan": "words stand for arguments in it",
