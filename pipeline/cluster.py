@@ -16,6 +16,7 @@ MAX_RETRIES = 3  # of work whose process was lost
 KNOCK_SECONDS = 10
 OBJECT_STORE_BYTES = 80 << 20  # results are small; Ray wants at least 75 MB
 SHARED_MEMORY = "/dev/shm"
+TOKEN_PATH = os.path.expanduser("~/.ray/auth_token")  # where Ray looks for it
 SOCKET_PATH_BYTES = 107  # Linux' limit
 RAY_PATH_BYTES = 72  # /ray/session_2026-11-26_11-54-13_123456_1234567/sockets/plasma_store
 _ADDRESS = re.compile(r"(auto|(ray://)?[^\s:/]+:\d+)")
@@ -32,11 +33,13 @@ def ray_cluster(num_workers: int | None, ray_address: str | None) -> Iterator:
         raise InputError(
             f"--ray-address is {ray_address!r}; write HOST:PORT, e.g. head:6379, or ray://HOST:PORT.", key=ray_address
         )
-    import ray
-
-    logging.getLogger("ray").setLevel(logging.ERROR)  # it tells of other clusters on this machine
     with contextlib.ExitStack() as stack:
         try:
+            if ray_address is not None:
+                stack.enter_context(_token_shown())
+            import ray
+
+            logging.getLogger("ray").setLevel(logging.ERROR)  # it tells of other clusters on this machine
             if ray_address is not None:
                 _knock(ray_address)
             else:
@@ -78,10 +81,31 @@ def require_room(kind: str, wanted: int, found: int) -> None:
         )
 
 
+@contextlib.contextmanager
+def _token_shown() -> Iterator[None]:
+    """Let Ray show a cluster the token that this machine has, unless RAY_AUTH_MODE says what it is to do.
+
+    From 2.60 on `ray start` asks for a token where one lies in the home folder, and `ray.init` does not show it by
+    itself. A cluster that asks for none takes no notice.
+    """
+    known = os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH") or os.path.isfile(TOKEN_PATH)
+    if "RAY_AUTH_MODE" in os.environ or not known:
+        yield
+        return
+    os.environ["RAY_AUTH_MODE"] = "token"
+    try:
+        yield
+    finally:
+        del os.environ["RAY_AUTH_MODE"]  # a Ray that this process starts itself would ask for the token, too
+
+
 def _no_ray(ray_address: str | None) -> str:
     """Return what could not be done, and what to look at."""
     if ray_address is not None:
-        return f"no Ray could be reached at {ray_address}; check the address, and that `ray start --head` runs there"
+        return (
+            f"no Ray could be reached at {ray_address}; check the address, that `ray start --head` runs there, and, if "
+            "that Ray asks for a token, that ~/.ray/auth_token is the same on both machines"
+        )
     return (
         f"no Ray could be started on this machine; it needs room in {tempfile.gettempdir()} (set TMPDIR to another "
         "folder) and some memory and processes (--workers 1 needs fewest)"
