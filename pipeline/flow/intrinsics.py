@@ -8,9 +8,13 @@ disjoint from every other plane's: the caller answers for that. No bounds checks
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
 
-from numba import njit, types
+from numba import config, njit, types
 from numba.extending import intrinsic
 
 NUM_PLANES = 32
@@ -20,9 +24,35 @@ def compiled(function: Callable) -> Callable:
     """Compile a kernel: without the interpreter's lock, kept on disk for the next process where a folder allows it."""
     options = {"nogil": True, "error_model": "numpy"}
     try:
-        return njit(cache=True, **options)(function)
+        with _cache_of_this_code():
+            return njit(cache=True, **options)(function)
     except RuntimeError:  # neither the package's nor the user's cache folder can be written
         return njit(**options)(function)
+
+
+@contextmanager
+def _cache_of_this_code() -> Iterator[None]:
+    """Keep what is compiled apart for each state of this folder's code.
+
+    To see whether a compiled kernel is still right, Numba looks at the kernel's own file, not at those of the kernels
+    that it calls: a changed median would go on as it was inside an unchanged step.
+    """
+    before = config.CACHE_DIR
+    folder = Path(before) if before else Path(__file__).with_name("__pycache__")
+    config.CACHE_DIR = str(folder / f"kernels-{_code_digest()}")
+    try:
+        yield
+    finally:
+        config.CACHE_DIR = before
+
+
+@lru_cache(maxsize=1)
+def _code_digest(folder: Path = Path(__file__).parent) -> str:
+    """Return a digest of all code in this folder."""
+    digest = hashlib.blake2b(digest_size=8)
+    for path in sorted(folder.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 @intrinsic(prefer_literal=True)

@@ -2,8 +2,10 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,7 +16,8 @@ from tdn_data.pipeline.flow.tvl1_parameters import PRESETS
 
 numba = pytest.importorskip("numba")
 
-from tdn_data.pipeline.flow import kernels_cpu, linearize_cpu, median_cpu, planes_cpu  # noqa: E402  (needs numba)
+from tdn_data.pipeline.flow import intrinsics, kernels_cpu, linearize_cpu, median_cpu, planes_cpu  # noqa: E402  (needs numba)
+from tdn_data.pipeline.flow.intrinsics import _code_digest  # noqa: E402
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 9), (9, 1), (2, 3), (5, 5), (33, 47), (40, 16), (17, 352)])
@@ -113,6 +116,18 @@ def test_the_inner_loops_are_vectorised():
         compiled.compile(signature)
         assembly = "\n".join(compiled.inspect_asm().values())
         assert re.search(r"v?divps|fdiv\s+v", assembly), kernel.__name__
+
+
+def test_compiled_kernels_are_kept_apart_for_each_state_of_the_code(tmp_path):
+    """Numba alone would go on with a kernel whose own file is as it was, whatever has changed in what it calls."""
+    digest, code = _code_digest(), Path(intrinsics.__file__).parent
+    assert f"kernels-{digest}" in kernels_cpu._primal_row.stats.cache_path
+    same, other = tmp_path / "same", tmp_path / "other"
+    for copy in (same, other):
+        shutil.copytree(code, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    with (other / "median_cpu.py").open("a") as file:
+        file.write("\n")
+    assert _code_digest(same) == digest != _code_digest(other)
 
 
 @pytest.mark.slow
