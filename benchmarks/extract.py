@@ -67,7 +67,7 @@ def format_times(result: ExtractTimes) -> str:
             f"{result.num_copies} copies of {result.path} on {result.num_workers} processes",
             f"  bare decoding and encoding  {result.bare_seconds:.2f} s",
             f"  the whole extraction        {result.run_seconds:.2f} s, overhead {result.overhead:.1%}",
-            f"  one copy alone, without Ray {result.start_seconds:.2f} s",
+            f"  of which for one copy alone {result.start_seconds:.2f} s, most of it Ray's start",
             "  " + ", ".join(f"{name} {version}" for name, version in result.versions.items()),
         ]
     )
