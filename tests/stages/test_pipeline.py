@@ -131,7 +131,8 @@ def test_the_list_split_of_params_reaches_the_shards(project, monkeypatch):
         second.open_shards("rgb")
 
 
-def test_a_clone_pulls_networks_and_scores_and_tests_on_copied_shards(project, run, tmp_path):
+def test_a_clone_pulls_networks_and_scores_and_tests_on_copied_shards(first_run, run, tmp_path):
+    project = Path(shutil.copytree(first_run, tmp_path / "project", symlinks=True))
     run(project, "dvc", "remote", "add", "--default", "store", str(tmp_path / "store"))
     run(project, "dvc", "push", "--quiet")
     run(project, "git", "add", ".")
