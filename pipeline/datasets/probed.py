@@ -12,13 +12,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from importlib import metadata
 from pathlib import Path
 from typing import TextIO
 
 from tdn_data.pipeline import __version__
 from tdn_data.pipeline.datasets.manifest import VideoRecord
 from tdn_data.pipeline.files import opened_to_append
+from tdn_data.pipeline.machine import installed_version
 
 FACTS = ("codec", "width", "height", "fps", "duration_seconds", "problem")
 _FROM_OUTSIDE = ("timeout", "crashed", "missing", "unreadable")
@@ -56,8 +56,8 @@ def probed_so_far(out: Path) -> Iterator[Probed]:
     path.unlink(missing_ok=True)
 
 
-def _made_by() -> dict[str, str]:
-    return {"program": __version__, "av": metadata.version("av")}
+def _made_by() -> dict[str, str | None]:
+    return {"program": __version__, "av": installed_version("av")}
 
 
 def _read(path: Path) -> dict[str, dict[str, object]] | None:

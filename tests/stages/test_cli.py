@@ -55,7 +55,7 @@ def test_inspect_prints_what_is_there_and_draws_a_sheet(fcvid_shards, tmp_path):
 def test_status_and_verify_agree_that_all_is_well(fcvid_shards):
     out, _ = fcvid_shards
     code, stdout, _ = call("status", out)
-    assert code == 0 and "finished" in stdout and "8 of 8 shards" in stdout
+    assert code == 0 and "finished" in stdout and "4 of 4 shards" in stdout
     code, stdout, _ = call("verify", out)
     assert code == 0 and "nothing wrong" in stdout
 
@@ -172,7 +172,7 @@ def test_a_manifest_is_planned_and_extracted_like_the_lists_it_was_made_of(clip_
     assert call("index", "--dataset", "folder", "--root", clip_folder, "--out", manifest)[0] == 0
     source = ("--manifest", manifest, "--out", tmp_path / "out")
     code, stdout, stderr = call("extract", *source, "--plan")
-    assert code == 0 and "12 videos, 8 shards a modality with at most" in stdout, stderr
+    assert code == 0 and "12 videos, 4 shards a modality with at most" in stdout, stderr
     code, stdout, stderr = call(
         "extract", "--manifest", manifest, "--out", tmp_path / "out", "--size", "48x64", "--json"
     )
