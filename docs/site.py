@@ -104,7 +104,7 @@ def _command(command: click.Command, parent: click.Context, name: str) -> str:
 
 
 def _help(command: click.Command) -> str:
-    """Return a command's help as Markdown; what click is told to leave as it is stands as code."""
+    """Return a command's help as Markdown, its examples as blocks of code."""
     paragraphs = inspect.cleandoc(command.help or "").split("\n\n")
     shown = []
     for words in paragraphs:

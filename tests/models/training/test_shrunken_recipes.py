@@ -178,7 +178,8 @@ def test_a_shrunken_version_of_every_run_goes_through_every_phase(
     for recipe in PAPERS:
         for run in params_of(recipe).runs:
             try:
-                trainings.checkpoint(recipe, run)
+                checkpoint = trainings.checkpoint(recipe, run)
             except Exception as error:
                 error.add_note(f"in run {run} of recipes/{recipe}.yaml")
                 raise
+            assert checkpoint.stat().st_size > 0

@@ -15,6 +15,24 @@ pytestmark = pytest.mark.usefixtures("quiet_decoders")
 PID, LENGTH = 256, 188
 
 
+def transport_stream(folder, name, *, timing="audio"):
+    """Write a stream as a transport stream; return its path and what it was made of."""
+    path, stream = folder / "a.ts", encoded(name)
+    write(path, stream, CONTAINERS["ts"], TIMINGS[timing], stamp(stream, TIMINGS[timing]))
+    return path, stream
+
+
+def assert_own_pictures(batch, stream):
+    """Each picture is, to the last bit, the one whose number it shows."""
+    for image in batch.data:
+        np.testing.assert_array_equal(image, stream.reference[read_number(image)])
+
+
+def beginnings(data):
+    """Places of packets in which a picture begins."""
+    return [at for at in range(0, len(data), LENGTH) if data[at + 1 : at + 3] == b"\x41\x00"]
+
+
 def packets_of_pictures(data):
     """Places of packets in which a picture goes on."""
     for at in range(0, len(data), LENGTH):
@@ -25,8 +43,7 @@ def packets_of_pictures(data):
 
 @pytest.mark.parametrize("kind", ["deleted", "zeroed", "out of step", "pushed apart"])
 def test_a_picture_that_lacks_a_packet_does_not_come(tmp_path, kind):
-    path, stream = tmp_path / "a.ts", encoded("hevc-b3-gop12")
-    write(path, stream, CONTAINERS["ts"], TIMINGS["audio"], stamp(stream, TIMINGS["audio"]))
+    path, stream = transport_stream(tmp_path, "hevc-b3-gop12")
     data = path.read_bytes()
     assert transport_losses(path, PID, is_end_seen=False) == TransportLosses()
     assert sample_frames(path).problem is None
@@ -38,29 +55,25 @@ def test_a_picture_that_lacks_a_packet_does_not_come(tmp_path, kind):
         assert transport_losses(path, PID, is_end_seen=False).torn
         batch = sample_frames(path)
         assert batch.problem is not None
-        for image in batch.data:
-            np.testing.assert_array_equal(image, stream.reference[read_number(image)])
+        assert_own_pictures(batch, stream)
 
 
 def test_an_hevc_picture_that_lacks_its_end_does_not_come(tmp_path):
-    path, stream = tmp_path / "a.ts", encoded("hevc-b3-gop12")
-    write(path, stream, CONTAINERS["ts"], TIMINGS["audio"], stamp(stream, TIMINGS["audio"]))
+    path, stream = transport_stream(tmp_path, "hevc-b3-gop12")
     data = path.read_bytes()
     inside = [at for at in packets_of_pictures(data) if data[at + 3] >> 4 & 3 == 1]  # filled by the picture alone
     for at in inside[20::15]:
         path.write_bytes(data[: at + LENGTH])
         batch = sample_frames(path)
         assert batch.problem is not None
-        for image in batch.data:
-            np.testing.assert_array_equal(image, stream.reference[read_number(image)])
+        assert_own_pictures(batch, stream)
 
 
 @pytest.mark.parametrize("name", ["hevc-b3-gop12", "h264-b2-gop12", "mpeg4-b0-long"])
 def test_packets_that_come_twice_give_no_picture_twice(tmp_path, name):
-    path, stream = tmp_path / "a.ts", encoded(name)
-    write(path, stream, CONTAINERS["ts"], TIMINGS["audio"], stamp(stream, TIMINGS["audio"]))
+    path, stream = transport_stream(tmp_path, name)
     data = path.read_bytes()
-    begins = [at for at in range(0, len(data), LENGTH) if data[at + 1 : at + 3] == b"\x41\x00"]
+    begins = beginnings(data)
     begin, end = begins[13], begins[19]
     path.write_bytes(data[:end] + data[begin:end] + data[end:])
     batch = sample_frames(path)
@@ -75,23 +88,20 @@ def test_packets_that_come_twice_give_no_picture_twice(tmp_path, name):
 @pytest.mark.parametrize("name", ["hevc-b3-long", "h264-b0-long", "mpeg2-intra"])
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.97])
 def test_a_stream_of_zeros_to_its_end_is_told_and_so_is_a_last_picture_of_zeros(tmp_path, name, share):
-    path, stream = tmp_path / "a.ts", encoded(name)
-    write(path, stream, CONTAINERS["ts"], TIMINGS["audio"], stamp(stream, TIMINGS["audio"]))
+    path, stream = transport_stream(tmp_path, name)
     data = path.read_bytes()
-    begins = [at for at in range(0, len(data), LENGTH) if data[at + 1 : at + 3] == b"\x41\x00"]
+    begins = beginnings(data)
     begin = begins[int(share * len(begins))]
     path.write_bytes(data[:begin] + bytes(len(data) - begin))
     batch = sample_frames(path)
     assert batch.problem is not None or batch.note is not None
-    for image in batch.data:
-        np.testing.assert_array_equal(image, stream.reference[read_number(image)])
+    assert_own_pictures(batch, stream)
 
 
 def test_sixteen_pictures_that_are_gone_are_missed_though_the_numbers_begin_again(tmp_path):
-    path, stream = tmp_path / "a.ts", encoded("h264-b0-long")
-    write(path, stream, CONTAINERS["ts"], TIMINGS["vfr"], stamp(stream, TIMINGS["vfr"]))
+    path, stream = transport_stream(tmp_path, "h264-b0-long", timing="vfr")
     data = path.read_bytes()
-    begins = [at for at in range(0, len(data), LENGTH) if data[at + 1 : at + 3] == b"\x41\x00"]
+    begins = beginnings(data)
     path.write_bytes(data[: begins[4]] + data[begins[20] :])
     batch = sample_frames(path)
     assert [read_number(image) for image in batch.data] == [0, 1, 2, 3]
