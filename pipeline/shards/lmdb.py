@@ -290,9 +290,18 @@ class _VideoColumns:
 class _OpenFile:
     """An environment, closed when the last shard lets go of it, and whether its structure was checked."""
 
-    def __init__(self, path: Path, name: str) -> None:
+    def __init__(self, path: Path, name: str, status: os.stat_result) -> None:
+        self.check(path, name, status)
+        self.environment = _open_environment(path, map_size=status.st_size, readonly=True, create=False)
+
+    def check(self, path: Path, name: str, status: os.stat_result) -> None:
+        """Check the file's structure, and remember which state of it that was; raise ShardError for damage."""
         self.sealed = check_pages(path, name)
-        self.environment = _open_environment(path, map_size=path.stat().st_size, readonly=True, create=False)
+        self._checked = (status.st_size, status.st_mtime_ns)
+
+    def has_changed(self, status: os.stat_result) -> bool:
+        """Whether somebody wrote into the file since it was checked."""
+        return self._checked != (status.st_size, status.st_mtime_ns)
 
 
 def _open_environment(path: Path, *, map_size: int, **options: bool) -> lmdb.Environment:
@@ -329,8 +338,12 @@ def _open_once(path: Path, name: str) -> _OpenFile:
         for (process, *_), inherited in list(_open_files.items()):
             if process != key[0]:  # after a fork: of the parent, whose file this process must not use
                 inherited.environment.close()
-        file = _open_files.get(key) or _OpenFile(path, name)
-        return _open_files.setdefault(key, file)
+        file = _open_files.get(key)
+        if file is None:
+            file = _open_files[key] = _OpenFile(path, name, status)
+        elif file.has_changed(status):
+            file.check(path, name, status)
+        return file
 
 
 def row_key(video_id: str, number: int) -> bytes:
