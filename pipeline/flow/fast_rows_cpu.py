@@ -4,6 +4,9 @@
 both components, sums of the dual step are fused multiply-adds. All of these are rounded as IEEE 754 says, and none is
 the processor's own approximation, so that the result is the same on every processor and for every vector length. From
 the exact rows it differs in the last digit or two, a step.
+
+What both read of the state stands in both files: as functions of their own, inlined by LLVM or by Numba, the same reads
+cost either preset 7 to 29 % of its time.
 """
 
 from __future__ import annotations
