@@ -39,14 +39,13 @@ PYTHON = {  # what a reader may build on -> the heading above it
 SOURCE = PROJECT / "site-source/tdn_data"  # the folders under the name that they are installed under
 
 
-def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Show the project's folders as the package `tdn_data`, for the reader of docstrings."""
+def on_startup(command: str, dirty: bool) -> None:
+    """Show the project's folders as the package `tdn_data`; the reader of docstrings looks for them in its on_config."""
     SOURCE.mkdir(parents=True, exist_ok=True)
     for name in ("pipeline", "models", "stages", "benchmarks"):
         link = SOURCE / name
         link.unlink(missing_ok=True)
         link.symlink_to(PROJECT / name)
-    return config
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
