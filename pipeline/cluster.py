@@ -7,6 +7,8 @@ import logging
 import os
 import re
 import socket
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 
@@ -14,6 +16,7 @@ from tdn_data.pipeline.errors import InputError, PipelineError, own_words
 
 MAX_RETRIES = 3  # of work whose process was lost
 KNOCK_SECONDS = 10
+CHECK_SECONDS = 30
 OBJECT_STORE_BYTES = 80 << 20  # results are small; Ray wants at least 75 MB
 SHARED_MEMORY = "/dev/shm"
 TOKEN_PATH = os.path.expanduser("~/.ray/auth_token")  # where Ray looks for it
@@ -36,13 +39,12 @@ def ray_cluster(num_workers: int | None, ray_address: str | None) -> Iterator:
     with contextlib.ExitStack() as stack:
         try:
             if ray_address is not None:
-                stack.enter_context(_token_shown())
+                _knock(ray_address)
+                stack.enter_context(_token_shown(ray_address))
             import ray
 
             logging.getLogger("ray").setLevel(logging.ERROR)  # it tells of other clusters on this machine
-            if ray_address is not None:
-                _knock(ray_address)
-            else:
+            if ray_address is None:
                 local = _start_local(num_workers)
                 stack.callback(local.shutdown)
             stack.callback(ray.shutdown)
@@ -82,21 +84,35 @@ def require_room(kind: str, wanted: int, found: int) -> None:
 
 
 @contextlib.contextmanager
-def _token_shown() -> Iterator[None]:
-    """Let Ray show a cluster the token that this machine has, unless RAY_AUTH_MODE says what it is to do.
+def _token_shown(address: str) -> Iterator[None]:
+    """Let Ray show a cluster that asks for one the token of this machine, unless RAY_AUTH_MODE says what it is to do.
 
     From 2.60 on `ray start` asks for a token where one lies in the home folder, and `ray.init` does not show it by
-    itself. A cluster that asks for none takes no notice.
+    itself. A process that shows one asks the cluster's workers for it, too: where they have none, nothing ever ends.
     """
     known = os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH") or os.path.isfile(TOKEN_PATH)
     if "RAY_AUTH_MODE" in os.environ or not known:
         yield
         return
-    os.environ["RAY_AUTH_MODE"] = "token"
+    os.environ["RAY_AUTH_MODE"] = "token" if _asks_for_token(address) else "disabled"
     try:
         yield
     finally:
         del os.environ["RAY_AUTH_MODE"]  # a Ray that this process starts itself would ask for the token, too
+
+
+def _asks_for_token(address: str) -> bool:
+    """Return whether a cluster refuses those without a token; a client's server, at ray://, is always shown one."""
+    if address.startswith("ray://"):
+        return True
+    where = [] if address == "auto" else ["--address", address]
+    check = [sys.executable, "-m", "ray.scripts.scripts", "health-check", *where]
+    environment = os.environ | {"RAY_AUTH_MODE": "disabled"}
+    try:
+        answer = subprocess.run(check, env=environment, capture_output=True, text=True, timeout=CHECK_SECONDS)
+    except subprocess.TimeoutExpired:
+        return False
+    return "AuthenticationError" in answer.stderr
 
 
 def _no_ray(ray_address: str | None) -> str:

@@ -21,9 +21,13 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
 def pytest_configure() -> None:
-    """Forget how wide the terminal is in which the tests were started (`pytest -n` gives its processes 80 columns)."""
+    """Forget how wide the terminal is in which the tests were started (`pytest -n` gives its processes 80 columns).
+
+    And keep Ray from changing the home folder.
+    """
     for name in ("COLUMNS", "LINES"):
         os.environ.pop(name, None)
+    os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # else `ray.init` leaves a token in the home folder
 
 
 @pytest.hookimpl(optionalhook=True)
