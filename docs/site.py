@@ -40,7 +40,7 @@ SOURCE = PROJECT / "site-source/tdn_data"  # the folders under the name that the
 
 
 def on_startup(command: str, dirty: bool) -> None:
-    """Show the project's folders as the package `tdn_data`; the reader of docstrings looks for them in its on_config."""
+    """Show the project's folders as the package `tdn_data`; docstrings are looked for there from `on_config` on."""
     SOURCE.mkdir(parents=True, exist_ok=True)
     for name in ("pipeline", "models", "stages", "benchmarks"):
         link = SOURCE / name
