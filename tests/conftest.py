@@ -27,6 +27,7 @@ def pytest_configure() -> None:
     """
     for name in ("COLUMNS", "LINES"):
         os.environ.pop(name, None)
+    os.environ.setdefault("RAY_num_server_call_thread", "8")  # one hangs where a Ray is stopped while it answers
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # else `ray.init` leaves a token in the home folder
 
 

@@ -20,6 +20,7 @@ from tdn_data.pipeline.extraction.spans import Span
 
 TASKS_PER_WORKER = 2  # tasks in flight: enough to keep every worker busy, few enough to stop quickly
 POLL_SECONDS = 0.5
+ENDING_SECONDS = 5  # a task that has given its last item ends within milliseconds
 GPU_SHARE = 0.25  # of one GPU for each actor: one computes while the others decode and encode
 
 
@@ -180,6 +181,8 @@ class _Crew:
             self.done.num_failed += item == "failed"
             return
         self.results.append(replace(item, ledger=()))  # the shard itself says it
+        # Ray must not end while it still answers a task: the next Ray of this process would wait for that for ever
+        self._ray.wait([stream.completed()], timeout=ENDING_SECONDS)
         actor = self._in_flight.pop(stream)
         if actor is not None:
             self._idle.append(actor)

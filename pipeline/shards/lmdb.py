@@ -18,6 +18,7 @@ import os
 import resource
 import struct
 import threading
+import time
 import weakref
 import zlib
 from collections import OrderedDict
@@ -49,6 +50,7 @@ from tdn_data.pipeline.shards.seal import (
 from tdn_data.pipeline.shards.storage import Storage
 
 FIRST_MAP_BYTES = 1 << 20
+CLOSING_SECONDS = 5  # closing takes milliseconds
 KEPT_ROWS = 1 << 16  # whose times and checksums an open shard keeps, 2 MiB
 
 
@@ -305,13 +307,20 @@ class _OpenFile:
 
 
 def _open_environment(path: Path, *, map_size: int, **options: bool) -> lmdb.Environment:
-    """Open one file as LMDB; raise StorageError where the process may not map so much, ShardError for other faults."""
-    try:
-        return lmdb.open(str(path), map_size=map_size, subdir=False, lock=False, readahead=False, **options)
-    except lmdb.MemoryError as error:
-        raise _no_room(path, map_size, error) from error
-    except lmdb.Error as error:
-        raise ShardError(f"{path.name} cannot be opened ({error}).", path=path, key=path.name) from error
+    """Open one file as LMDB; raise StorageError where the process may not map so much, ShardError for other faults.
+
+    Where another thread has let go of the file, but LMDB has not closed it yet, it is waited for.
+    """
+    deadline = time.monotonic() + CLOSING_SECONDS
+    while True:
+        try:
+            return lmdb.open(str(path), map_size=map_size, subdir=False, lock=False, readahead=False, **options)
+        except lmdb.MemoryError as error:
+            raise _no_room(path, map_size, error) from error
+        except lmdb.Error as error:
+            if "already open in this process" not in str(error) or time.monotonic() > deadline:
+                raise ShardError(f"{path.name} cannot be opened ({error}).", path=path, key=path.name) from error
+        time.sleep(0.001)
 
 
 def _no_room(path: Path, map_size: int, error: lmdb.Error) -> StorageError:

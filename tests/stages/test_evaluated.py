@@ -113,6 +113,7 @@ def test_predict_draws_what_each_score_stands_on(project, tmp_path):
     videos = ["a/x.mp4", "b/x.mp4", "empty.mp4"]
     answer = run("predict", *videos, "--checkpoint", str(checkpoint), "--explain", "--json")
     records = json.loads(answer.stdout)
+    assert not records[0]["problem"] and not records[1]["problem"], records
     pictures = [one["picture"] and Path(one["picture"]).relative_to(tmp_path).as_posix() for one in records]
     assert pictures == ["explain/a_x-cam.png", "explain/b_x-cam.png", None] and records[2]["problem"]
     assert all((tmp_path / one).stat().st_size > 1000 for one in pictures[:2])

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -255,6 +256,16 @@ def test_identifiers_of_any_length_are_stored_and_told_apart(tmp_path, extension
     shard = open_shard(Storage(tmp_path), name)
     for number, entry in enumerate(shard.entries()):
         assert shard.read(entry).payloads == make_rows("rgb", 3, seed=number).payloads
+
+
+def test_an_lmdb_shard_is_opened_while_other_threads_let_go_of_it(tmp_path):
+    name, _ = write(tmp_path, "rgb", "lmdb", [3])
+
+    def open_often(_):
+        return sum(len(open_shard(Storage(tmp_path), name).ledger) for _ in range(200))
+
+    with ThreadPoolExecutor(4) as pool:
+        assert len(set(pool.map(open_often, range(4)))) == 1
 
 
 def test_an_lmdb_map_is_as_large_as_what_is_stored(tmp_path):
