@@ -1,7 +1,7 @@
 """What a container itself knows of packets that are missing or not whole, whatever their codec says.
 
-An AVI file has an index, ASF numbers its media objects and Ogg its pages, a Matroska cluster holds nothing but elements
-of its own, and the packets of a transport stream have one size.
+An AVI file has an index, ASF numbers its media objects, Ogg its pages and MP4 its fragments, a Matroska cluster holds
+nothing but elements of its own, and the packets of a transport stream have one size.
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ from av.video.stream import VideoStream
 from tdn_data.pipeline.video.asf import object_losses
 from tdn_data.pipeline.video.avi import lost_by_index
 from tdn_data.pipeline.video.container import format_names
+from tdn_data.pipeline.video.fragments import fragment_losses
 from tdn_data.pipeline.video.matroska import torn_blocks
 from tdn_data.pipeline.video.mpegts import torn_end, transport_losses
 from tdn_data.pipeline.video.nut import torn_stretches
 from tdn_data.pipeline.video.ogg import page_losses
 from tdn_data.pipeline.video.pieces import Pieces, follow
+from tdn_data.pipeline.video.structure import is_fragmented
 
 _END_UNSEEN = ("hevc",)  # whose decoder gives a picture without its end as if it were whole
 
@@ -34,6 +36,7 @@ class ContainerLosses(NamedTuple):
     moved: dict[int, int | None] = {}  # packet -> its right time in ticks, None: not known
     lacks_beginning: bool = False  # the first are missing
     cut_off: bool | None = None  # whether the last are missing; None: not known
+    lacks_end: bool = False  # they are, and nothing says how many
     ends_unmarked: bool = False  # nothing shows that they are, nor that they are not
     apart: frozenset[int] = frozenset()  # whole packets right behind which something is missing or makes no sense
     is_torn: bool = False  # something does, there or at the end
@@ -59,6 +62,8 @@ def find_losses(
         return ContainerLosses(*page_losses(path, stream.index, pts, [size for _, size in places]))
     if "mpegts" in names:
         return _of_transport(path, stream, places)
+    if "mov" in names and is_fragmented(path):
+        return ContainerLosses(**fragment_losses(path, stream.id, places)._asdict())
     if "nut" in names:
         return _in_stretches(places, torn_stretches(path))
     if "matroska" in names:

@@ -114,6 +114,8 @@ def _is_followed_by_empty(packet: int, seen: SeenPackets) -> bool:
 
 def _is_followed(packet: int, pts: Sequence[int | None], facts: Sequence[PacketFacts]) -> bool:
     """Whether the next picture on screen after a packet's own has the next place by the numbers of both."""
+    if pts[packet] is None:
+        return False
     later = [at for at, fact in enumerate(facts) if fact.shown and pts[at] is not None and pts[at] > pts[packet]]
     orders = [facts[at].order for at in (packet, min(later, key=lambda at: pts[at], default=packet))]
     return None not in orders and orders[1] - orders[0] == usual_step(fact.order for fact in facts if fact.shown)
