@@ -1,7 +1,8 @@
 """What a container itself knows of packets that are missing or not whole, whatever their codec says.
 
 An AVI file has an index, ASF numbers its media objects, Ogg its pages and MP4 its fragments, a Matroska cluster holds
-nothing but elements of its own, and the packets of a transport stream have one size.
+nothing but elements of its own, the packets of a transport stream have one size, and those of a program stream tell
+theirs.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from tdn_data.pipeline.video.mpegts import torn_end, transport_losses
 from tdn_data.pipeline.video.nut import torn_stretches
 from tdn_data.pipeline.video.ogg import page_losses
 from tdn_data.pipeline.video.pieces import Pieces, follow
+from tdn_data.pipeline.video.program_stream import program_losses
 from tdn_data.pipeline.video.structure import is_fragmented
 
 _END_UNSEEN = ("hevc",)  # whose decoder gives a picture without its end as if it were whole
@@ -62,6 +64,8 @@ def find_losses(
         return ContainerLosses(*page_losses(path, stream.index, pts, [size for _, size in places]))
     if "mpegts" in names:
         return _of_transport(path, stream, places)
+    if "mpeg" in names:
+        return ContainerLosses({}, **program_losses(path, stream.id, places)._asdict())
     if "mov" in names and is_fragmented(path):
         return ContainerLosses(**fragment_losses(path, stream.id, places)._asdict())
     if "nut" in names:

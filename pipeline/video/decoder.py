@@ -62,8 +62,9 @@ def decode_timeline(path: str | os.PathLike, rows: PacketRows, *, max_pixels: in
             raise VideoError("too_large", f"{path}: pictures are larger than allowed", path=path)
         if not proven.any():
             raise nothing_decodes(path, failed=bool(outputs), cut_off=rows.cut_off or rows.lacks_end)
-        begins = announces_duration(container) and not rows.begins_in_the_middle
         single = are_single_pictures(stream.codec_context, rows.facts)
+        begins = announces_duration(container) or (single and _lost_its_start(outputs, proven, rows))
+        begins = begins and not rows.begins_in_the_middle
         order = screen_order(stream.codec_context, rows) if single else None
         placed = None if order is None else place_pictures(outputs, proven, order, rows)
         if placed is not None and not lacks_time_scale(path, float(stream.time_base)):
@@ -71,6 +72,12 @@ def decode_timeline(path: str | os.PathLike, rows: PacketRows, *, max_pixels: in
         else:
             timeline = _stamped_timeline(path, outputs, proven, container, stream, rows, begins=begins)
         return replace(timeline, met_too_large=met_too_large)
+
+
+def _lost_its_start(outputs: list[Output | None], proven: np.ndarray, rows: PacketRows) -> bool:
+    """Whether the first packet is whole by its head, needs no other, and its picture did not come."""
+    came = {output.packet for output, sound in zip(outputs, proven.tolist(), strict=True) if output and sound}
+    return bool(rows.facts) and rows.facts[0].start and bool(rows.shown[0]) and not came & {0, None}
 
 
 def _exact_timeline(
