@@ -18,7 +18,7 @@ from tdn_data.pipeline.video.asf import play_seconds
 from tdn_data.pipeline.video.container import format_names, open_video, read_packets
 from tdn_data.pipeline.video.structure import is_fragmented, is_shorter_than_its_structure
 
-_ANNOUNCING = {"avi", "matroska", "webm", "flv", "asf"}  # their durations are written, not estimated
+_ANNOUNCING = {"avi", "matroska", "webm", "flv", "asf", "mxf"}  # their durations are written, not estimated
 _FROM_ZERO = {"matroska", "webm", "flv", "asf"}  # a duration is the time of the end, wherever the stream begins
 
 

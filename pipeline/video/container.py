@@ -23,7 +23,7 @@ from tdn_data.pipeline.video.structure import is_cut_iso, lacks_time_scale
 _OGG_HEADERS = (b"OVP80", b"\x80theora", b"\x81theora", b"\x82theora")
 _AS_DECODED = {  # containers of decoding times alone: codecs whose pictures tell their order on screen
     "asf": ("h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4"),
-    "avi": ("mpeg1video", "mpeg2video"),
+    "avi": ("h264", "mpeg1video", "mpeg2video"),
 }
 _PADDING_PIXELS = 1 << 20  # decoders round sizes up to whole blocks
 _REMEMBERED_PACKETS = 512
@@ -104,7 +104,8 @@ def read_packets(container: InputContainer, *streams: VideoStream) -> Iterator[a
                 packet.pts = packet.dts
             if not packet.size or bytes(memoryview(packet)[:7]).startswith(headers):
                 continue
-            if not memories.setdefault(packet.stream_index, _Memory()).has_seen(packet):
+            is_told = bool(headers)  # the pages of an Ogg file tell what comes again, and FFmpeg stamps it anew
+            if is_told or not memories.setdefault(packet.stream_index, _Memory()).has_seen(packet):
                 yield packet
     except IndexError:
         return  # PyAV stumbles, after the last packet, over streams that began in the middle of the file
@@ -121,12 +122,15 @@ class _Memory:
     def __init__(self) -> None:
         self._seen: dict[int, tuple[int, int]] = {}  # time -> size and check sum, in the order of arrival
         self._all_keys, self._repeats = True, False
+        self._last: tuple[int | None, tuple[int, int]] | None = None
 
     def has_seen(self, packet: av.Packet) -> bool:
         """Whether this packet was among them; it is remembered."""
         mark = (packet.size, zlib.crc32(memoryview(packet)))
-        if packet.is_keyframe and packet.pts in self._seen and not (self._all_keys or self._repeats):
+        begins = packet.is_keyframe and packet.pts in self._seen and self._last != (packet.pts, mark)
+        if begins and not (self._all_keys or self._repeats):
             self._seen.clear()
+        self._last = packet.pts, mark
         self._repeats = packet.pts is not None and self._seen.get(packet.pts) == mark
         self._all_keys = self._all_keys and packet.is_keyframe
         self._seen[packet.pts] = mark

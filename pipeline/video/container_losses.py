@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
@@ -38,11 +39,11 @@ class ContainerLosses(NamedTuple):
     moved: dict[int, int | None] = {}  # packet -> its right time in ticks, None: not known
     lacks_beginning: bool = False  # the first are missing
     cut_off: bool | None = None  # whether the last are missing; None: not known
-    lacks_end: bool = False  # they are, and nothing says how many
     ends_unmarked: bool = False  # nothing shows that they are, nor that they are not
     apart: frozenset[int] = frozenset()  # whole packets right behind which something is missing or makes no sense
     is_torn: bool = False  # something does, there or at the end
     has_wrong_sum: bool = False  # bytes are others than were written, nobody knows which
+    lacks_end: bool = False  # the last are missing, and nothing says how many
 
 
 def find_losses(
@@ -103,7 +104,11 @@ def _of_transport(path: str | os.PathLike, stream: VideoStream, places: Sequence
     unseen = _torn_at(places, found.torn)
     apart, is_torn = _numbers(places, found.apart) | unseen.apart, found.stray is not None or bool(found.apart)
     cut_off = is_cut is not None or None
-    return ContainerLosses({}, frozenset(spoiled), cut_off=cut_off, apart=apart, is_torn=is_torn or unseen.is_torn)
+    headless = Counter(sum(1 for begin in begins if begin < place) - 1 for place in found.headless)
+    headless.pop(-1, None)
+    return ContainerLosses(
+        dict(headless), frozenset(spoiled), cut_off=cut_off, apart=apart, is_torn=is_torn or unseen.is_torn
+    )
 
 
 def _in_stretches(places: Sequence[tuple[int, int]], stretches: Sequence[tuple[int, int]]) -> ContainerLosses:

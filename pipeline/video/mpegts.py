@@ -23,6 +23,8 @@ _PACKET_BYTES = 188
 _LENGTHS = (_PACKET_BYTES, 192, 204)  # plain, with a time code before (M2TS), with error correction behind
 _NUM_PROOF = 8  # packets that must follow one another
 _HEAD_BYTES = 4096
+_PES_HEADER_BYTES = 9  # up to the length of what follows in the header
+_MAX_HEADLESS = 20  # one in so many pictures; more are a stream that is put into packets otherwise
 _NUMBERS = 16  # the counter's range
 _PAYLOAD, _ADAPTATION = 1, 2  # what a packet holds: bytes of its stream, a field of its own before them
 
@@ -67,6 +69,7 @@ class TransportLosses(NamedTuple):
     torn: frozenset[int] = frozenset()  # lack a part
     apart: frozenset[int] = frozenset()  # are whole, and packets are missing right behind them
     stray: int | None = None  # the first byte behind the last packet
+    headless: frozenset[int] = frozenset()  # where a picture was to begin and nothing of its codec does
 
 
 def transport_losses(path: str | os.PathLike, pid: int, *, is_end_seen: bool) -> TransportLosses:
@@ -94,15 +97,38 @@ def transport_losses(path: str | os.PathLike, pid: int, *, is_end_seen: bool) ->
     is_stray = tears[-1:, 1] - tears[-1:, 0] > length  # a torn packet has fewer bytes
     stray = int(tears[-1, 0]) if is_stray.any() and tears[-1, 1] == len(data) else None
     firsts = (_first_bytes(places, picture[at], length) for at in (np.flatnonzero(is_cut), behind))
-    return TransportLosses(*firsts, stray)
+    headless = places[begins][_lack_their_head(data, places[begins], heads[begins])]
+    return TransportLosses(*firsts, stray, frozenset(headless.tolist()))
 
 
 def _have_start_codes(data: np.ndarray, places: np.ndarray, heads: np.ndarray) -> np.ndarray:
     """Behind which packets' heads 00 00 01 stands, as where a picture begins (2.4.3.6), bool (P,)."""
+    return _are_start_codes(data, _contents(places, heads))
+
+
+def _contents(places: np.ndarray, heads: np.ndarray) -> np.ndarray:
+    """The first byte behind each packet's head and the field that may follow it, int64 (P,)."""
     has_field = heads[:, 3] >> 4 & _ADAPTATION > 0
-    behind = places + 4 + np.where(has_field, heads[:, 4].astype(np.int64) + 1, 0)
-    behind = np.minimum(behind, len(data) - 3)
-    return (data[behind] == 0) & (data[behind + 1] == 0) & (data[behind + 2] == 1)
+    return places + 4 + np.where(has_field, heads[:, 4].astype(np.int64) + 1, 0)
+
+
+def _are_start_codes(data: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """At which of these bytes 00 00 01 stands, bool (P,)."""
+    at = np.minimum(positions, len(data) - 3)
+    return (data[at] == 0) & (data[at + 1] == 0) & (data[at + 2] == 1)
+
+
+def _lack_their_head(data: np.ndarray, places: np.ndarray, heads: np.ndarray) -> np.ndarray:
+    """In which of the packets that begin a picture no start code stands behind the PES header (2.4.3.6), bool (P,).
+
+    None in streams that do not put every picture into packets of its own, and where the header goes on in the next one.
+    """
+    contents = _contents(places, heads)
+    header_end = np.minimum(contents + _PES_HEADER_BYTES - 1, len(data) - 1)
+    begins = contents + _PES_HEADER_BYTES + data[header_end].astype(np.int64)
+    is_seen = _are_start_codes(data, contents) & (begins + 4 <= np.minimum(places + _PACKET_BYTES, len(data)))
+    lacks = is_seen & ~_are_start_codes(data, begins) & ~_are_start_codes(data, begins + 1)
+    return lacks if lacks.sum() <= max(1, len(lacks) // _MAX_HEADLESS) else np.zeros(len(lacks), dtype=bool)
 
 
 def _begins_anew(heads: np.ndarray) -> np.ndarray:

@@ -19,6 +19,7 @@ from tdn_data.pipeline.video.hevc_references import ReferenceSet, choose_set, re
 PERIOD = 1 << 40
 _HEAD_BYTES = 32  # of a slice, more than its numbers are in
 _MAX_TEMPORAL_REFERENCE = 1024
+_SMALLEST_PROOF = 8  # steps of one, to believe that an encoder counts at all
 _B_PICTURE = 3  # picture_coding_type
 
 
@@ -46,6 +47,8 @@ class H264Numbers:
         parsed = {parse_sequence_set(one) for one in self._raw}
         self._set: SequenceSet | None = parsed.pop() if len(parsed) == 1 else None
         self._period, self._frame_num, self._place = 0, None, 0
+        self._num_steps = 0  # from one such picture to the next
+        self._follows_reference = False
 
     def meet_parameters(self, parameters: bytes) -> None:
         """Take notice of a sequence parameter set among the packets, without its first byte."""
@@ -61,8 +64,10 @@ class H264Numbers:
         if instantaneous:
             bits.golomb()
             self._period, self._place = self._period + 1, 0
-        num_missing = 0 if instantaneous else self._num_missing(frame_num)
+        num_missing = 0 if instantaneous else self._num_missing(frame_num, is_frame=field is None)
         lost = num_missing > 0
+        self._num_steps += not (lost or instantaneous)
+        self._follows_reference = bool(reference)
         self._frame_num = frame_num if reference or lost else self._frame_num
         order = None
         whole = field is None or self._begin(last)[2] == 1 - field
@@ -88,12 +93,16 @@ class H264Numbers:
             field = bits.read(1)
         return bits, frame_num, field
 
-    def _num_missing(self, frame_num: int) -> int:
-        """How many pictures that others are predicted from are missing; -1 where that is a multiple of the modulus."""
+    def _num_missing(self, frame_num: int, *, is_frame: bool) -> int:
+        """How many pictures that others are predicted from are missing; -1 for a field, or the same number ever again.
+
+        A frame right behind one that others are predicted from has another number (7.4.3): all of a round are missing.
+        """
         before, modulus = self._frame_num, 1 << self._set.frame_num_bits
         if before is None:
             return 0
-        return -1 if frame_num == before else (frame_num - before - 1) % modulus
+        has_counted = is_frame and self._follows_reference and self._num_steps >= _SMALLEST_PROOF
+        return -1 if frame_num == before and not has_counted else (frame_num - before - 1) % modulus
 
 
 class HevcNumbers:

@@ -224,7 +224,7 @@ def _ends_early(
     breaks_off = (
         any(table.incomplete[-1:]) and flags_incomplete_packets(container) and not announces_duration(container)
     )
-    lacks_end = losses.lacks_end or lacks_its_end(path) or (bool(losses.cut_off) and not says_length)
+    lacks_end = (losses.lacks_end and not cut_off) or lacks_its_end(path) or (bool(losses.cut_off) and not says_length)
     return cut_off, breaks_off or lacks_end
 
 

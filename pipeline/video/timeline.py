@@ -119,6 +119,7 @@ def make_timeline(
             held_back = np.arange(len(ticks)) >= len(ticks) - _reordering(rows.shown_pts)
             lost_seconds = np.where(held_back, np.nan, lost_seconds)
     announced_end, announced_frames = end_seconds, len(ticks) + int(lost.sum())
+    announced_end += int(lost[-1]) * (end_seconds - float(pts_seconds[-1]))  # the last ones were to stay as long
     if breaks_off or rows.cut_off:
         span_seconds = span_seconds_of(rows.pts, rows.duration, stream)
         if not any(rows.duration):  # the last picture stays as long as others do
@@ -126,7 +127,7 @@ def make_timeline(
         begin_seconds = min(rows.shown_pts, default=0) * float(stream.time_base)
         by_header = announced_seconds(container, stream, begin_seconds=begin_seconds)
         by_header = by_header if rows.cut_off or not span_seconds else 0.0
-        announced_end = max(end_seconds, span_seconds, by_header)
+        announced_end = max(announced_end, span_seconds, by_header)
         by_duration = round(announced_end * len(ticks) / end_seconds) if rows.cut_off else 0
         announced_frames = max(announced_frames, stream.frames, int(rows.shown.sum()), by_duration)
     return Timeline(

@@ -47,6 +47,7 @@ _IMPOSSIBLE = (
     ("*", "mp4*", "pause", "all", "*"),
     ("*", "3gp", "pause", "all", "*"),
     ("*", "ivf", "*", "*", "headless*"),
+    ("*", "avi", "*", "*", "headless*"),  # the muxer writes the first picture at zero, and fills up behind it
     ("*", "asf", "*", "*", "fill*"),  # cuts packets into pieces
     ("*", "asf", "*", "*", "zero*"),
     ("*", "asf", "*", "*", "half*"),
@@ -193,7 +194,9 @@ def _damaged(plan: Plan, packets: list[Stamped], case: Case, stream: Stream) -> 
         lost=_numbers(packets, "gone", "lost"),
         doubtful=_numbers(packets, "doubtful"),
         evident=evident,
-        from_first=damage.headless and (not container.announces or damage.name.startswith("headless")),
+        from_first=damage.headless
+        and (not container.announces or damage.name.startswith("headless"))
+        and not (damage.spoiling is not None and stream.codec in _PLAIN),
         noted=damage.tells == "numbered"
         and stream.codec not in _NUMBERING
         and container.name in _STAMPING

@@ -248,7 +248,10 @@ class _Judge:
         for other in (rank - 1, rank + 1):
             if 0 <= other < len(self.plan.moments) and came == self.plan.numbers[other]:
                 edge = self.plan.moments[max(rank, other)]
-                if edge != time and abs(float(edge - time)) <= self._slack():
+                is_rounded_twice = self.plan.headless and self.plan.tick == Fraction(
+                    1, 1000
+                )  # time zero is no whole tick
+                if (edge != time or is_rounded_twice) and abs(float(edge - time)) <= self._slack():
                     return other
         return rank
 
