@@ -16,7 +16,7 @@ from av.video.stream import VideoStream
 
 from tdn_data.pipeline.video.asf import play_seconds
 from tdn_data.pipeline.video.container import format_names, open_video, read_packets
-from tdn_data.pipeline.video.structure import is_fragmented, is_shorter_than_its_structure
+from tdn_data.pipeline.video.structure import index_seconds, is_fragmented, is_shorter_than_its_structure
 
 _ANNOUNCING = {"avi", "matroska", "webm", "flv", "asf", "mxf"}  # their durations are written, not estimated
 _FROM_ZERO = {"matroska", "webm", "flv", "asf"}  # a duration is the time of the end, wherever the stream begins
@@ -91,8 +91,12 @@ def _stream_seconds(stream: VideoStream) -> float | None:
     """What the header says about this stream alone: its duration, or in Matroska the time of its end.
 
     Matroska keeps it in a tag such as 00:01:02.500000000. In AVI the number of frames counts: FFmpeg shortens the
-    duration of a file that is too short for it.
+    duration of a file that is too short for it. By the index of a fragmented MP4 it counts what comes before zero.
     """
+    if _lists_packets(stream.container):
+        seconds = index_seconds(stream.container.name.removeprefix("file:"), stream.id)
+        if seconds is not None:
+            return seconds
     if stream.duration:
         seconds = float(stream.duration * stream.time_base)
         counted = "avi" in format_names(stream.container) and stream.average_rate

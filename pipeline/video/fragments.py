@@ -15,7 +15,7 @@ import os
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -43,7 +43,9 @@ _KINDS = frozenset(
     + (b"emsg", b"prft", b"uuid", b"meta", b"udta", b"imda")
 )
 _HOLDING = (b"mdat", b"imda")
+_LAST_BOX = b"mfro"  # inside that of the index which files of some writers end with (8.8.11)
 _FRAGMENT = re.compile(rb".{4}moof.{4}mfhd", re.DOTALL)
+_HEAD_BYTES = 8  # of a box
 _OWN_BASE, _DEFAULT_DURATION, _DEFAULT_SIZE = 0x1, 0x8, 0x10  # flags of tfhd
 _BASE_IS_FRAGMENT = 0x020000
 _SKIPPED_FIELDS = 0x2  # of tfhd, before the defaults: the sample description's number
@@ -69,6 +71,7 @@ class FragmentLosses(NamedTuple):
 
     lost: dict[int, int]
     spoiled: frozenset[int]
+    moved: dict[int, int | None]
     apart: frozenset[int]
     is_torn: bool
     lacks_beginning: bool
@@ -94,15 +97,17 @@ def fragment_losses(path: str | os.PathLike, track: int, places: Sequence[tuple[
     begins = sorted(begin for begin, _ in places)
     last = begins[-1] if begins else -1
     before = {tear: bisect_left(begins, tear) - 1 for tear in outline.tears}
-    in_order = _without_repeated(fragments)
-    spoiled = _spoiled_places(in_order)
+    in_order = _without_repeated(_mark_misplaced(fragments))
+    spoiled_begins = {begin for fragment in in_order if fragment.spoiled for begin, _ in fragment.places}
     lost: dict[int, int] = {}
     for at, count in [*_absent(in_order, begins), *_skipped(in_order, outline, begins)]:
         lost[at] = lost.get(at, 0) + count
     lacks_beginning = lost.pop(-1, 0) > 0 or (bool(fragments) and -1 in before.values())
+    spoiled = frozenset(number for number, (begin, _) in enumerate(places) if begin in spoiled_begins)
     return FragmentLosses(
         lost,
-        frozenset(number for number, (begin, _) in enumerate(places) if begin in spoiled),
+        spoiled,
+        dict.fromkeys(spoiled),
         frozenset(number for number in before.values() if -1 < number < len(places) - 1),
         is_torn=bool(outline.tears),
         lacks_beginning=lacks_beginning,
@@ -125,9 +130,12 @@ def _follow(data: mmap.mmap) -> _Outline:
             continue
         behind = outline.boxes[-1].begin if outline.boxes and box is None else position
         following = _FRAGMENT.search(data, behind + 8)
-        if box is not None and following is None:  # the end of the file comes before its own
-            outline.boxes.append(box)
+        is_cut_head = len(data) - position < _HEAD_BYTES
+        if is_cut_head or (box is not None and following is None):  # the end of the file comes before its own
+            outline.boxes += [] if box is None else [box]
             outline.is_cut = True
+            if data[-12:-8] == _LAST_BOX:  # bytes are missing before it
+                outline.moved.add(box.begin)
             break
         outline.tears.append(position)
         if outline.boxes and not _is_renamed(data, position):
@@ -265,6 +273,18 @@ def _is_tiled(content: bytes) -> bool:
     return position == len(content)
 
 
+def _mark_misplaced(fragments: Sequence[Fragment]) -> list[Fragment]:
+    """The fragments; one that begins neither where the one before ends nor ends where the next begins is spoiled."""
+    marked = list(fragments)
+    for at, (before, fragment, after) in enumerate(zip(fragments, fragments[1:], fragments[2:], strict=False), start=1):
+        if None in (before.ticks, fragment.ticks, after.ticks):
+            continue
+        due = before.ticks + before.duration
+        if fragment.duration and due == after.ticks - fragment.duration != fragment.ticks:
+            marked[at] = replace(fragment, ticks=due, spoiled=True)
+    return marked
+
+
 def _without_repeated(fragments: Sequence[Fragment]) -> list[Fragment]:
     """Those that do not go back in time, as where files were joined; FFmpeg leaves the others out."""
     kept: list[Fragment] = []
@@ -272,16 +292,6 @@ def _without_repeated(fragments: Sequence[Fragment]) -> list[Fragment]:
         if fragment.ticks is None or not kept or kept[-1].ticks is None or fragment.ticks > kept[-1].ticks:
             kept.append(fragment)
     return kept
-
-
-def _spoiled_places(fragments: Sequence[Fragment]) -> set[int]:
-    """The first bytes of pictures that may be others than were written, or stamped with another time."""
-    spoiled = [fragment for fragment in fragments if fragment.spoiled]
-    for before, fragment, after in zip(fragments, fragments[1:], fragments[2:], strict=False):
-        ticks = [one.ticks for one in (before, fragment, after)]
-        if None not in ticks and ticks[0] + before.duration == ticks[2] - fragment.duration != ticks[1]:
-            spoiled.append(fragment)  # begins neither where the one before ends nor ends where the next begins
-    return {begin for fragment in spoiled for begin, _ in fragment.places}
 
 
 def _absent(fragments: Sequence[Fragment], begins: Sequence[int]) -> Iterator[tuple[int, int]]:

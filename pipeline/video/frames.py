@@ -316,6 +316,8 @@ class FrameSource:
             return "bytes of the file are missing or make no sense: pictures may be missing there"
         if self.rows.ends_unmarked:
             return "the mark of the file's end is missing, as in recordings of live streams: more may be missing"
+        if self.rows.begins_in_the_middle and self.rows.resumes.any():
+            return "the file begins between two key pictures, as recordings do: the first pictures may be missing"
         return None
 
     def _select(self, timeline: Timeline) -> np.ndarray:

@@ -25,14 +25,7 @@ from tdn_data.pipeline.video.stamps import MAX_REORDER, lost_after, unseen_after
 if TYPE_CHECKING:
     from tdn_data.pipeline.video.packet_rows import PacketRows
 
-_STAMPING = {
-    "matroska",
-    "webm",
-    "mpegts",
-    "mpeg",
-    "flv",
-    "nut",
-}  # store each picture's time, and none for one that stays on
+_STAMPING = {"matroska", "webm", "mpegts", "flv", "nut"}  # store each picture's time, and none for one that stays on
 
 
 class SeenPackets(NamedTuple):

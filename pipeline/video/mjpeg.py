@@ -7,20 +7,29 @@ Huffman tables of their own (F.1.2: codes of zeros stand for a table's first sym
 
 from __future__ import annotations
 
+import re
+
 from tdn_data.pipeline.video.packet_facts import BROKEN, KEY, PacketFacts
 
 _HOLE = bytes(64)
 _SCAN, _TABLES, _END = 0xDA, 0xC4, b"\xff\xd9"
 _TABLE_HEAD_BYTES = 17  # class and number, and how many codes there are of each length
+_NEVER_IN_SCAN = re.compile(  # restarts, scans, tables and comments may stand between coded data, a stuffed 0 in it
+    rb"\xff(?:[\x01-\xbf\xc0-\xc3\xc5-\xcf\xd8\xde\xdf\xf0-\xfd]|\xff{16})"
+)
 _ALONE = frozenset((0x01, *range(0xD0, 0xD9)))  # markers without a length
 
 
 def mjpeg_facts(packet: memoryview) -> PacketFacts:
-    """Every picture stands alone; one with a hole of zeros between its head and its end is broken."""
+    """Every picture stands alone; a hole of zeros or a marker that cannot be there, between head and end, breaks it."""
     data = bytes(packet)
     begin, tables = _head(data)
     end = data.rfind(_END)
-    has_hole = data.find(_HOLE, begin, end if end > begin else len(data)) >= 0
+    limit = end if end > begin else len(data)
+    first_end = data.find(_END, begin, limit)  # two fields may come one behind the other
+    if begin and _NEVER_IN_SCAN.search(data, begin + 2, first_end if first_end > 0 else limit):
+        return BROKEN
+    has_hole = data.find(_HOLE, begin, limit) >= 0
     return BROKEN if has_hole and not _zeros_are_plain(tables) else KEY
 
 

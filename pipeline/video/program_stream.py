@@ -14,6 +14,7 @@ import os
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
 
@@ -63,7 +64,7 @@ def program_losses(path: str | os.PathLike, stream_id: int, places: Sequence[tup
         is_cut = last is not None and last.end > len(data)
     if len(tears) > max(_MAX_TEARS, num_parts // _MAX_TORN_SHARE) or not own or not places:
         return ProgramLosses()
-    begins = [begin for begin, _ in places]
+    begins = list(accumulate((begin for begin, _ in places), max))  # of a part's further pictures FFmpeg says 0
     hit = set().union(*(_in_part(begins, begin) for begin in torn_own), *(_before(begins, tear) for tear in tears))
     hit |= {len(begins) - 1} if is_cut and last.begin == own[-1] else set()
     return ProgramLosses(

@@ -2,7 +2,8 @@
 
 FFmpeg reads on behind the end of a Matroska or fragmented MP4 file to which another was joined, and hands its packets
 to the decoder that the first header set up. Those of other settings come out as rubbish that nothing marks. In NUT and
-IVF it takes the second header itself for packets, and may never find its way again.
+IVF it takes the second header itself for packets, and may never find its way again; the pictures of a second GIF it
+draws over the last one of the first.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ from tdn_data.pipeline.video.matroska import (
     video_tracks,
 )
 from tdn_data.pipeline.video.structure import decode_time, movies_and_fragments, track_entry
+from tdn_data.pipeline.video.unannounced import gif_end
 
+_GIF_HEADS = (b"GIF87a", b"GIF89a")
 _MISREAD = {"nut": b"nut/multimedia container\0", "ivf": b"DKIF\0\0\x20\0"}  # how such files begin
 
 
@@ -46,6 +49,10 @@ def find_foreign(path: str | os.PathLike, container: InputContainer, stream: Vid
         begin = _foreign_fragments(path, stream.id)
         return None if begin is None else Foreign(begin)
     with Path(path).open("rb") as file:
+        if "gif" in names:
+            begin = gif_end(path)
+            file.seek(begin or 0)
+            return Foreign(begin, is_known=False) if begin and file.read(len(_GIF_HEADS[0])) in _GIF_HEADS else None
         if "matroska" in names:
             begin = _foreign_matroska(file, container.streams.video.index(stream))
             return None if begin is None else Foreign(begin)

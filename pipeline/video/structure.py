@@ -50,6 +50,21 @@ def is_fragmented(path: str | os.PathLike) -> bool:
         return any(box.kind in (b"moof", b"sidx") for box in _boxes(file, os.stat(path).st_size))
 
 
+def index_seconds(path: str | os.PathLike, track: int) -> float | None:
+    """How long a track lasts by the segment indexes (14496-12, 8.16.3) of an ISO file; None where these do not tell."""
+    seconds = 0.0
+    with Path(path).open("rb") as file:
+        for index in read_boxes(file, b"sidx", max_bytes=_MAX_INDEX_BYTES):
+            if len(index) < 20 or int.from_bytes(index[12:16], "big") != track:
+                continue
+            scale, (_, references) = int.from_bytes(index[16:20], "big"), _references(index)
+            if not scale or any(references[at] & 0x80 for at in range(0, len(references), 12)):  # of other indexes
+                return None
+            ticks = (int.from_bytes(references[at + 4 : at + 8], "big") for at in range(0, len(references), 12))
+            seconds += sum(ticks) / scale
+    return seconds or None
+
+
 def is_followed_by_another_movie(path: str | os.PathLike) -> bool:
     """Whether a second file with an index of its own follows in an ISO file; none reads it.
 
@@ -179,13 +194,17 @@ def _boxes(file: BinaryIO, num_bytes: int) -> Iterator[Box]:
 def _index_end(file: BinaryIO, box: Box) -> int:
     """Where the last fragment ends that a segment index lists (ISO 14496-12, 8.16.3)."""
     file.seek(box.begin)
-    index = file.read(min(box.end - box.begin, _MAX_INDEX_BYTES))
+    first, references = _references(file.read(min(box.end - box.begin, _MAX_INDEX_BYTES)))
+    sizes = (int.from_bytes(references[i : i + 4], "big") & 0x7FFFFFFF for i in range(0, len(references), 12))
+    return box.end + first + sum(sizes)
+
+
+def _references(index: bytes) -> tuple[int, bytes]:
+    """A segment index's offset of the first fragment that it lists, and what it says of each, in 12 bytes."""
     width, position = (8, 28) if index[8:9] == b"\1" else (4, 24)
     first, position = int.from_bytes(index[position : position + width], "big"), position + width
     count = int.from_bytes(index[position + 2 : position + 4], "big")
-    references = index[position + 4 : position + 4 + 12 * count]
-    sizes = (int.from_bytes(references[i : i + 4], "big") & 0x7FFFFFFF for i in range(0, len(references), 12))
-    return box.end + first + sum(sizes)
+    return first, index[position + 4 : position + 4 + 12 * count]
 
 
 def _ends_with_tag(file: BinaryIO, num_bytes: int) -> bool:

@@ -19,31 +19,34 @@ _CHROMA = {"420": (2, 2), "411": (4, 1), "422": (2, 1), "444": (1, 1), "mono": N
 
 
 def lacks_its_end(path: str | os.PathLike) -> bool:
-    """Whether a GIF ends before its trailer, or a YUV4MPEG2 file inside a picture; False for every other file."""
+    """Whether a GIF has no trailer behind its blocks, or a YUV4MPEG2 file ends inside a picture; False for others."""
     with Path(path).open("rb") as file:
         head = file.read(len(_Y4M))
         file.seek(0)
         if head[:6] in (b"GIF87a", b"GIF89a"):
-            return _is_cut_gif(file)
+            return gif_end(path) is None
         return head == _Y4M and _is_cut_y4m(file)
 
 
-def _is_cut_gif(file: BinaryIO) -> bool:
-    """Whether the blocks of a GIF come to the end of the file before the trailer; False where they are no blocks."""
-    file.seek(10)
-    file.seek(13 + _table_bytes(file.read(1)))
-    for _ in range(_MAX_PARTS):
-        kind = file.read(1)
-        if kind == _EXTENSION:
-            file.read(1)
-        elif kind == _IMAGE:
-            table = file.read(9)[8:]
-            file.seek(_table_bytes(table) + 1, os.SEEK_CUR)  # and the smallest code's size
-        else:
-            return not kind
-        if not _skip_sub_blocks(file):
-            return True
-    return False
+def gif_end(path: str | os.PathLike) -> int | None:
+    """The byte behind a GIF's trailer; None where its blocks do not lead to one. Zeros between them are passed over."""
+    with Path(path).open("rb") as file:
+        file.seek(10)
+        file.seek(13 + _table_bytes(file.read(1)))
+        for _ in range(_MAX_PARTS):
+            kind = file.read(1)
+            if kind == b"\0":
+                continue
+            if kind == _EXTENSION:
+                file.read(1)
+            elif kind == _IMAGE:
+                table = file.read(9)[8:]
+                file.seek(_table_bytes(table) + 1, os.SEEK_CUR)  # and the smallest code's size
+            else:
+                return file.tell() if kind == _TRAILER else None
+            if not _skip_sub_blocks(file):
+                return None
+    return None
 
 
 def _table_bytes(flags: bytes) -> int:

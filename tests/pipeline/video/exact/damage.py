@@ -166,7 +166,8 @@ _Change = Callable[[bytes, int, int, random.Random], bytes]  # of a file with a 
 def _disturb(share: float, change: _Change) -> Callable[[Path, Stream, Container, Plan], Plan]:
     """Bytes of the finished file are others around one packet, wherever its container has its own heads and marks.
 
-    What may be spoiled is the groups of the packet and of the one before it.
+    What may be spoiled is the groups of the packet and of the one before it, in a program stream those of all pictures
+    that share its parts.
     """
 
     def act(path: Path, stream: Stream, container: Container, plan: Plan) -> Plan:
@@ -174,9 +175,14 @@ def _disturb(share: float, change: _Change) -> Callable[[Path, Stream, Container
         place = _at(places, share)
         path.write_bytes(change(content, *places[place], random.Random(f"{path.name} {share}")))
         starts = [at for at, packet in enumerate(stream.packets) if packet.start]
-        first = max(at for at in starts if at < max(place, 1))
-        to_end = change is _zeros_to_end or container.name == "ivf"  # FFmpeg never finds its way again there
-        end = next((at for at in starts if at > place + 2 and not to_end), len(stream.packets))
+        shared = _MAX_SHARED if container.name in ("mpg", "vob") else 0
+        first = max(at for at in starts if at < max(place - shared, 1))
+        to_end = change is _zeros_to_end or container.name in (
+            "ivf",
+            "frag",
+            "dash",
+        )  # FFmpeg may not find its way again
+        end = next((at for at in starts if at > place + 2 + shared and not to_end), len(stream.packets))
         limit = stream.packets[end].number if end < len(stream.packets) else 0
         doubtful = {packet.number for packet in stream.packets[first:end]}
         doubtful |= {
@@ -190,7 +196,11 @@ def _disturb(share: float, change: _Change) -> Callable[[Path, Stream, Container
             replaced=to_end or not plan.exact_end,
             headless=True,
             from_first=first == 0 and not container.announces,
-            unreadable=("truncated", "corrupt", "no_frames") if first == 0 else (),
+            unreadable=("truncated", "corrupt", "no_frames")
+            if first == 0
+            else ("unreadable",)
+            if shared and to_end
+            else (),
         )
 
     return act
@@ -217,15 +227,18 @@ def _zeros_to_end(content: bytes, begin: int, end: int, _: random.Random) -> byt
 
 
 def _places(path: Path) -> list[tuple[int, int]]:
-    """(first byte, byte after the last) of each video packet; where only begins are known, up to the next begin."""
-    content = path.read_bytes()
+    """(first byte, byte after the last) of each video packet; where only begins are known, up to the next begin.
+
+    What lies in pieces and has no place of its own is taken to begin right behind the one before it.
+    """
+    content, packets = path.read_bytes(), []
     with av.open(f"file:{path}") as container:
         video = container.streams.video[0].index
-        packets = [
-            (content.find(bytes(packet)) if packet.pos is None else packet.pos, packet.stream_index == video)
-            for packet in container.demux()
-            if packet.size
-        ]
+        for packet in container.demux():
+            if packet.size:
+                before = packets[-1][0] if packets else -1
+                position = content.find(bytes(packet)) if packet.pos is None else packet.pos
+                packets.append((position if position >= 0 else before + 1, packet.stream_index == video))
     begins = sorted(position for position, _ in packets)
     ends = [*begins[1:], len(content)]
     end_of = dict(zip(begins, ends, strict=True))
@@ -245,7 +258,17 @@ class Damage:
     only: tuple[str, ...] = ()  # containers that it makes sense for; none: all
 
 
-_FOLLOWED = ("ts", "m2ts", "flv", "ivf")  # containers whose heads and marks tell of any other bytes
+_MAX_SHARED = 8  # pictures in one part of a program stream, and the one behind it
+_FOLLOWED = (
+    "ts",
+    "m2ts",
+    "flv",
+    "ivf",
+    "frag",
+    "dash",
+    "mpg",
+    "vob",
+)  # containers whose heads and marks tell of any other bytes
 
 DAMAGES = {
     damage.name: damage
