@@ -66,7 +66,7 @@ class H264Numbers:
             self._period, self._place = self._period + 1, 0
         num_missing = 0 if instantaneous else self._num_missing(frame_num, is_frame=field is None)
         lost = num_missing > 0
-        self._num_steps += not (lost or instantaneous)
+        self._num_steps += num_missing == 0 and not instantaneous
         self._follows_reference = bool(reference)
         self._frame_num = frame_num if reference or lost else self._frame_num
         order = None

@@ -98,7 +98,7 @@ def _parts(data: mmap.mmap) -> Iterator[_Part | None]:
         if is_followed:
             continue
         following = _next_part(data, position if part is None else part.begin + _START_BYTES)
-        before = data[max(position - _SPOILED_BYTES, 0) : position]
+        before = data[max(position - _SPOILED_BYTES, 0) : position] or b"\1"
         if following < position or data[position:following].strip(b"\0") or not before.strip(b"\0"):
             yield None
         else:

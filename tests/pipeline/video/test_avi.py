@@ -8,6 +8,9 @@ import pytest
 
 from tdn_data.pipeline.video import sample_frames
 from tdn_data.pipeline.video.mjpeg import mjpeg_facts
+from tests.pipeline.video.exact.files import CONTAINERS, TIMINGS, stamp, write
+from tests.pipeline.video.exact.pictures import read_number
+from tests.pipeline.video.exact.streams import encoded
 
 CODECS = {"mjpeg": "yuvj420p", "mpeg4": "yuv420p", "ffv1": "yuv420p"}
 
@@ -67,12 +70,24 @@ def test_a_picture_that_means_as_before_is_no_hole(make_clip):
     assert sample_frames(path, every_seconds=0.5).problem is None
 
 
+def test_a_picture_that_is_not_there_moves_no_other_in_time(tmp_path):
+    stream, timing, path = encoded("h264-intra"), TIMINGS["cfr"], tmp_path / "a.avi"
+    packets = [entry for number, entry in enumerate(stamp(stream, timing)) if number != 28]  # an empty chunk is written
+    write(path, stream, CONTAINERS["avi"], timing, packets)
+    batch = sample_frames(path)
+    shown = [read_number(image) for image in batch.data]
+    np.testing.assert_allclose(batch.pts_seconds, np.array(shown) / 25, atol=1e-9)
+
+
 def test_zeros_in_a_jpegs_tables_and_behind_its_end_are_no_hole():
     head = b"\xff\xd8\xff\xfe\x00\x82" + bytes(128) + b"\xff\xda\x00\x02"
     assert mjpeg_facts(memoryview(head + b"\x12" * 300 + b"\xff\xd9" + bytes(500))).start
     assert mjpeg_facts(memoryview(head + b"\x12" * 300)).start
     assert mjpeg_facts(memoryview(head + b"\x12" * 30 + bytes(64) + b"\x12\xff\xd9")).broken
     assert mjpeg_facts(memoryview(head + b"\x12" * 30 + bytes(64))).broken
+    assert mjpeg_facts(memoryview(head + b"\x12" * 30 + b"\xff\x33" + b"\x12" * 9 + b"\xff\xd9")).broken
+    two_fields = (b"\xff\xd8\xff\xc0\x00\x02\xff\xda\x00\x02\x12\xff\x00\xff\xd3" + b"\x12" * 30 + b"\xff\xd9") * 2
+    assert mjpeg_facts(memoryview(two_fields)).start
     assert mjpeg_facts(memoryview(bytes(64))).broken
     assert mjpeg_facts(memoryview(b"")).start
 

@@ -84,6 +84,13 @@ def test_a_file_behind_a_file_is_told(make_clip, name, codec):
     assert batch.note == OTHER_FILE
 
 
+def test_only_the_first_of_two_joined_gifs_is_read(make_clip):
+    first, second = (make_clip(name, codec="gif", pixel_format="rgb8", num_frames=9) for name in ("a.gif", "b.gif"))
+    whole, batch = sample_frames(first), sample_frames(join(first, second))
+    np.testing.assert_array_equal(batch.data, whole.data)
+    assert (batch.problem, batch.note) == (None, OTHER_FILE)
+
+
 def test_a_plain_file_behind_a_fragmented_one_is_told(make_clip):
     fragments = {"movflags": "frag_keyframe+empty_moov"}
     first, second = make_clip("a.mp4", container_options=fragments), make_clip("b.mp4")

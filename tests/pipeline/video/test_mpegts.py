@@ -106,3 +106,20 @@ def test_sixteen_pictures_that_are_gone_are_missed_though_the_numbers_begin_agai
     batch = sample_frames(path)
     assert [read_number(image) for image in batch.data] == [0, 1, 2, 3]
     assert batch.problem is not None
+
+
+@pytest.mark.parametrize("timing", ["jitter", "cfr"])
+def test_a_picture_whose_bytes_are_all_overwritten_is_missed_by_the_head_of_its_packets(tmp_path, timing):
+    path, stream = transport_stream(tmp_path, "mpeg4-b0-gop12", timing=timing)
+    data = bytearray(path.read_bytes())
+    begins = beginnings(bytes(data))
+    assert transport_losses(path, PID, is_end_seen=True).headless == frozenset()
+    at = begins[len(begins) * 4 // 5]
+    head = at + 5 + data[at + 4] + 9  # behind the field of the transport packet, up to the length of the PES header
+    first = head + data[head - 1]
+    data[first : at + LENGTH] = b"\xff" * (at + LENGTH - first)
+    path.write_bytes(data)
+    assert transport_losses(path, PID, is_end_seen=True).headless == {at}
+    batch = sample_frames(path)
+    assert batch.problem.reason == "corrupt"
+    assert_own_pictures(batch, stream)

@@ -10,7 +10,7 @@ from tdn_data.pipeline.limits import DEFAULT_MAX_PIXELS
 from tdn_data.pipeline.video import sample_frames
 from tdn_data.pipeline.video.container import open_video
 from tdn_data.pipeline.video.continuity import breaks, lost_by_numbers
-from tdn_data.pipeline.video.numbering import PERIOD
+from tdn_data.pipeline.video.numbering import PERIOD, H264Numbers
 from tdn_data.pipeline.video.packet_facts import PacketFacts
 from tdn_data.pipeline.video.packet_rows import read_rows
 
@@ -98,3 +98,21 @@ def test_nothing_is_concluded_from_few_pictures_or_from_places_that_jump():
     assert lost_by_numbers(facts(0, 1, 3, 4)) == {}
     assert lost_by_numbers(facts(0, 1, 3, 4, 7, 8, 11, 13, 17, 18, 20)) == {}
     assert lost_by_numbers(facts(2, 0, 1, 5, 3, 4, 8, 6, 7, 9, 10, b=(1, 2))) == {}
+
+
+@pytest.mark.parametrize("num_lost", [3, 15, 31])
+def test_a_loss_of_any_length_is_told_also_where_the_numbers_have_come_round(make_clip, num_lost):
+    path = make_clip("a.mp4", num_frames=60, options={"x264-params": "keyint=250:bframes=0:scenecut=0"})
+    lost = range(20, 20 + num_lost)  # frame_num has four bits here
+    batch, whole = sample_frames(without(path, lost)), sample_frames(path)
+    assert batch.problem is not None
+    np.testing.assert_array_equal(batch.data, whole.data[: len(batch)])
+    assert len(batch) <= 20
+
+
+def test_an_encoder_that_never_counts_has_lost_nothing(make_clip):
+    path = make_clip("a.mp4", num_frames=20, options={"x264-params": "keyint=250:bframes=0"})
+    with open_video(path, max_pixels=DEFAULT_MAX_PIXELS) as (_, stream):
+        numbers = H264Numbers(stream.codec_context.extradata)
+    heads = [bytes([0x65, 0x88, 0x84, 0, 0x10]), *[bytes([0x41, 0x9A, 0, 0, 0x10])] * 9]  # frame_num stays 0
+    assert not any(numbers(head, head).after_loss for head in heads)

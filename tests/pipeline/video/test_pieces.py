@@ -79,3 +79,17 @@ def test_a_tear_spoils_no_picture_that_comes_and_is_told(tmp_path, container, na
         assert batch.problem is not None or batch.note is not None
         for image in batch.data:
             np.testing.assert_array_equal(image, stream.reference[read_number(image)])
+
+
+@pytest.mark.parametrize("picture", [0, 12, 17])  # the first two are key pictures
+@pytest.mark.parametrize("timing", ["cfr", "vfr"])
+def test_a_tag_that_comes_twice_at_once_gives_one_picture(tmp_path, picture, timing):
+    path, _ = written(tmp_path, "flv", "h264-b0-gop12", timing)
+    whole, data = sample_frames(path), path.read_bytes()
+    with open_video(path, max_pixels=1 << 20) as (opened, stream):
+        begin = [packet.pos for packet in opened.demux(stream) if packet.size][picture]
+    end = begin + 11 + int.from_bytes(data[begin + 1 : begin + 4], "big") + 4
+    path.write_bytes(data[:end] + data[begin:end] + data[end:])
+    batch = sample_frames(path)
+    np.testing.assert_array_equal(batch.data, whole.data)
+    np.testing.assert_array_equal(batch.pts_seconds, whole.pts_seconds)

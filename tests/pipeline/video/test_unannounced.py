@@ -48,6 +48,8 @@ def test_a_gif_is_whole_with_its_trailer_and_only_then(make_clip):
     for num_bytes in range(13, len(content)):
         path.write_bytes(content[:num_bytes])
         assert lacks_its_end(path), num_bytes
+    path.write_bytes(content[:-40] + b"\x77" * 40)
+    assert lacks_its_end(path)
     for behind in (b"", b"\0" * 50, b";"):
         path.write_bytes(content + behind)
         assert not lacks_its_end(path)
