@@ -44,11 +44,12 @@ def ray_cluster(num_workers: int | None, ray_address: str | None) -> Iterator:
             import ray
 
             logging.getLogger("ray").setLevel(logging.ERROR)  # it tells of other clusters on this machine
+            options = {"address": ray_address}
             if ray_address is None:
-                local = _start_local(num_workers)
-                stack.callback(local.shutdown)
+                stack.enter_context(_no_token_made())
+                options = _local_options(num_workers)
             stack.callback(ray.shutdown)
-            ray.init(address=ray_address or local.address, logging_level=logging.ERROR, log_to_driver=False)
+            ray.init(**options, logging_level=logging.ERROR, log_to_driver=False)
         except PipelineError:
             raise
         except Exception as error:
@@ -128,27 +129,33 @@ def _no_ray(ray_address: str | None) -> str:
     )
 
 
-def _start_local(num_workers: int | None):
-    """Start a Ray of this machine alone.
+@contextlib.contextmanager
+def _no_token_made() -> Iterator[None]:
+    """Keep Ray from writing a token into the home folder, for which every later `ray start` would ask."""
+    if "RAY_AUTH_MODE" in os.environ:
+        yield
+        return
+    os.environ["RAY_AUTH_MODE"] = "disabled"
+    try:
+        yield
+    finally:
+        del os.environ["RAY_AUTH_MODE"]
 
-    `ray.init` would start an autoscaler and a log monitor, too, and waits a second for the former to end: a fortieth
-    of a minute's extraction for nothing.
-    """
-    from ray.cluster_utils import Cluster
 
+def _local_options(num_workers: int | None) -> dict[str, object]:
+    """Return what makes `ray.init` start a small Ray."""
     os.environ["RAY_TMPDIR"] = _ray_folder()  # Ray keeps a note of its address there, too
     folder = os.path.join(os.environ["RAY_TMPDIR"], "ray")
-    arguments = {
+    options = {
+        "address": "local",  # whatever RAY_ADDRESS says
         "num_cpus": num_workers or os.cpu_count(),
         "include_dashboard": False,
-        "include_log_monitor": False,
-        "no_monitor": True,
         "object_store_memory": OBJECT_STORE_BYTES,
-        "temp_dir": folder,
+        "_temp_dir": folder,
     }
     if not _has_room(SHARED_MEMORY, OBJECT_STORE_BYTES):  # read-only or tiny, as in many containers
-        arguments["plasma_directory"] = folder
-    return Cluster(initialize_head=True, head_node_args=arguments)
+        options["_plasma_directory"] = folder
+    return options
 
 
 def _ray_folder() -> str:

@@ -1,4 +1,4 @@
-"""Ray's tokens: work on a cluster that asks for one and on a cluster that does not, from a machine that has one."""
+"""Ray's tokens: work on clusters that ask for one and that do not, from a machine that has one; a local Ray makes none."""
 
 import os
 import re
@@ -55,3 +55,18 @@ def address(home, request):
 def test_work_is_done_whether_the_cluster_asks_for_a_token_or_not(address):
     done = subprocess.run([sys.executable, "-c", WORK, address], capture_output=True, text=True, timeout=60)
     assert done.stdout == "[0, 1, 2]\n", done.stderr
+
+
+LOCAL = """
+from tdn_data.pipeline.cluster import ray_cluster
+with ray_cluster(1, None) as ray:
+    print(ray.get(ray.remote(lambda: "works").remote()))
+"""
+
+
+def test_a_local_ray_leaves_no_token_behind_and_heeds_no_address(home, tmp_path, monkeypatch):
+    (tmp_path / ".ray/auth_token").unlink()
+    monkeypatch.setenv("RAY_ADDRESS", "192.0.2.1:6379")
+    done = subprocess.run([sys.executable, "-c", LOCAL], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "works\n", done.stderr
+    assert not list((tmp_path / ".ray").iterdir())

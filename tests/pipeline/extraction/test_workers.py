@@ -149,9 +149,9 @@ def test_a_path_that_is_too_long_for_rays_sockets_is_said(tmp_path, monkeypatch)
 
 
 def test_whatever_ray_raises_becomes_a_sentence(clip_folder, tmp_path, monkeypatch):
-    def broken(num_workers):
+    def broken(**options):
         raise Exception("The current node timed out during startup.\nLogs follow.")
 
-    monkeypatch.setattr("tdn_data.pipeline.cluster._start_local", broken)
+    monkeypatch.setattr("ray.init", broken)
     with pytest.raises(InputError, match="no Ray could be started on this machine; .* The current node timed out"):
         run_jobs(jobs_for(clip_folder, tmp_path), num_workers=1, ray_address=None, on_done=lambda done: None)
