@@ -106,8 +106,14 @@ def _of_transport(path: str | os.PathLike, stream: VideoStream, places: Sequence
     cut_off = is_cut is not None or None
     headless = Counter(sum(1 for begin in begins if begin < place) - 1 for place in found.headless)
     headless.pop(-1, None)
+    misplaced = {number + 1 for number in headless if number + 1 < len(places)}  # FFmpeg gives them the lost one's time
     return ContainerLosses(
-        dict(headless), frozenset(spoiled), cut_off=cut_off, apart=apart, is_torn=is_torn or unseen.is_torn
+        dict(headless),
+        frozenset(spoiled | misplaced),
+        dict.fromkeys(misplaced),
+        cut_off=cut_off,
+        apart=apart,
+        is_torn=is_torn or unseen.is_torn,
     )
 
 

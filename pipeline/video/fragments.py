@@ -133,7 +133,7 @@ def _follow(data: mmap.mmap) -> _Outline:
         is_cut_head = len(data) - position < _HEAD_BYTES
         if is_cut_head or (box is not None and following is None):  # the end of the file comes before its own
             outline.boxes += [] if box is None else [box]
-            outline.is_cut = True
+            outline.is_cut = box is None or box.kind in (b"moof", *_HOLDING)  # the others have no picture
             if data[-12:-8] == _LAST_BOX:  # bytes are missing before it
                 outline.moved.add(box.begin)
             break

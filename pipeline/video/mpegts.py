@@ -23,6 +23,7 @@ _PACKET_BYTES = 188
 _LENGTHS = (_PACKET_BYTES, 192, 204)  # plain, with a time code before (M2TS), with error correction behind
 _NUM_PROOF = 8  # packets that must follow one another
 _HEAD_BYTES = 4096
+_H264_DELIMITER, _HEVC_DELIMITER = 0x09, 0x46  # units of two and three bytes in front of a picture
 _PES_HEADER_BYTES = 9  # up to the length of what follows in the header
 _MAX_HEADLESS = 20  # one in so many pictures; more are a stream that is put into packets otherwise
 _NUMBERS = 16  # the counter's range
@@ -119,7 +120,7 @@ def _are_start_codes(data: np.ndarray, positions: np.ndarray) -> np.ndarray:
 
 
 def _lack_their_head(data: np.ndarray, places: np.ndarray, heads: np.ndarray) -> np.ndarray:
-    """In which of the packets that begin a picture no start code stands behind the PES header (2.4.3.6), bool (P,).
+    """In which of the packets that begin a picture none stands behind the PES header (2.4.3.6), bool (P,).
 
     None in streams that do not put every picture into packets of its own, and where the header goes on in the next one.
     """
@@ -127,7 +128,13 @@ def _lack_their_head(data: np.ndarray, places: np.ndarray, heads: np.ndarray) ->
     header_end = np.minimum(contents + _PES_HEADER_BYTES - 1, len(data) - 1)
     begins = contents + _PES_HEADER_BYTES + data[header_end].astype(np.int64)
     is_seen = _are_start_codes(data, contents) & (begins + 4 <= np.minimum(places + _PACKET_BYTES, len(data)))
-    lacks = is_seen & ~_are_start_codes(data, begins) & ~_are_start_codes(data, begins + 1)
+    lacks = is_seen & ~(_are_start_codes(data, begins) | _are_start_codes(data, begins + 1))
+    units = begins + 3 + ~_are_start_codes(data, begins)  # the first bytes of units, and of what follows on a delimiter
+    kinds = data[np.minimum(units, len(data) - 1)]
+    following = units + np.where(kinds == _H264_DELIMITER, 2, 3)
+    is_delimiter = is_seen & ~lacks & np.isin(kinds, (_H264_DELIMITER, _HEVC_DELIMITER))
+    is_delimiter &= following + 4 <= np.minimum(places + _PACKET_BYTES, len(data))
+    lacks |= is_delimiter & ~(_are_start_codes(data, following) | _are_start_codes(data, following + 1))
     return lacks if lacks.sum() <= max(1, len(lacks) // _MAX_HEADLESS) else np.zeros(len(lacks), dtype=bool)
 
 

@@ -130,3 +130,9 @@ def test_a_missing_first_fragment_is_a_missing_beginning_where_something_else_is
     first, second, *_ = fragments(data)
     path.write_bytes(data[:first] + b"\xff" * (second - first) + data[second:])
     assert fragment_losses(path, 1, [(second + 200, 10)]).lacks_beginning
+
+
+def test_a_file_cut_inside_its_last_index_lacks_no_picture(tmp_path):
+    path, stream, data = fragmented(tmp_path)
+    path.write_bytes(data[:-20])
+    assert told(path, stream) == (list(range(NUM_PICTURES)), None)

@@ -109,14 +109,15 @@ def test_sixteen_pictures_that_are_gone_are_missed_though_the_numbers_begin_agai
 
 
 @pytest.mark.parametrize("timing", ["jitter", "cfr"])
-def test_a_picture_whose_bytes_are_all_overwritten_is_missed_by_the_head_of_its_packets(tmp_path, timing):
-    path, stream = transport_stream(tmp_path, "mpeg4-b0-gop12", timing=timing)
+@pytest.mark.parametrize(("name", "kept"), [("mpeg4-b0-gop12", 0), ("h264-intra", 6)])  # 6: a delimiter
+def test_a_picture_whose_bytes_are_all_overwritten_is_missed_by_the_head_of_its_packets(tmp_path, timing, name, kept):
+    path, stream = transport_stream(tmp_path, name, timing=timing)
     data = bytearray(path.read_bytes())
     begins = beginnings(bytes(data))
     assert transport_losses(path, PID, is_end_seen=True).headless == frozenset()
     at = begins[len(begins) * 4 // 5]
     head = at + 5 + data[at + 4] + 9  # behind the field of the transport packet, up to the length of the PES header
-    first = head + data[head - 1]
+    first = head + data[head - 1] + kept
     data[first : at + LENGTH] = b"\xff" * (at + LENGTH - first)
     path.write_bytes(data)
     assert transport_losses(path, PID, is_end_seen=True).headless == {at}

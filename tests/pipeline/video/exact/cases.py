@@ -217,7 +217,7 @@ def _damaged(plan: Plan, packets: list[Stamped], case: Case, stream: Stream) -> 
 
 
 _READABLE = ("h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4", "h263", "flv1", "vp8", "vp9")  # say what is a key
-_INDEPENDENT = ("mjpeg", "prores", "dnxhd", "huffyuv", "ffvhuff", "magicyuv", "png", "gif")  # every picture by itself
+_INDEPENDENT = ("mjpeg", "prores", "dnxhd", "huffyuv", "ffvhuff", "magicyuv", "png")  # every picture by itself
 _PLAIN = (
     "huffyuv",
     "ffvhuff",
