@@ -23,7 +23,7 @@ def shard_folder(folder: Path, data: ClaimData, modality: str) -> Path:
 
 
 def make_data(folder: Path, data: ClaimData, modality: str, *, num_workers: int, say: Callable[[str], None]) -> None:
-    """Render a data set and extract a modality of it unless they are there; `say` is told what begins.
+    """Render a data set and extract a modality of it unless they are there; `say` is called with what begins.
 
     Raises PipelineError where a clip could not be stored.
     """

@@ -26,7 +26,7 @@ def missing_runs(book: Book, claims: Sequence[str], place: Place) -> list[Seeded
 
 
 def make_runs(book: Book, claims: Sequence[str], place: Place, *, jobs: int, say: Callable[[str], None]) -> None:
-    """Make the data sets and runs that claims need and that are not there, `jobs` at a time; `say` is told of each.
+    """Make the data sets and runs that claims need and that are not there, `jobs` at a time; `say` is called with each.
 
     Stopped at any moment, the same call goes on. Raises PipelineError where a process is lost.
     """

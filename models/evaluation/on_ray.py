@@ -45,8 +45,8 @@ def scored_on_ray(
         require_room("core", num_processes, int(there.get("CPU", 0)))
         share = min(1.0, there.get("GPU", 0) / num_processes)
         kind = ray.remote(num_cpus=1, num_gpus=share, max_restarts=MAX_RETRIES, max_task_retries=MAX_RETRIES)(_Process)
-        told = (os.getcwd(), reader, Path(checkpoint), config, repeat_to, threads)
-        processes = [kind.remote(*told) for _ in range(min(num_processes, len(videos)))]
+        given = (os.getcwd(), reader, Path(checkpoint), config, repeat_to, threads)
+        processes = [kind.remote(*given) for _ in range(min(num_processes, len(videos)))]
         waiting, in_flight, done = list(enumerate(videos))[::-1], {}, {}
         try:
             for number in range(len(videos)):

@@ -79,7 +79,7 @@ class Training:
     def epochs(self, on_step: OnProgress | None = None) -> Iterator[EpochReport]:
         """Train epoch after epoch, yielding a report after each; those of epochs before a `restore` come first.
 
-        `on_step` is told after each step how many are done, and of how many.
+        `on_step` is called after each step with how many are done, and of how many.
         """
         self._on_step = on_step
         yield from tuple(self._reports)

@@ -71,8 +71,8 @@ def train_on_ray(
             on_start(prepared.phases[0])
         job = replace(job, resources=replace(resources, device=device))
         post = ray.remote(num_cpus=0)(_Post).remote()
-        told = {"job": job, "post": post, "cwd": os.getcwd(), "snapshots": None if folder is None else folder.folder}
-        trainer = _trainer(told, resources.num_processes, work, use_gpu=device == "cuda")
+        task = {"job": job, "post": post, "cwd": os.getcwd(), "snapshots": None if folder is None else folder.folder}
+        trainer = _trainer(task, resources.num_processes, work, use_gpu=device == "cuda")
         try:
             _follow(ray, post, trainer, stop, on_step, on_epoch)
         finally:
@@ -142,23 +142,23 @@ class _Posting(logging.Handler):
         self._post.put.remote((record.levelno, record.getMessage()))
 
 
-def _work(told: dict[str, object]) -> None:
+def _work(task: dict[str, object]) -> None:
     """Do a worker's part; what a person must know of goes to the post."""
     import ray
 
-    os.chdir(told["cwd"])
+    os.chdir(task["cwd"])
     keep_freed_memory()
-    processes, post = Processes.joined(), told["post"]
+    processes, post = Processes.joined(), task["post"]
     stop = _PostedStop(ray, post) if processes.leads else StopRequest()
     log = logging.getLogger("tdn_data")
     handler = _Posting(post)
     if processes.leads:
         log.setLevel(logging.INFO)
         log.addHandler(handler)
-    folder = None if told["snapshots"] is None else SnapshotFolder(told["snapshots"])
+    folder = None if task["snapshots"] is None else SnapshotFolder(task["snapshots"])
     try:
         run(
-            told["job"],
+            task["job"],
             folder=folder,
             stop=stop,
             on_step=partial(_post_steps, post),
@@ -184,7 +184,7 @@ def _post_report(post, report: EpochReport) -> None:
 
 def _follow(ray, post, trainer, stop: StopRequest, on_step: OnProgress | None, on_epoch: OnEpoch | None) -> None:
     """Let Ray train, say what the first worker says, and pass a signal on; until it is done."""
-    done, asked, num_told = Future(), False, 0
+    done, asked, num_reported = Future(), False, 0
     threading.Thread(target=_fit, args=(trainer, done), daemon=True).start()
     while True:
         ended = done.done()
@@ -196,8 +196,8 @@ def _follow(ray, post, trainer, stop: StopRequest, on_step: OnProgress | None, o
             elif isinstance(item, _Steps):
                 if on_step is not None:
                     on_step(item.done, item.total)
-            elif item.epoch > num_told:  # after a failure the epochs before it are told again
-                num_told = item.epoch
+            elif item.epoch > num_reported:  # after a failure the epochs before it are reported again
+                num_reported = item.epoch
                 if on_epoch is not None:
                     on_epoch(item)
         if ended:
@@ -225,13 +225,13 @@ def _lost(error: BaseException) -> NoReturn:
     ) from error
 
 
-def _trainer(told: dict[str, object], num_processes: int, work: Path, *, use_gpu: bool):
+def _trainer(task: dict[str, object], num_processes: int, work: Path, *, use_gpu: bool):
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
     return TorchTrainer(
         _work,
-        train_loop_config=told,
+        train_loop_config=task,
         scaling_config=ScalingConfig(num_workers=num_processes, use_gpu=use_gpu),
         run_config=RunConfig(
             name="training", storage_path=str(work), failure_config=FailureConfig(max_failures=MAX_FAILURES)

@@ -42,14 +42,14 @@ def train(
     `flow` reads the same videos' flow; it is needed where `config.needs_flow`. The same shards, configuration, library
     versions and number of threads give the same weights; global random state is left as it was.
 
-    `on_start` is told the first phase once nothing is refused any more and before anything is trained, `on_step` after
-    each step how many are done and of how many, `on_epoch` each epoch after it.
+    `on_start` is called with the first phase once nothing is refused any more and before anything is trained, `on_step`
+    after each step with how many are done and of how many, `on_epoch` after each epoch with its report.
 
     With validation `out` holds the best weights and `checkpoint-last.pt` beside it the last ones (`config.keep`: or the
     other way round).
 
     `snapshots` is this run's own folder for the state of an unfinished training, kept until the checkpoint is written.
-    The same call then goes on from there, on a CPU to the same weights bit for bit; `on_epoch` is told the earlier
+    The same call then goes on from there, on a CPU to the same weights bit for bit; `on_epoch` is called for the earlier
     epochs again, first. SIGTERM and SIGINT are obeyed after the step under way and its snapshot.
 
     `resources` are what it runs on: this process, or several on Ray, which all see the same folders.
@@ -61,11 +61,11 @@ def train(
     config.check_model(model_name)
     job = Job(reader, flow, model_name, config, out, resources)
     with _surviving(snapshots, out) as (folder, stop):
-        told = {"folder": folder, "stop": stop, "on_step": on_step, "on_epoch": on_epoch}
+        options = {"folder": folder, "stop": stop, "on_step": on_step, "on_epoch": on_epoch}
         if resources.needs_ray:
-            train_on_ray(job, on_start=on_start, **told)
+            train_on_ray(job, on_start=on_start, **options)
         else:
-            run(job, on_start=on_start, **told)
+            run(job, on_start=on_start, **options)
         if folder is not None and stop.number is None:
             folder.delete()
     return out

@@ -69,9 +69,9 @@ def missing_pictures(
     if not names_references or sum(by_numbers.values()) != sum(lost_behind.values()):
         breaks[[at + 1 for at in lost_behind if at + 1 < len(facts)]] = True
     for at in apart:  # numbers begin again: where they tell of no loss, there may be a round one
-        told = names_references and any(abs(at - other) <= MAX_REORDER for other in by_numbers)
-        told = told or (numbered and not names_references and _is_followed(at, pts, facts))  # theirs are large
-        breaks[at + 1 : at + 2] |= not told
+        is_known = names_references and any(abs(at - other) <= MAX_REORDER for other in by_numbers)
+        is_known = is_known or (numbered and not names_references and _is_followed(at, pts, facts))  # theirs are large
+        breaks[at + 1 : at + 2] |= not is_known
     lost = {at: max(lost.get(at, 0), by_numbers.get(at, 0)) for at in lost | by_numbers}
     return _without_spoiled(lost, pts, facts), breaks
 

@@ -1,4 +1,4 @@
-"""Ray's tokens: work on clusters that ask for one and that do not, from a machine that has one; a local Ray makes none."""
+"""Ray's tokens: work on clusters that ask for one and that do not, from a machine that has one."""
 
 import os
 import re

@@ -37,9 +37,12 @@ def test_all_fourteen_listed_videos_end_in_the_ledger(fcvid_shards):
     _, summary = fcvid_shards
     assert sum(summary["status"].values()) == 14
     assert sum(summary["decoding"].values()) == summary["status"]["ok"] + summary["status"]["partial"]
-    fates = {row["video_id"]: (row["status"], row["reason"]) for row in summary["not_ok"]}
-    assert fates["broken/mIssing_file"] == ("failed", "missing")
-    assert fates["broken/tRunc4ted_00"][0] in ("partial", "failed") and fates["broken/tRunc4ted_00"][1] == "truncated"
+    statuses = {row["video_id"]: (row["status"], row["reason"]) for row in summary["not_ok"]}
+    assert statuses["broken/mIssing_file"] == ("failed", "missing")
+    assert (
+        statuses["broken/tRunc4ted_00"][0] in ("partial", "failed")
+        and statuses["broken/tRunc4ted_00"][1] == "truncated"
+    )
 
 
 def test_inspect_prints_what_is_there_and_draws_a_sheet(fcvid_shards, tmp_path):

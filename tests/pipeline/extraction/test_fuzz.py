@@ -39,7 +39,7 @@ def mutate(content: bytes, other: bytes, generator: random.Random) -> bytes:
     return bytes(data)
 
 
-def test_every_damaged_video_has_a_fate(encoded_clips, tmp_path):
+def test_every_damaged_video_has_a_status(encoded_clips, tmp_path):
     contents = [(path.suffix, path.read_bytes()) for path in encoded_clips[:NUM_CLIPS]]
     generator, rows = random.Random(7), ["path,split,labels"]
     for number in range(NUM_MUTATIONS):

@@ -1,4 +1,4 @@
-"""One shard's work without Ray: fates, take-over of earlier rows, bytes."""
+"""One shard's work without Ray: statuses, take-over of earlier rows, bytes."""
 
 import dataclasses
 import errno
@@ -122,11 +122,11 @@ def test_a_video_that_does_not_open_raises_with_its_reason(clip_folder):
 
 def test_every_video_of_a_shard_is_in_its_ledger(clip_folder, tmp_path):
     ledger = [row for job in jobs_for(clip_folder, tmp_path) for row in extract_shard(job).ledger]
-    fates = {row.video_id: (row.status, row.reason) for row in ledger}
-    assert len(fates) == 12
-    assert fates["videos/garbage"] == ("failed", "unreadable")
-    assert fates["videos/missing"] == ("failed", "missing")
-    assert sum(fate == ("ok", None) for fate in fates.values()) == 10
+    statuses = {row.video_id: (row.status, row.reason) for row in ledger}
+    assert len(statuses) == 12
+    assert statuses["videos/garbage"] == ("failed", "unreadable")
+    assert statuses["videos/missing"] == ("failed", "missing")
+    assert sum(status == ("ok", None) for status in statuses.values()) == 10
     assert all(row.num_stored == row.num_expected for row in ledger if row.status == "ok")
     assert not any(str(clip_folder) in (row.message or "") for row in ledger)
     assert {row.decoding for row in ledger if row.status == "ok"} == {"sparse"}

@@ -22,7 +22,7 @@ def test_a_line_an_epoch_counts_steps_and_keeps_the_last_validation(
     printed = Console(file=io.StringIO(), width=300)
     with Curves(tmp_path / "t") as curves, show_progress(printed, "tdn-rgb", unit="steps") as update:
         shown = TrainingProgress(update, curves)
-        shown.on_epoch(EpochReport(1, 3, 2.0, 0.25, 0.05))  # told again after a snapshot
+        shown.on_epoch(EpochReport(1, 3, 2.0, 0.25, 0.05))  # reported again after a snapshot
         shown.on_step(20, 60)
         shown.on_step(40, 60)
         shown.on_epoch(EpochReport(2, 3, 1.0, 0.5, 0.05, validation_loss=1.5, validation_accuracy=0.25))
