@@ -49,8 +49,8 @@ def train(
     other way round).
 
     `snapshots` is this run's own folder for the state of an unfinished training, kept until the checkpoint is written.
-    The same call then goes on from there, on a CPU to the same weights bit for bit; `on_epoch` is called for the earlier
-    epochs again, first. SIGTERM and SIGINT are obeyed after the step under way and its snapshot.
+    The same call then goes on from there, on a CPU to the same weights bit for bit; `on_epoch` is first called for the
+    earlier epochs again. SIGTERM and SIGINT are obeyed after the step under way and its snapshot.
 
     `resources` are what it runs on: this process, or several on Ray, which all see the same folders.
 
