@@ -64,6 +64,8 @@ class Sandbox:
         is no whole answer in time, `crashed` when the process dies or its answer is not to be believed.
         """
         try:
+            if self._child is not None and self._child.poll() is not None:
+                self.stop()  # it died between two calls, of which this one is innocent
             if self._child is None:
                 self._start()
         except OSError as error:

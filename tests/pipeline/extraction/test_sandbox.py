@@ -47,7 +47,16 @@ def test_a_death_is_one_failed_call():
     assert "SIGKILL" in failure("die_by", 9).message
 
 
-def test_too_much_memory_and_an_unforeseen_error_are_told():
+def test_a_death_between_two_calls_costs_no_call():
+    sandbox = sandboxed("double")
+    assert sandbox.call(7, timeout_seconds=30, read=bytes) == b"77"
+    sandbox._child.kill()
+    sandbox._child.wait()
+    assert sandbox.call(8, timeout_seconds=30, read=bytes) == b"88"
+    sandbox.stop()
+
+
+def test_too_much_memory_and_an_unforeseen_error_are_said():
     assert failure("allocate", 4 << 30, memory_bytes=512 << 20).reason == "too_large"
     error = failure("allocate", 1.5)
     assert error.reason == "crashed" and "TypeError" in error.message
@@ -60,7 +69,7 @@ def test_import_and_compilation_do_not_count_as_the_videos_time():
     sandbox.stop()
 
 
-def test_a_fault_while_preparing_is_told():
+def test_a_fault_while_preparing_is_said():
     error = failure("double", 1.5, prepare="tests.pipeline.extraction.sandboxed_functions:allocate")
     assert error.reason == "crashed" and "TypeError" in error.message
 
@@ -100,7 +109,7 @@ def test_half_an_answer_and_then_nothing_ends_with_the_time_limit():
     assert error.reason == "timeout"
 
 
-def test_a_fault_that_is_told_comes_back_as_it_was():
+def test_a_fault_that_is_said_comes_back_as_it_was():
     error = failure("raw_answer", b"F" + len(WHOLE_FAULT).to_bytes(8, "big") + WHOLE_FAULT)
     assert (error.reason, error.message) == ("corrupt", "no picture decodes")
 
@@ -123,7 +132,7 @@ def test_faults_of_other_forms_are_refused(problem):
         checked_problem(problem)
 
 
-def test_what_is_told_is_short_printable_and_without_the_path():
+def test_what_is_said_is_short_printable_and_without_the_path():
     path = "/data/a\nb.mp4"
     error = VideoError("corrupt", f"{path} cannot be decoded ({'x' * 5000})\n", path=path)
     reason, message = plain_problem(error)
