@@ -65,7 +65,7 @@ def _say(words: str) -> None:
 
 def _finding(book: Book, name: str, place: Place):
     claim = book.claims[name]
-    untried = claim.missing is not None or missing_runs(book, [name], place)
+    untried = not claim.steps or missing_runs(book, [name], place)
     return None if untried else judge(claim, hits_of(claim.names, book, place))
 
 

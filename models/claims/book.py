@@ -69,7 +69,10 @@ class Step(Strict):
 
 
 class Claim(Strict):
-    """What a paper says: where, in which words of ours, with which numbers of its own; or why nothing tries it here."""
+    """What a paper says: where, in which words of ours, with which numbers of its own, and the steps that try it.
+
+    `missing` says why it has no steps or, as long as its runs are not there, why not.
+    """
 
     paper: Words
     place: Words
@@ -81,7 +84,7 @@ class Claim(Strict):
 
     @model_validator(mode="after")
     def _something(self) -> Claim:
-        if bool(self.steps) == (self.missing is not None):
+        if not self.steps and self.missing is None:
             raise ValueError("give steps, or missing with the reason")
         return self
 

@@ -13,13 +13,15 @@ from tdn_data.stages import claims
 from tests.models.claims.small import CLAIM, SMALL, small_book
 
 UNTRIED = {"untried": CLAIM | {"missing": "nobody has tried it"}}
+REASONS = {"fusion": "shown no more", "segments": "takes an hour"}  # as long as they are not run
 
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     """A project's folder with the small book, a page, and scores of `first` and `longer` as if they had been tested."""
     monkeypatch.chdir(tmp_path)
-    Path("claims.yaml").write_text(yaml.safe_dump(SMALL | {"claims": SMALL["claims"] | UNTRIED}))
+    waiting = {name: SMALL["claims"][name] | {"missing": words} for name, words in REASONS.items()}
+    Path("claims.yaml").write_text(yaml.safe_dump(SMALL | {"claims": SMALL["claims"] | waiting | UNTRIED}))
     Path("docs").mkdir()
     Path("docs/CLAIMS.md").write_text("before\n<!-- recorded -->\nold\n<!-- end -->\nafter\n")
     return tmp_path
@@ -54,6 +56,7 @@ def test_record_and_compare_follow_the_scores(project, capsys):
     page = Path("docs/CLAIMS.md").read_text()
     assert page.startswith("before\n<!-- recorded -->\n") and page.endswith("<!-- end -->\nafter\n")
     assert "\nold\n" not in page and "longer 90.0 [80.0, 97.5]" in page and "nobody has tried it" in page
+    assert "takes an hour" in page and "shown no more" not in page
     verdicts = {
         name: one["verdict"] for name, one in json.loads(Path("docs/claims.json").read_text())["claims"].items()
     }
