@@ -1,4 +1,4 @@
-"""claims.yaml: data sets, runs, fusions and claims, checked when it is loaded.
+"""claims.yaml: data sets, runs, fusions, searches and claims, checked when it is loaded.
 
 A claim is a list of steps, each a weighted sum of runs' results that the paper says is above zero: `{tdn: 1, tsn: -1}`
 says that `tdn` is better than `tsn`. A `digest` names everything that decides a run, so that what is trained is found
@@ -17,6 +17,7 @@ from pydantic import Field, StringConstraints, TypeAdapter, model_validator
 
 from tdn_data.models.evaluation.protocol import EvaluateConfig
 from tdn_data.models.networks import MODELS
+from tdn_data.models.retrieval.options import VladOptions
 from tdn_data.models.training.config import TrainConfig
 from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.parameters import DemoParameters, FlowParameters, FrameParameters, Strict
@@ -61,6 +62,13 @@ class ClaimFusion(Strict):
     normalize: Literal["l1", "none", "softmax"] = "l1"
 
 
+class ClaimSearch(Strict):
+    """Rendered instances searched with the network that a run has trained; its result is mean average precision."""
+
+    run: Name
+    vlad: VladOptions
+
+
 class Step(Strict):
     """A sum of results, each times its weight, that a paper says is above zero, or `at_least` zero."""
 
@@ -90,7 +98,7 @@ class Claim(Strict):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The runs and fusions that it compares, in order."""
+        """The runs, fusions or searches that it compares, in order."""
         return tuple(dict.fromkeys(name for step in self.steps for name in step.sum))
 
 
@@ -103,20 +111,27 @@ class Book(Strict):
     test: dict[str, object] = {}
     runs: dict[Name, ClaimRun]
     fusions: dict[Name, ClaimFusion] = {}
+    searches: dict[Name, ClaimSearch] = {}
     claims: dict[Name, Claim]
 
     @model_validator(mode="after")
     def _all_known(self) -> Book:
+        if both := self.runs.keys() & self.fusions.keys():
+            raise ValueError(f"{min(both)} is a run and a fusion; give one of them another name")
+        if both := self.searches.keys() & (self.runs | self.fusions).keys():
+            raise ValueError(f"{min(both)} is a search and a run or fusion; give one of them another name")
         for name, run in self.runs.items():
             _known(f"runs.{name}.data", [] if run.data is None else [run.data], self.data)
             trained = {other for other, one in self.runs.items() if one.of is None}
             _known(f"runs.{name}.of", [] if run.of is None else [run.of], trained)
         for name, fusion in self.fusions.items():
             _known(f"fusions.{name}.runs", fusion.runs, self.runs)
+        for name, search in self.searches.items():
+            _known(f"searches.{name}.run", [search.run], [one for one, run in self.runs.items() if run.of is None])
         for name, claim in self.claims.items():
-            _known(f"claims.{name}.steps", claim.names, self.runs | self.fusions)
-        if both := self.runs.keys() & self.fusions.keys():
-            raise ValueError(f"{min(both)} is a run and a fusion; give one of them another name")
+            _known(f"claims.{name}.steps", claim.names, self.runs | self.fusions | self.searches)
+            if 0 < len(self.searches.keys() & set(claim.names)) < len(claim.names):
+                raise ValueError(f"claims.{name}.steps: searches are compared with searches alone")
         for name in self.runs:
             self.train_config(name, seed=0).check_model(self.trained(name).network)
             self.test_config(name)
@@ -153,9 +168,13 @@ class Book(Strict):
         yield name
 
     def runs_of(self, names: Iterable[str]) -> tuple[str, ...]:
-        """Return the runs behind runs and fusions, each once."""
-        found = dict.fromkeys(one for name in names for one in getattr(self.fusions.get(name), "runs", (name,)))
-        return tuple(found)
+        """Return the runs behind runs, fusions and searches, each once."""
+        return tuple(dict.fromkeys(one for name in names for one in self._runs_behind(name)))
+
+    def _runs_behind(self, name: str) -> Iterable[str]:
+        if name in self.searches:
+            return (self.searches[name].run,)
+        return self.fusions[name].runs if name in self.fusions else (name,)
 
     def trainings(self, claims: Iterable[str]) -> tuple[str, ...]:
         """Return the runs that claims train, each after those that it starts from."""

@@ -12,11 +12,15 @@ from pathlib import Path
 import numpy as np
 
 from tdn_data.models.claims.book import Book, digest_of
+from tdn_data.models.claims.instances import average_precisions, render_instances
 from tdn_data.models.claims.material import open_data
 from tdn_data.models.evaluation.evaluate import evaluate
 from tdn_data.models.evaluation.metrics import label_matrix
 from tdn_data.models.evaluation.scores import VideoScores, fuse_scores, in_order_of, read_scores, write_scores
+from tdn_data.models.networks import build_model
 from tdn_data.models.training.train import train
+from tdn_data.models.weights.checkpoint import load_weights
+from tdn_data.pipeline.datasets.demo import CLASS_NAMES
 from tdn_data.pipeline.files import read_json, write_json
 
 CHECKPOINT, COST = "checkpoint.pt", "cost.json"
@@ -108,14 +112,34 @@ def scores_of(name: str, seed: int, book: Book, place: Place) -> VideoScores:
 def hits_of(names: Sequence[str], book: Book, place: Place) -> Mapping[str, np.ndarray]:
     """Return for each run or fusion which videos it hits with each seed, bool (seeds, videos), all in one order.
 
-    Raises InputError where they were tested on other videos.
+    For a search it is the average precision of each query, float64 (seeds, queries). Raises InputError where runs were
+    tested on other videos.
     """
     found, order = {}, None
     for name in names:
+        if name in book.searches:
+            found[name] = np.stack([precisions_of(name, seed, book, place) for seed in book.seeds])
+            continue
         every = [scores_of(name, seed, book, place) for seed in book.seeds]
         order = order or every[0].video_ids
         found[name] = np.stack([_hits(in_order_of(order, one)) for one in every])
     return found
+
+
+def precisions_of(name: str, seed: int, book: Book, place: Place) -> np.ndarray:
+    """Return the average precision of each query of a search with one seed, (queries,): read, or searched once."""
+    search = book.searches[name]
+    run, trained = SeededRun(search.run, seed), book.trained(search.run)
+    path = run.folder(book, place) / f"{place.split}-search-{digest_of(search.vlad.model_dump())}.json"
+    if not path.exists():
+        demo = book.data[trained.data].demo
+        decides = {"seed": demo.seed, "noise": demo.noise, "split": place.split}
+        images = render_instances(place.folder / "sets" / f"instances-{digest_of(decides)}", **decides)
+        options = book.train_config(search.run, seed=seed).model_options(trained.network, trained.modality)
+        model = build_model(trained.network, num_classes=len(CLASS_NAMES), **options)
+        load_weights(model, run.folder(book, place) / CHECKPOINT)
+        write_json(path, average_precisions(model.backbones()[0], images, search.vlad).tolist())
+    return np.array(read_json(path))
 
 
 def _hits(scores: VideoScores) -> np.ndarray:

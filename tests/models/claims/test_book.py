@@ -9,6 +9,7 @@ from tdn_data.models.claims.book import Book
 from tdn_data.pipeline.errors import InputError
 from tests.models.claims.small import CLAIM, RUN, SMALL, small_book
 
+VLAD = {"layer": "res2"}
 PROJECT = Path(__file__).resolve().parents[3]
 
 
@@ -30,6 +31,15 @@ def with_run(name: str, **fields: object) -> dict:
         ({"claims": {"c": CLAIM | {"steps": [{"sum": {"first": 1, "nobody": -1}}]}}}, "claims.c.steps: 'nobody'"),
         ({"claims": {"c": CLAIM | {"steps": []}}}, "give steps, or missing"),
         ({"seeds": [0]}, "at least 2"),
+        ({"searches": {"s": {"run": "seen-longer", "vlad": VLAD}}}, "searches.s.run: 'seen-longer' is not known"),
+        ({"searches": {"first": {"run": "first", "vlad": VLAD}}}, "first is a search and a run or fusion"),
+        (
+            {
+                "searches": {"s": {"run": "first", "vlad": VLAD}},
+                "claims": {"c": CLAIM | {"steps": [{"sum": {"s": 1, "first": -1}}]}},
+            },
+            "claims.c.steps: searches are compared with searches alone",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused_with_its_key(changes, words):
@@ -51,6 +61,8 @@ def test_a_claim_trains_what_its_runs_start_from_first_and_a_training_once():
     assert book.trainings(["longer-training"]) == ("first", "longer")
     assert book.trainings(["segments"]) == ("first",)
     assert book.runs_of(["together", "first"]) == ("first", "longer")
+    searching = small_book(searches={"s": {"run": "longer", "vlad": VLAD}})
+    assert searching.runs_of(["s"]) == ("longer",)
 
 
 def test_digest_follows_all_that_decides_the_weights_and_nothing_else():

@@ -6,12 +6,13 @@ from itertools import product
 
 import pytest
 
+from tdn_data.models.claims.instances import NUM_INSTANCES
 from tdn_data.models.claims.material import shard_folder
 from tdn_data.models.claims.schedule import costs, make_runs, missing_runs
 from tdn_data.models.claims.trained import Place, SeededRun, hits_of
 from tdn_data.models.claims.verdict import judge
 from tdn_data.pipeline.datasets.demo import CLASS_NAMES, render_clip
-from tests.models.claims.small import small_book
+from tests.models.claims.small import CLAIM, small_book
 from tests.models.conftest import write_shards
 
 BOOK = small_book()
@@ -72,6 +73,22 @@ def test_other_clips_are_another_test_of_the_same_weights(made):
     make_runs(BOOK, ["longer-training"], validation, jobs=1, say=lambda words: None)
     assert weights_made(place) == before
     assert not missing_runs(BOOK, ["longer-training"], validation)
+
+
+def test_a_search_needs_the_weights_of_its_run_alone_and_is_made_once(made):
+    place, _ = made
+    vlad = {"scales": [1], "input_size": 32, "num_words": 4, "num_dimensions": 16}
+    layers = {"inner": "conv1", "last": "res5"}
+    searches = {name: {"run": "first", "vlad": vlad | {"layer": layer}} for name, layer in layers.items()}
+    book = small_book(searches=searches, claims={"layers": CLAIM | {"steps": [{"sum": {"inner": 1, "last": -1}}]}})
+    assert not missing_runs(book, ["layers"], place)
+    found = hits_of(("inner", "last"), book, place)
+    assert {one.shape for one in found.values()} == {(2, NUM_INSTANCES)}
+    assert judge(book.claims["layers"], found).verdict == "holds"
+    written = {path: path.stat().st_mtime_ns for path in place.folder.rglob("test-search-*.json")}
+    assert len(written) == 4
+    assert (hits_of(["last"], book, place)["last"] == found["last"]).all()
+    assert {path: path.stat().st_mtime_ns for path in written} == written
 
 
 def test_a_changed_parameter_is_another_run(made):
