@@ -40,7 +40,7 @@ class Differences(nn.Module):
 
 
 def batches(dataset: ClipDataset, epoch: int, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield each video's clip of this epoch once, in an order drawn anew: clips (N, S, K, C, H, W) and classes (N,)."""
+    """Yield each video's clip of this epoch once, in a new order: clips (N, S, K, C, H, W) and classes (N,)."""
     order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(epoch)).tolist()
     for start in range(0, len(order), batch_size):
         clips, targets = zip(*(dataset[epoch, index] for index in order[start : start + batch_size]), strict=True)

@@ -43,7 +43,7 @@ def ray_cluster(num_workers: int | None, ray_address: str | None) -> Iterator:
                 stack.enter_context(_token_shown(ray_address))
             import ray
 
-            logging.getLogger("ray").setLevel(logging.ERROR)  # it tells of other clusters on this machine
+            logging.getLogger("ray").setLevel(logging.ERROR)  # it reports other clusters on this machine
             options = {"address": ray_address}
             if ray_address is None:
                 stack.enter_context(_no_token_made())

@@ -74,7 +74,7 @@ class RowCache:
             self._room -= num_bytes
 
     def _begin(self) -> None:
-        """Begin anew in another process: a loader's has its share of the room."""
+        """Begin again in another process: a loader's has its share of the room."""
         worker = get_worker_info()
         self._process, self._kept = os.getpid(), {}
         self._room = self._num_bytes // (worker.num_workers if worker else 1)

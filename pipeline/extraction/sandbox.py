@@ -48,6 +48,10 @@ class Sandbox:
 
     `function(argument)` returns the buffers of its answer. `prepare`, another `module:function`, is called with the
     same argument before the clock starts: it imports and compiles what the call needs.
+
+    On Linux the child is killed when the thread that started it ends, not only when the process does (PR_SET_PDEATHSIG,
+    prctl(2)): make a thread's calls with a Sandbox of its own, and let the thread live as long as that. A child found
+    dead at the next call is replaced; one that loses its thread during a call from another costs that call (`crashed`).
     """
 
     def __init__(self, function: str, *, memory_bytes: int, prepare: str | None = None) -> None:

@@ -41,7 +41,7 @@ class GatheredRows(Generic[Row]):
             self._hand_on()
 
     def renumber(self, labellings: Sequence[Labelling], common: Labelling) -> None:
-        """Give labels out as numbers of the list `common`; `labellings` are those that `add` was told of."""
+        """Give labels out as numbers of the list `common`; `labellings` are those that `add` was given."""
         self._labellings, self._common = labellings, common
 
     def tables(self) -> Iterator[pa.Table]:

@@ -7,6 +7,11 @@ sub-layers, so only those of the highest can go), MPEG-1/2 (ISO 13818-2, 6.2.3: 
 6.2.3.1: field pictures), MPEG-4 part 2 (ISO 14496-2, 6.2.5), VP8 (RFC 6386, 9.1), VP9 (6.2: frames that are not shown),
 AV1 (5.3.2, 5.9.2) and Theora (7.1). The family of H.263 is in `h263_family`, JPEG in `mjpeg`, screen recorders in
 `screen_family`. A codec without a reader is decoded from its first packet on, which is always right.
+
+FFmpeg's `skip_frame` NONREF, which leaves out pictures that are never references, does not take the place of
+`PacketFacts.droppable`: it is a setting of the decoder for all its packets, while some of these pictures are asked for,
+and which they are must be known before decoding, for the plan and to find what reorders pictures (`stamps`). No reader
+would go away with it either: each takes the flag from headers that it reads for keys and for the pictures' order.
 """
 
 from __future__ import annotations

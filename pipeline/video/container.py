@@ -104,8 +104,8 @@ def read_packets(container: InputContainer, *streams: VideoStream) -> Iterator[a
                 packet.pts = packet.dts
             if not packet.size or bytes(memoryview(packet)[:7]).startswith(headers):
                 continue
-            is_told = bool(headers)  # the pages of an Ogg file tell what comes again, and FFmpeg stamps it anew
-            if is_told or not memories.setdefault(packet.stream_index, _Memory()).has_seen(packet):
+            are_pages = bool(headers)  # the pages of an Ogg file say what comes again, and FFmpeg gives it new times
+            if are_pages or not memories.setdefault(packet.stream_index, _Memory()).has_seen(packet):
                 yield packet
     except IndexError:
         return  # PyAV stumbles, after the last packet, over streams that began in the middle of the file

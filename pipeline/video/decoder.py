@@ -302,7 +302,7 @@ def _decode_or_reset(
 ) -> tuple[list[av.VideoFrame | None], bool]:
     """Pictures that came out, and whether there was damage; then those held back come too and the decoder is reset.
 
-    None stands in the place of one that failed. What is damaged before packet `resumed`, where the decoder began anew,
+    None stands in the place of one that failed. What is damaged before packet `resumed`, where the decoder began again,
     is no reason to reset it.
     """
     frames: list[av.VideoFrame] = []

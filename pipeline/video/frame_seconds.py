@@ -14,7 +14,7 @@ FALLBACK_FRAME_SECONDS = 0.04  # for a frame whose duration nothing tells
 
 
 def span_seconds_of(pts: tuple[int | None, ...], duration: tuple[int | None, ...], stream: VideoStream) -> float:
-    """From the first timestamp to the end of the last; where times begin anew, at least as long as all are shown."""
+    """From the first timestamp to the end of the last; where times begin again, at least as long as all are shown."""
     ends = [begin + (ticks or 0) for begin, ticks in zip(pts, duration, strict=True) if begin is not None]
     if not ends:
         return 0.0

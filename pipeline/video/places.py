@@ -53,7 +53,7 @@ def screen_order(context: av.VideoCodecContext, rows: PacketRows) -> np.ndarray 
     sound = [packet for packet in packets.tolist() if not rows.facts[packet].broken]
     edges = [0, *np.flatnonzero(rows.breaks).tolist(), len(rows.pts)]
     shown: list[int] = []
-    for begin, end in pairwise(edges):  # where a picture is missing the decoder begins anew
+    for begin, end in pairwise(edges):  # where a picture is missing the decoder begins again
         part = [packet for packet in sound if begin <= packet < end]
         ordered = _known_order(context, part, [rows.facts[packet] for packet in part])
         if ordered is None:

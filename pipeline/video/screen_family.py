@@ -14,7 +14,7 @@ _KEY_STATE = 0x7F80  # the range coder's first bit in state 128 is set from here
 
 
 def zmbv_facts(packet: memoryview) -> PacketFacts:
-    """ZMBV: a key packet sets up its decoder anew."""
+    """ZMBV: a key packet sets up its decoder again."""
     return KEY if packet[0] & 1 else PREDICTED
 
 

@@ -63,6 +63,8 @@ def explain(
         refuse_idle(("beside",), "with --method flow, which is of one network")
     runs = [run] if beside is None else [run, beside]
     with console.messages(), console.wrong_arguments():
+        if len({run_folder(one).resolve() for one in runs}) < len(runs):
+            raise InputError(f"--beside {beside} is the run itself; name another run, or leave it out.", key="beside")
         files = [run_checkpoint(one) for one in runs]
         found = []
         for one, file in zip(runs, files, strict=True):

@@ -221,7 +221,7 @@ def test_options_of_a_sheet_need_a_sheet(clip_folder):
     assert code == 2 and "--sheet-videos has no effect without --sheet; leave it out" in " ".join(stderr.split())
 
 
-def test_the_cost_of_a_million_classes_is_told_without_their_weights():
+def test_the_cost_of_a_million_classes_is_estimated_without_their_weights():
     code, stdout, stderr = call("models", "tsn", "--classes", 1_000_000, "--json")
     assert code == 0, stderr
     assert json.loads(stdout)[0]["parameters"] > 2_000_000_000

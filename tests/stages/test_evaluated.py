@@ -63,6 +63,7 @@ def run(*words):
         (["export-model", "one", "--onnx", "one.onnx"], "one has no checkpoint.pt"),
         (["explain", "one", "--video", "1"], "one has no checkpoint.pt"),
         (["explain", "one", "--video", "1", "--layer", "res2"], "--layer has no effect with --method cam"),
+        (["explain", "one", "--video", "1", "--beside", "runs/one"], "--beside runs/one is the run itself"),
         (
             ["fuse", "one", "fewer", "--search"],
             "the runs were evaluated on test, the split that results on demo are rep",

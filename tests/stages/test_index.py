@@ -79,7 +79,7 @@ def test_sets_that_hold_no_video_files_say_whom_they_serve(name, tmp_path):
     assert f"{name} is a data set of {kind}, not of video files; it serves {used_by}." in result.stderr
 
 
-def test_a_folder_without_a_list_is_told_what_to_write_and_gets_one_of_its_class_folders(clip_folder, tmp_path):
+def test_a_folder_without_a_list_gets_words_on_what_to_write_and_gets_one_of_its_class_folders(clip_folder, tmp_path):
     root = tmp_path / "mine"
     for name in ("left", "right"):
         shutil.copytree(clip_folder / "videos", root / name, ignore=shutil.ignore_patterns("garbage*"))

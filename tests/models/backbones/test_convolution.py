@@ -49,7 +49,7 @@ for _ in range(200):
 
 
 def run(code: str, *arguments: str, variables: dict[str, str]) -> subprocess.CompletedProcess:
-    """Run Python code in a process of its own, with every damage of the heap told at once."""
+    """Run Python code in a process of its own, with every damage of the heap reported at once."""
     environment = os.environ | CHECKED | variables
     command = [sys.executable, "-c", code, *arguments]
     return subprocess.run(command, env=environment, cwd=PROJECT, capture_output=True, text=True, timeout=300)

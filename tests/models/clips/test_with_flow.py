@@ -132,7 +132,7 @@ def flow_of_clip(clip: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("flow_size", [None, (32, 40), (96, 120)])
 @pytest.mark.parametrize("crop", ["random", "corner"])
 def test_flow_is_that_of_the_frames_that_are_seen(make_shards, crop: str, flow_size) -> None:
-    """Cropped, enlarged and mirrored: computed anew from the clip's own frames, away from the border."""
+    """Cropped, enlarged and mirrored: computed again from the clip's own frames, away from the border."""
     augment, seen = Augment(56, crop, mirror=True), []
     dataset = dataset_of(moving(make_shards, flow_size=flow_size), length=3, num_fields=2, augment=augment)
     for epoch in range(6):

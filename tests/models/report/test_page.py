@@ -65,7 +65,7 @@ def test_the_headline_says_which_network_is_ahead_or_that_none_is(tmp_path: Path
         assert expected in page_of(tmp_path, result("tsn", "rgb", 0.25), result("tdn", "rgb", top1))
 
 
-def test_fusion_is_told_as_it_was_done_and_left_out_runs_are_named(tmp_path: Path) -> None:
+def test_fusion_is_described_as_it_was_done_and_left_out_runs_are_named(tmp_path: Path) -> None:
     way = {"runs": {"tdn-rgb": 1.0, "tdn-flow": 2.5}, "normalize": "l1"}
     fused = result("tdn", "fusion", 0.5, parameters=way)
     page = page_of(tmp_path, fused, left_out=["backup is left out: its record is of the run tdn-rgb."])

@@ -73,13 +73,13 @@ def test_a_training_goes_on_from_every_step(coloured, tmp_path: Path, name: str,
     options = {"tdn": {}, "lstm": {"num_layers": 1, "num_cells": 8}}[name]
     config = replace(CONFIG, optimizer="adam" if name == "lstm" else "sgd", learning_rate=0.01)
     config = replace(config, backbone_options=CONFIG.backbone_options | options)
-    whole, told = [], []
+    whole, reported = [], []
     expected = train(coloured, name, config=config, out=tmp_path / "1.pt", on_epoch=whole.append).read_bytes()
     call = {"config": config, "out": tmp_path / "2.pt", **snapshots_in(tmp_path / "snapshots")}
     with crash_at_step(step), pytest.raises(Crash):
         train(coloured, name, **call)
-    assert train(coloured, name, **call, on_epoch=told.append).read_bytes() == expected
-    assert told == whole  # the epochs before the crash are told again
+    assert train(coloured, name, **call, on_epoch=reported.append).read_bytes() == expected
+    assert reported == whole  # the epochs before the crash are reported again
     assert not (tmp_path / "snapshots").exists()
 
 
@@ -90,13 +90,13 @@ def test_all_that_a_training_may_have_goes_on(coloured, tmp_path: Path, step: in
     )
     config = replace(config, micro_batches=2, clip_norm=1.0, precision="bf16", iterations=5, keep="last")
     config = replace(config, parts=(Part("difference.", learning_rate=0.01, end=4),))
-    names, whole, told = ("c.pt", "c-best.pt"), [], []
+    names, whole, reported = ("c.pt", "c-best.pt"), [], []
     train(coloured, "tdn", config=config, out=tmp_path / "1/c.pt", on_epoch=whole.append)
     call = {"config": config, "out": tmp_path / "2/c.pt", **snapshots_in(tmp_path / "snapshots")}
     with crash_at_step(step), pytest.raises(Crash):
         train(coloured, "tdn", **call)
-    train(coloured, "tdn", **call, on_epoch=told.append)
-    assert told == whole and len(whole) == 3
+    train(coloured, "tdn", **call, on_epoch=reported.append)
+    assert reported == whole and len(whole) == 3
     assert all((tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes() for name in names)
 
 

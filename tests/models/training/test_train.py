@@ -255,7 +255,7 @@ def optimized(reader: ShardReader, out: Path, **changes: object) -> list[dict[st
     return taken
 
 
-def test_the_optimizer_is_told_all_that_the_configuration_says(coloured: ShardReader, tmp_path: Path) -> None:
+def test_the_optimizer_is_given_all_that_the_configuration_says(coloured: ShardReader, tmp_path: Path) -> None:
     changes = {"momentum": 0.7, "weight_decay": 0.03, "learning_rate": 0.1, "lr_steps": (0.5,)}
     for step, rate in zip(optimized(coloured, tmp_path / "s.pt", **changes), [0.1, 0.1, 0.01, 0.01], strict=True):
         assert (step["lr"], step["momentum"], step["weight_decay"]) == (pytest.approx(rate), 0.7, 0.03)
@@ -297,12 +297,12 @@ def test_a_mirrored_training_clip_gets_its_partners_label(make_shards, tmp_path:
         ({"flow_weight": float("inf")}, "flow_weight is inf; it must be a number, 0 or more"),
     ],
 )
-def test_what_no_training_can_do_is_refused_when_it_is_told(change: dict, words: str) -> None:
+def test_what_no_training_can_do_is_refused_when_it_is_configured(change: dict, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         replace(CONFIG, **change)
 
 
-def test_a_disk_without_room_for_the_checkpoint_is_told_before_the_first_epoch(
+def test_a_disk_without_room_for_the_checkpoint_is_reported_before_the_first_epoch(
     coloured: ShardReader, tmp_path: Path, few_bytes_a_file
 ) -> None:
     epochs, out = [], tmp_path / "run/c.pt"

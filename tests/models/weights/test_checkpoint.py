@@ -1,4 +1,4 @@
-"""Weights on disk: what is accepted, and what a file of another network is told."""
+"""Weights on disk: what is accepted, and what is said of a file of another network."""
 
 from __future__ import annotations
 

@@ -200,7 +200,7 @@ def test_weights_of_today_stay_as_they_are():
     assert all(torch.equal(value, state[name]) for name, value in in_todays_form(state).items())
 
 
-def test_a_network_of_no_or_several_kinds_of_backbone_is_told():
+def test_a_network_of_no_or_several_kinds_of_backbone_is_refused():
     network = build_model("tdn", num_classes=2, num_segments=3, **NARROW)
     network.image.architecture = "resnet34"
     with pytest.raises(InputError, match="TDN stands on 2 kinds of backbone; give files of weights"):
@@ -209,7 +209,7 @@ def test_a_network_of_no_or_several_kinds_of_backbone_is_told():
         load_weights(BNInception(num_classes=2), "imagenet")
 
 
-def test_a_network_over_time_is_told_before_anything_is_fetched(site):
+def test_a_network_over_time_is_refused_before_anything_is_fetched(site):
     network = build_model("actionflownet", num_classes=2, backbone="resnet18", width=8)
     with pytest.raises(InputError, match=r"ActionFlowNet convolves over time; ImageNet's weights are for images"):
         load_weights(network, "imagenet")

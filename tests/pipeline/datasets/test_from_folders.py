@@ -17,7 +17,7 @@ def make(root, **classes):
 
 
 def splits(root, **shares):
-    """Return path -> split of a list made anew."""
+    """Return path -> split of a list that is recreated."""
     (root / "videos.csv").unlink(missing_ok=True)
     with write_list(root, **shares).open(newline="") as file:
         return {row["path"]: row["split"] for row in csv.DictReader(file)}

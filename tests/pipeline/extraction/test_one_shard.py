@@ -211,7 +211,7 @@ def test_what_may_not_be_read_says_permission_denied(clip_folder_copy, tmp_path)
     assert messages == {"the video may not be read (permission denied)."}
 
 
-def test_a_refusal_to_open_is_told_in_words(clip_folder, tmp_path, monkeypatch):
+def test_a_refusal_to_open_is_reported_in_words(clip_folder, tmp_path, monkeypatch):
     def refuse(path, *arguments, **options):
         raise PermissionError(errno.EACCES, "Permission denied", path)
 

@@ -1,4 +1,4 @@
-"""A file that ends inside a picture: what lacks its end does not come, and the cut is told."""
+"""A file that ends inside a picture: what lacks its end does not come, and the cut is reported."""
 
 from __future__ import annotations
 

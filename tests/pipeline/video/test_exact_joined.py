@@ -1,4 +1,4 @@
-"""Two files of numbered pictures written one behind the other: every picture is the one due, or its absence is told."""
+"""Two files of numbered pictures written one behind the other: every picture is the one due or reported missing."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def joined(request, tmp_path) -> tuple[Path, Stream, Stream]:
 
 
 @pytest.mark.parametrize(("joined", "join"), [(join, join) for join in JOINS], ids=str, indirect=["joined"])
-def test_each_picture_of_joined_files_is_due_or_told_to_be_missing(joined, join):
+def test_each_picture_of_joined_files_is_due_or_reported_missing(joined, join):
     path, first, second = joined
     numbers = first.numbers + second.numbers
     for step in STEPS:

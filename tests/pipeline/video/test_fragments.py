@@ -1,4 +1,4 @@
-"""Fragmented MP4 with a fragment lost, cut or overwritten: the loss is told, and whole files are left alone."""
+"""Fragmented MP4 with a fragment lost, cut or overwritten: the loss is reported, and whole files are left alone."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def fragments(data):
     return [*begins, data.rindex(b"mfra") - 4]
 
 
-def told(path, stream):
+def decoded(path, stream):
     """The pictures that come, each to the last bit the one whose number it shows, and what is said of the others."""
     batch = sample_frames(path)
     numbers = [read_number(image) for image in batch.data]
@@ -69,7 +69,7 @@ def test_a_fragment_that_is_gone_is_counted(tmp_path):
     path, stream, data = fragmented(tmp_path)
     _, second, third, *_ = fragments(data)
     path.write_bytes(data[:second] + data[third:])
-    numbers, problem = told(path, stream)
+    numbers, problem = decoded(path, stream)
     assert numbers == [number for number in range(NUM_PICTURES) if number // PER_FRAGMENT != 1]
     assert problem.reason == "corrupt"
     assert f"{NUM_PICTURES - PER_FRAGMENT} of {NUM_PICTURES} frames" in problem.message
@@ -82,7 +82,7 @@ def test_a_fragment_whose_head_is_overwritten_is_counted(tmp_path, spoil):
     path, stream, data = fragmented(tmp_path)
     at, other = spoil(data, fragments(data)[1])
     path.write_bytes(data[:at] + other + data[at + len(other) :])
-    numbers, problem = told(path, stream)
+    numbers, problem = decoded(path, stream)
     assert problem is not None
     assert set(range(NUM_PICTURES)) - set(numbers) == set(range(PER_FRAGMENT, 2 * PER_FRAGMENT))
 
@@ -91,16 +91,16 @@ def test_a_fragment_whose_head_is_overwritten_is_counted(tmp_path, spoil):
 def test_a_file_cut_inside_a_fragment_is_truncated(tmp_path, after):
     path, stream, data = fragmented(tmp_path)
     path.write_bytes(data[: fragments(data)[2] + after])
-    numbers, problem = told(path, stream)
+    numbers, problem = decoded(path, stream)
     assert problem.reason == "truncated"
     assert set(range(2 * PER_FRAGMENT)) <= set(numbers) < set(range(3 * PER_FRAGMENT))
 
 
 @pytest.mark.parametrize("tail", [bytes(3000), b"\xff" * 3000])
-def test_other_bytes_in_the_place_of_the_last_fragments_are_told(tmp_path, tail):
+def test_other_bytes_in_the_place_of_the_last_fragments_are_reported(tmp_path, tail):
     path, stream, data = fragmented(tmp_path)
     path.write_bytes(data[: fragments(data)[2]] + tail)
-    numbers, problem = told(path, stream)
+    numbers, problem = decoded(path, stream)
     assert problem.reason == "truncated"
     assert set(range(PER_FRAGMENT)) <= set(numbers) <= set(range(2 * PER_FRAGMENT))  # the last may be spoiled itself
 
@@ -112,7 +112,7 @@ def test_bytes_pushed_in_or_taken_out_give_no_wrong_picture(tmp_path, name, num_
     middle = sum(fragments(data)[1:3]) // 2
     for changed in (data[:middle] + bytes(num_bytes) + data[middle:], data[:middle] + data[middle + num_bytes :]):
         path.write_bytes(changed)
-        _, problem = told(path, stream)
+        _, problem = decoded(path, stream)
         assert problem is not None
 
 
@@ -120,7 +120,7 @@ def test_a_fragment_with_another_time_than_its_neighbours_agree_on_is_spoiled(tm
     path, stream, data = fragmented(tmp_path)
     at = data.index(b"tfdt", fragments(data)[1]) + 4 + 4 + 4  # the low half of a time of eight bytes
     path.write_bytes(data[:at] + (1 << 20).to_bytes(4, "big") + data[at + 4 :])
-    numbers, problem = told(path, stream)
+    numbers, problem = decoded(path, stream)
     assert problem is not None
     assert not set(numbers) & set(range(PER_FRAGMENT, 2 * PER_FRAGMENT))
 
@@ -135,4 +135,4 @@ def test_a_missing_first_fragment_is_a_missing_beginning_where_something_else_is
 def test_a_file_cut_inside_its_last_index_lacks_no_picture(tmp_path):
     path, stream, data = fragmented(tmp_path)
     path.write_bytes(data[:-20])
-    assert told(path, stream) == (list(range(NUM_PICTURES)), None)
+    assert decoded(path, stream) == (list(range(NUM_PICTURES)), None)

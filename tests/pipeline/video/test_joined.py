@@ -1,4 +1,4 @@
-"""Recordings written one after another into one file: all that is read comes in order, and what is not read is told."""
+"""Recordings written one after another into one file: all that is read comes in order, the rest is reported."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def programs(make_clip):
     return first, make_clip("b.ts", num_frames=20, container_options=OTHER_PIDS)
 
 
-def test_the_second_program_of_joined_broadcasts_is_told(programs):
+def test_the_second_program_of_joined_broadcasts_is_reported(programs):
     path = join(*programs)
     batch = sample_frames(path, every_seconds=0.5)
     assert batch.frame_index.tolist() == [0, 12, 25, 37]
@@ -39,7 +39,7 @@ def test_the_second_program_of_joined_broadcasts_is_told(programs):
     assert probe(path).width == 96
 
 
-def test_the_first_program_is_told_where_the_second_is_read(make_clip):
+def test_the_first_program_is_reported_where_the_second_is_read(make_clip):
     first = make_clip("a.ts", num_frames=5)
     second = make_clip("b.ts", num_frames=50, container_options=OTHER_PIDS)
     batch = sample_frames(join(first, second))
@@ -76,7 +76,7 @@ def test_pieces_whose_times_overlap_give_the_same_sparsely_and_whole(make_clip):
 @pytest.mark.parametrize(
     ("name", "codec"), [("a.mp4", "libx264"), ("a.mov", "libx264"), ("a.flv", "flv"), ("a.wmv", "wmv2")]
 )
-def test_a_file_behind_a_file_is_told(make_clip, name, codec):
+def test_a_file_behind_a_file_is_reported(make_clip, name, codec):
     first, second = make_clip(name, codec=codec, num_frames=30), make_clip(f"b{name}", codec=codec, num_frames=30)
     assert sample_frames(first).note is None
     batch = sample_frames(join(first, second))
@@ -91,7 +91,7 @@ def test_only_the_first_of_two_joined_gifs_is_read(make_clip):
     assert (batch.problem, batch.note) == (None, OTHER_FILE)
 
 
-def test_a_plain_file_behind_a_fragmented_one_is_told(make_clip):
+def test_a_plain_file_behind_a_fragmented_one_is_reported(make_clip):
     fragments = {"movflags": "frag_keyframe+empty_moov"}
     first, second = make_clip("a.mp4", container_options=fragments), make_clip("b.mp4")
     assert sample_frames(first).note is None

@@ -87,7 +87,7 @@ def test_packets_that_come_twice_give_no_picture_twice(tmp_path, name):
 
 @pytest.mark.parametrize("name", ["hevc-b3-long", "h264-b0-long", "mpeg2-intra"])
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.97])
-def test_a_stream_of_zeros_to_its_end_is_told_and_so_is_a_last_picture_of_zeros(tmp_path, name, share):
+def test_a_stream_of_zeros_to_its_end_is_reported_and_so_is_a_last_picture_of_zeros(tmp_path, name, share):
     path, stream = transport_stream(tmp_path, name)
     data = path.read_bytes()
     begins = beginnings(data)

@@ -49,7 +49,7 @@ def test_places_by_number_are_those_by_time(make_clip, container, kind):
 
 @pytest.mark.parametrize("container", ["a.mp4", "a.mkv", "a.nut"])
 @pytest.mark.parametrize(("kind", "number"), [(X264, 24), (X265, 21), (MPEG2, 16)], ids=["h264", "hevc", "mpeg2"])
-def test_a_lost_reference_takes_along_what_is_predicted_from_it_and_is_told(make_clip, container, kind, number):
+def test_a_lost_reference_takes_along_what_is_predicted_from_it_and_is_reported(make_clip, container, kind, number):
     path = make_clip(container, **kind)
     whole = sample_frames(path)
     batch = sample_frames(without(path, [number]))
@@ -60,7 +60,7 @@ def test_a_lost_reference_takes_along_what_is_predicted_from_it_and_is_told(make
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
-def test_a_lost_picture_near_the_end_is_told_and_not_replaced_by_its_neighbour(make_clip, name):
+def test_a_lost_picture_near_the_end_is_reported_and_not_replaced_by_its_neighbour(make_clip, name):
     path = make_clip(name, num_frames=100, options={"bf": "2", "b_strategy": "0", "g": "250", "refs": "1"})
     rows = rows_of(path)
     dropped = next(number for number in range(96, 0, -1) if rows.facts[number].droppable)
@@ -80,16 +80,16 @@ def facts(*orders, b=(), start=(0,)):
 
 
 def test_a_hole_in_the_places_is_a_loss():
-    told = facts(0, 2, 4, 6, 10, 12, 14, 16, 18)
-    assert lost_by_numbers(told) == {3: 1}
-    assert np.flatnonzero(breaks(told, [fact.order for fact in told], [3])).tolist() == [4]
+    packets = facts(0, 2, 4, 6, 10, 12, 14, 16, 18)
+    assert lost_by_numbers(packets) == {3: 1}
+    assert np.flatnonzero(breaks(packets, [fact.order for fact in packets], [3])).tolist() == [4]
 
 
 def test_what_comes_behind_the_last_reference_before_a_hole_may_need_what_is_missing():
     #             I  P  b  b  P  b  b  P   b  b     on screen 5 is missing
-    told = facts(0, 3, 1, 2, 6, 4, 9, 7, 8, 12, 10, 11, b=(2, 3, 5, 7, 8, 10, 11))
-    assert lost_by_numbers(told) == {5: 1}
-    assert np.flatnonzero(breaks(told, [fact.order for fact in told], [5])).tolist() == [
+    packets = facts(0, 3, 1, 2, 6, 4, 9, 7, 8, 12, 10, 11, b=(2, 3, 5, 7, 8, 10, 11))
+    assert lost_by_numbers(packets) == {5: 1}
+    assert np.flatnonzero(breaks(packets, [fact.order for fact in packets], [5])).tolist() == [
         4
     ]  # b b come before the first P
 
@@ -101,7 +101,7 @@ def test_nothing_is_concluded_from_few_pictures_or_from_places_that_jump():
 
 
 @pytest.mark.parametrize("num_lost", [3, 15, 31])
-def test_a_loss_of_any_length_is_told_also_where_the_numbers_have_come_round(make_clip, num_lost):
+def test_a_loss_of_any_length_is_reported_also_where_the_numbers_have_come_round(make_clip, num_lost):
     path = make_clip("a.mp4", num_frames=60, options={"x264-params": "keyint=250:bframes=0:scenecut=0"})
     lost = range(20, 20 + num_lost)  # frame_num has four bits here
     batch, whole = sample_frames(without(path, lost)), sample_frames(path)

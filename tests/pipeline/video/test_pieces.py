@@ -1,4 +1,4 @@
-"""Files of pieces with bytes missing, pushed in, overwritten or twice: no wrong picture comes, and the loss is told."""
+"""Files of pieces with bytes missing, pushed in, overwritten or twice: no wrong picture comes, the loss is reported."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_a_whole_file_is_believed(tmp_path, container, name, timing):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_one_wrong_bit_in_a_cluster_with_a_check_sum_is_told(tmp_path, seed):
+def test_one_wrong_bit_in_a_cluster_with_a_check_sum_is_reported(tmp_path, seed):
     path, _ = written(tmp_path, "mkv", "vp9-gop20", "cfr")
     data, generator = bytearray(path.read_bytes()), random.Random(seed)
     data[generator.randrange(len(data) // 2, len(data) * 9 // 10)] ^= 1 << generator.randrange(8)
@@ -61,7 +61,7 @@ def test_one_wrong_bit_in_a_cluster_with_a_check_sum_is_told(tmp_path, seed):
 
 @pytest.mark.parametrize(("container", "name", "timing"), KINDS + OTHERS)
 @pytest.mark.parametrize("kind", ["deleted", "pushed in", "twice", "random to the end"])
-def test_a_tear_spoils_no_picture_that_comes_and_is_told(tmp_path, container, name, timing, kind):
+def test_a_tear_spoils_no_picture_that_comes_and_is_reported(tmp_path, container, name, timing, kind):
     path, stream = written(tmp_path, container, name, timing)
     data, generator = path.read_bytes(), random.Random(kind)
     for share in (0.45, 0.7):

@@ -23,7 +23,7 @@ def program_stream(folder, name="mpeg2-b0-gop12", container="mpg"):
     return path, stream, path.read_bytes()
 
 
-def told(path, stream):
+def decoded(path, stream):
     """The numbers of the pictures that come, each to the last bit the one that it shows, and the whole answer."""
     batch = sample_frames(path)
     numbers = [read_number(image) for image in batch.data]
@@ -38,7 +38,7 @@ def told(path, stream):
 def test_whole_files_lack_nothing(tmp_path, name, container, padding):
     path, stream, data = program_stream(tmp_path, name, container)
     path.write_bytes(data + padding)
-    numbers, batch = told(path, stream)
+    numbers, batch = decoded(path, stream)
     assert (numbers, batch.problem, batch.note) == (list(range(NUM_PICTURES)), None, None)
 
 
@@ -46,7 +46,7 @@ def test_zeros_between_packs_are_padding(tmp_path):
     path, stream, data = program_stream(tmp_path)
     packs = data.split(PACK)
     path.write_bytes((bytes(30) + PACK).join(packs))
-    numbers, batch = told(path, stream)
+    numbers, batch = decoded(path, stream)
     assert (numbers, batch.problem, batch.note) == (list(range(NUM_PICTURES)), None, None)
 
 
@@ -57,7 +57,7 @@ def test_other_bytes_give_no_wrong_picture(tmp_path, kind, place):
     at = data.index(PACK, int(len(data) * place)) - 300
     spoiled = {"overwritten": b"\xff" * 600, "pushed in": b"\xff" * 100 + data[at : at + 600], "taken out": b""}
     path.write_bytes(data[:at] + spoiled.get(kind, bytes(600)) + data[at + 600 :])
-    numbers, batch = told(path, stream)
+    numbers, batch = decoded(path, stream)
     assert batch.problem is not None
     assert len(numbers) < NUM_PICTURES
     assert program_losses(path, ID, [(at, 1)]).is_torn
@@ -67,7 +67,7 @@ def test_a_first_picture_that_does_not_decode_is_a_missing_beginning(tmp_path):
     path, stream, data = program_stream(tmp_path)
     begin = data.index(b"\0\0\1\x01") + 8  # inside the first slice
     path.write_bytes(data[:begin] + b"\xff" * 200 + data[begin + 200 :])
-    numbers, batch = told(path, stream)
+    numbers, batch = decoded(path, stream)
     assert 0 not in numbers
     assert batch.problem is not None
 
@@ -75,12 +75,12 @@ def test_a_first_picture_that_does_not_decode_is_a_missing_beginning(tmp_path):
 def test_a_file_that_stops_inside_a_part_is_cut_off(tmp_path):
     path, stream, data = program_stream(tmp_path)
     path.write_bytes(data[: len(data) // 2 + 500])
-    numbers, batch = told(path, stream)
+    numbers, batch = decoded(path, stream)
     assert batch.problem.reason == "truncated"
     assert numbers == list(range(len(numbers)))
 
 
-def test_many_zeros_in_the_place_of_parts_are_told(tmp_path):
+def test_many_zeros_in_the_place_of_parts_are_reported(tmp_path):
     path, _, data = program_stream(tmp_path)
     path.write_bytes(data + bytes(2 * SECTOR_BYTES))
     assert "pictures may be missing" in sample_frames(path).note

@@ -1,4 +1,4 @@
-"""A Matroska file with bytes missing or overwritten in the middle: no spoiled picture comes, and the loss is told."""
+"""A Matroska file with bytes missing or overwritten in the middle: no spoiled picture comes, the loss is reported."""
 
 from __future__ import annotations
 

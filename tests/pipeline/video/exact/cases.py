@@ -245,7 +245,7 @@ def _is_evident(case: Case, packets: list[Stamped], stream: Stream) -> bool:
         if container.name in _STAMPING and _has_plain_holes(timing) and stream.codec in _NUMBERING:
             return True
         if damage.name == "lose15" and stream.codec != "h264":
-            return False  # a whole group: the numbers begin anew
+            return False  # a whole group: the numbers begin again
         if stream.codec not in _NUMBERING:
             return False
         needed = any(entry.state == "gone" and not _is_b(entry, packets) for entry in packets)

@@ -125,7 +125,7 @@ def _cut(share: float) -> Callable[[Path, Stream, Container, Plan], Plan]:
         whole = [end <= position for _, end in places]
         survivors = sum(whole)
         coded = [packet.number for packet in stream.packets if packet.number is not None]
-        if len(places) != len(stream.packets):  # a parser cuts the packets anew
+        if len(places) != len(stream.packets):  # a parser cuts the packets again
             raise AssertionError(f"{path}: {len(places)} packets, {len(stream.packets)} were written")
         shown_survivors = sum(packet.number is not None for packet in stream.packets[:survivors])
         kept, torn, gone = (
@@ -191,7 +191,7 @@ def _disturb(share: float, change: _Change) -> Callable[[Path, Stream, Container
         return replace(
             plan,
             doubtful=frozenset(doubtful - {None}),
-            told=True,
+            reported=True,
             evident=False,
             replaced=to_end or not plan.exact_end,
             headless=True,

@@ -176,7 +176,7 @@ class Plan:
     replaced: bool = False  # nothing tells when the lost ones were due: the picture before may stay on for them
     silent: bool = False  # no decoder can tell: doubtful pictures may be spoiled, but never taken for others
     noted: bool = False  # an encoder that leaves a picture out writes the same file: the loss is noted beside ok
-    told: bool = False  # what is missing is told, by a problem or by a note beside ok
+    reported: bool = False  # what is missing is reported, by a problem or by a note beside ok
     headless: bool = False  # pictures before the first one are gone, or may be anywhere: a problem may say so
     exact_end: bool = True  # the container tells how long the last picture stays
     unreadable: tuple[str, ...] = ()  # reasons that may be given for not a single picture
@@ -230,7 +230,7 @@ def write(
     *,
     flags: str = "own",
 ) -> None:
-    """Mux. `flags`: what the container is told about keys: "own" (what the encoder said), "all" or "none"."""
+    """Mux. `flags`: what the container says about keys: "own" (what the encoder said), "all" or "none"."""
     options = dict(container.options)
     if timing.name == "edit":
         options["avoid_negative_ts"] = "disabled"

@@ -13,7 +13,7 @@ asked. What it lets pass, and why:
 - `replaced`: the same where the rate varies: how long the picture before was to stay is not known, and it may stay.
 - `noted`: a hole in a steady rate without numbers is what an encoder that leaves pictures out writes, too. A note
   beside ok is asked for, not a problem.
-- `told`: bytes of the file are others. It is asked for a problem or a note, since nobody knows what they stood for.
+- `reported`: bytes of the file are others. It is asked for a problem or a note, since nobody knows what they stood for.
 - not `timed`: where a file was cut off, or bytes changed, the moment of a doubtful picture may have gone with others.
 - `from_first`: nothing says when a lost beginning was, so that the first picture that comes is at time zero; it may
   not come later than the first that must come. A problem may say that the beginning is missing.
@@ -222,7 +222,7 @@ class _Judge:
             yield f"{gone[:8]} are due and did not come ({problem and problem.reason}; came {numbers[:60]})"
         if missing and problem is None and plan.evident and not self.plan.silent:
             yield f"{missing[:8]} are missing without a word"
-        if missing and problem is None and not self.batch.note and plan.told:
+        if missing and problem is None and not self.batch.note and plan.reported:
             yield f"{missing[:8]} are missing without a word or a note"
         if plan.noted and plan.lost and problem is None and not self.batch.note:
             yield "a picture is missing from a steady rate without a note"
