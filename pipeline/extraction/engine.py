@@ -122,6 +122,9 @@ def run_extraction(
         on_progress: called as videos get done, with how many are, those that were found finished among them, of how
             many. A video counts once, when all its modalities are done: with two, half of what is done counts.
 
+    Returns:
+        what the extraction ended with: counts of each modality's ledger, and this run's share of it.
+
     Raises:
         InputError: what can be known before work begins is wrong.
         PipelineError: less of a video would be stored than before; nothing is changed then.

@@ -97,9 +97,22 @@ def iter_flow(
 ) -> Iterator[np.ndarray]:
     """Yield the flow from each frame to the one after it: one field fewer than there are frames.
 
-    `grey_frames`: uint8 (H, W) images of one size, taken one at a time; what is computed once per frame (its pyramid)
-    serves both pairs the frame belongs to. Options as in `optical_flow`. Yields float32 (H, W, 2).
     Wrong options are reported at the call, a wrong frame when it comes.
+
+    Args:
+        grey_frames: uint8 (H, W) images of one size, taken one at a time; what is computed once per frame (its pyramid)
+            serves both pairs the frame belongs to.
+        method, device, options: as in `optical_flow`.
+
+    Returns:
+        an iterator over float32 (H, W, 2), pixels per step.
+
+    Raises:
+        ValueError, TypeError, InputError: as `optical_flow` does.
+
+    >>> frames = np.random.default_rng(0).integers(0, 256, (3, 48, 64), np.uint8)
+    >>> [flow.shape for flow in iter_flow(frames)]
+    [(48, 64, 2), (48, 64, 2)]
     """
     solver = build_solver(method, device=device, options=options)
     return solver.stream(_same_size(grey_frames))

@@ -28,7 +28,19 @@ def known_pixels(truth: np.ndarray) -> np.ndarray:
 def end_point_error(flow: np.ndarray, truth: np.ndarray) -> EndPointError:
     """Compare `flow` with `truth`, both (..., 2) in pixels; unknown pixels of `truth` are left out.
 
-    Raises ValueError for shapes that differ or a truth without one known pixel.
+    Args:
+        flow: (..., 2), pixels.
+        truth: in the same shape.
+
+    Returns:
+        mean and median distance in pixels, the share above 1 pixel, and how many pixels are known.
+
+    Raises:
+        ValueError: shapes that differ, or a truth without one known pixel.
+
+    >>> error = end_point_error(np.zeros((2, 2, 2)), np.full((2, 2, 2), [3.0, 4.0]))
+    >>> error.mean, error.num_known
+    (5.0, 4)
     """
     flow, truth = np.asarray(flow), np.asarray(truth)
     if flow.shape != truth.shape or flow.ndim < 1 or flow.shape[-1] != 2:

@@ -30,7 +30,20 @@ def flow_to_color(flow: np.ndarray, *, max_magnitude: float | None = None) -> np
     """Draw a flow field (H, W, 2) as uint8 (H, W, 3) RGB: still is white, `max_magnitude` pixels is full colour.
 
     Without `max_magnitude` the field's own largest vector is full colour. Vectors beyond it are darkened, unknown
-    ones (not finite or above 1e9) are black. Raises ValueError for another shape or a magnitude that is not positive.
+    ones (not finite or above 1e9) are black.
+
+    Args:
+        flow: (H, W, 2), pixels.
+        max_magnitude: pixels that are full colour, above 0, or None.
+
+    Returns:
+        uint8 (H, W, 3) RGB.
+
+    Raises:
+        ValueError: another shape or a magnitude that is not positive.
+
+    >>> flow_to_color(np.zeros((1, 1, 2))).tolist()
+    [[[255, 255, 255]]]
     """
     flow = np.asarray(flow, np.float32)
     if flow.ndim != 3 or flow.shape[-1] != 2:

@@ -19,9 +19,22 @@ FLO_MAGIC = b"PIEH"
 
 
 def read_flo(path: str | os.PathLike[str]) -> np.ndarray:
-    """Read a Middlebury .flo file: float32 (H, W, 2), unknown pixels as they stand in it (above 1e9).
+    """Read a Middlebury .flo file.
 
-    Raises InputError for a file that is missing, is no .flo file or does not hold what its header says.
+    Args:
+        path: the file.
+
+    Returns:
+        float32 (H, W, 2), pixels; unknown ones as they stand in the file (above 1e9).
+
+    Raises:
+        InputError: the file is missing, is no .flo file or does not hold what its header says.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_flo(f"{folder}/a.flo", np.full((1, 1, 2), 0.5))
+    ...     read_flo(f"{folder}/a.flo").tolist()
+    [[[0.5, 0.5]]]
     """
     path = Path(path)
     content = read_bytes(path, what=".flo file")
@@ -42,7 +55,19 @@ def read_flo(path: str | os.PathLike[str]) -> np.ndarray:
 def write_flo(path: str | os.PathLike[str], flow: np.ndarray) -> None:
     """Write a flow field (H, W, 2) as a Middlebury .flo file.
 
-    Raises ValueError for another shape, StorageError where the file cannot be written.
+    Args:
+        path: the file; one that is there is replaced.
+        flow: (H, W, 2), pixels.
+
+    Raises:
+        ValueError: another shape.
+        StorageError: the file cannot be written.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_flo(f"{folder}/a.flo", np.zeros((48, 64, 2)))
+    ...     read_flo(f"{folder}/a.flo").shape
+    (48, 64, 2)
     """
     flow = np.asarray(flow)
     if flow.ndim != 3 or flow.shape[-1] != 2 or 0 in flow.shape:

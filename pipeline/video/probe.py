@@ -46,7 +46,27 @@ class VideoInfo:
 
 
 def probe(path: str | os.PathLike, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> VideoInfo:
-    """Read the header and decode the first picture. Raises VideoError where no picture comes out."""
+    """Read the header and decode the first picture.
+
+    Args:
+        path: a video file.
+        max_pixels: larger pictures are not decoded.
+
+    Returns:
+        what the file says of itself, and the size at which its first picture is shown.
+
+    Raises:
+        VideoError: no picture comes out.
+
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from tdn_data.pipeline.video import write_video
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_video(f"{folder}/a.mp4", np.zeros((10, 32, 48, 3), np.uint8), fps=5)
+    ...     info = probe(f"{folder}/a.mp4")
+    >>> info.num_frames, info.duration_seconds
+    (10, 2.0)
+    """
     with open_video(path, max_pixels=max_pixels) as (container, stream):
         frame = _first_frame(container, stream, path, max_pixels=max_pixels)
         geometry = shown_geometry(frame, stream, path)

@@ -22,7 +22,25 @@ def write_video(path: str | os.PathLike, frames: np.ndarray, *, fps: float | Fra
     One thread and no wall-clock metadata: the same input and library version give the same bytes. Even sizes are
     stored with halved chroma (yuv420p), odd ones with full chroma (yuv444p) so that no row or column is lost.
     BT.601 limited range, which is what players assume at these sizes. The file appears under its name only when
-    complete. Raises ValueError for other shapes, dtypes or values out of range.
+    complete.
+
+    Args:
+        path: the file.
+        frames: uint8 (T, H, W, 3) RGB, at least one.
+        fps: frames per second, above 0.
+        crf: x264's quality, from 0 (lossless) to 51.
+
+    Raises:
+        ValueError: other shapes, dtypes or values out of range.
+        StorageError: the file cannot be written.
+
+    >>> import tempfile
+    >>> from tdn_data.pipeline.video import probe
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_video(f"{folder}/a.mp4", np.zeros((10, 32, 48, 3), np.uint8), fps=5)
+    ...     info = probe(f"{folder}/a.mp4")
+    >>> info.codec, info.height, info.width, info.fps
+    ('h264', 32, 48, 5.0)
     """
     frames = np.asarray(frames)
     if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3 or 0 in frames.shape:
