@@ -11,7 +11,11 @@ MAX_REASON = 300  # characters of another program's own words, which can be page
 
 
 def own_words(error: BaseException) -> str:
-    """Return what an error of another program says, on one line without a full stop, its kind where it says nothing."""
+    """Return what an error of another program says, on one line without a full stop, its kind where it says nothing.
+
+    >>> own_words(OSError("no such  file.")), own_words(ValueError())
+    ('no such file', 'ValueError')
+    """
     return " ".join(str(error).split()).rstrip(".")[:MAX_REASON] or type(error).__name__
 
 

@@ -99,7 +99,18 @@ class ClipDataset(Dataset):
 
 
 def split_videos(reader: ShardReader, split: str) -> tuple[StoredVideo, ...]:
-    """Return the videos of one split; raise InputError that counts the videos of every split when there is none."""
+    """Return the videos of one split.
+
+    Args:
+        reader: The shards.
+        split: "train", "val", "test", or what else the data set calls its splits.
+
+    Returns:
+        Those that have stored rows, in order of identifier.
+
+    Raises:
+        InputError: There is none; the message counts the videos of every split.
+    """
     videos = tuple(video for video in reader.videos if video.split == split)
     if not videos:
         counts = Counter(video.split for video in reader.videos)
@@ -113,7 +124,19 @@ def split_videos(reader: ShardReader, split: str) -> tuple[StoredVideo, ...]:
 
 
 def target_of(labels: tuple[int, ...], multi_label: bool, num_classes: int) -> Tensor:
-    """Return the class number (), or for multi-label data a vector of 0 and 1 (num_classes,)."""
+    """Return what a network is to learn of a video.
+
+    Args:
+        labels: Its class numbers; at least one where there is one a video.
+        multi_label: Whether a video can have several.
+        num_classes: How many classes there are.
+
+    Returns:
+        The class number int64 (), or for multi-label data 0 and 1, float32 (num_classes,).
+
+    >>> target_of((2,), False, 4), target_of((0, 2), True, 4)
+    (tensor(2), tensor([1., 0., 1., 0.]))
+    """
     if not multi_label:
         return torch.tensor(labels[0])
     target = torch.zeros(num_classes)

@@ -57,11 +57,17 @@ class Prediction:
 
 
 class Predictor:
-    """What a checkpoint's network says of video files; `config` says how each is seen, by default in one view.
+    """What a checkpoint's network says of video files.
 
-    Raises InputError for a file that is no checkpoint of this program, or does not say what it was trained on.
+    `Predictor("runs/tdn-rgb/checkpoint.pt")("new.mp4").top(5)` gives the five most probable classes.
 
-    Predictor("runs/tdn-rgb/checkpoint.pt")("new.mp4").top(5) gives the five most probable classes.
+    Args:
+        checkpoint: The file, as a training on shards wrote it.
+        config: How each video is seen, by default in one view.
+        limits: What decoding one video may cost.
+
+    Raises:
+        InputError: The file is no checkpoint of this program, or does not say what it was trained on.
     """
 
     def __init__(

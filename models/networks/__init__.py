@@ -37,7 +37,20 @@ FLOW_LEARNERS = tuple(name for name, kind in MODELS.items() if kind.learns_flow)
 
 
 def network_class(name: str) -> type[VideoNetwork]:
-    """Return the class of the network called `name`; raise ValueError, naming the known ones, for another name."""
+    """Return the class of a network.
+
+    Args:
+        name: A key of `MODELS`.
+
+    Returns:
+        The class, whose keywords are the network's options.
+
+    Raises:
+        ValueError: There is no such network; the message names the known ones.
+
+    >>> network_class("tsn").__name__
+    'TSN'
+    """
     if name not in MODELS:
         raise ValueError(f"model is {name!r}; known models: {', '.join(MODELS)}")
     return MODELS[name]

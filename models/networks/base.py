@@ -142,21 +142,54 @@ class VideoNetwork(nn.Module, ABC):
 
 
 def count_channels(modality: str, snippet_length: int) -> int:
-    """Return the channels of a stacked snippet; raise ValueError for an unknown modality or an empty snippet."""
+    """Return the channels of a stacked snippet.
+
+    Args:
+        modality: "rgb" or "flow".
+        snippet_length: K, its frames or flow fields.
+
+    Returns:
+        K * C.
+
+    Raises:
+        ValueError: The modality is unknown, or K is below 1.
+
+    >>> count_channels("flow", 5)
+    10
+    """
     if modality not in NUM_CHANNELS:
         raise ValueError(f"modality is {modality!r}; known modalities: {', '.join(NUM_CHANNELS)}")
     return NUM_CHANNELS[modality] * check_count("snippet_length", snippet_length)
 
 
 def check_count(name: str, value: int) -> int:
-    """Return `value`; raise ValueError when it is not at least 1."""
+    """Return `value`; raise ValueError when it is not at least 1.
+
+    >>> check_count("num_segments", 3)
+    3
+    """
     if value < 1:
         raise ValueError(f"{name} is {value!r}; it must be at least 1")
     return value
 
 
 def stack_snippets(clip: Tensor, in_channels: int) -> Tensor:
-    """Return the clip (N, S, K, C, H, W) as snippets (N, S, K * C, H, W); raise ValueError when K * C is not right."""
+    """Return the snippets of clips with their frames' channels behind each other.
+
+    Args:
+        clip: (N, S, K, C, H, W).
+        in_channels: K * C that is expected.
+
+    Returns:
+        (N, S, K * C, H, W), a view where it can be one.
+
+    Raises:
+        ValueError: The clip has another shape.
+
+    >>> import torch
+    >>> stack_snippets(torch.zeros(2, 3, 5, 2, 8, 8), 10).shape
+    torch.Size([2, 3, 10, 8, 8])
+    """
     if clip.ndim != 6 or clip.shape[2] * clip.shape[3] != in_channels:
         raise ValueError(
             f"clip has shape {tuple(clip.shape)}; expected (N, S, K, C, H, W) with K * C = {in_channels} channels"

@@ -48,7 +48,16 @@ class Checkpoint:
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> None:
-    """Write a whole checkpoint or none; raise StorageError when the system refuses."""
+    """Write a whole checkpoint or none; `read_checkpoint` has an example.
+
+    Args:
+        checkpoint: What is written.
+        path: The file; one of that name is replaced.
+
+    Raises:
+        InputError: Nothing can be written there: a folder that is missing, or is in the way.
+        StorageError: The system refuses.
+    """
     write_bytes(check_output_file(path), _content(checkpoint))
 
 
@@ -57,7 +66,26 @@ def room_for_checkpoint(checkpoint: Checkpoint, path: str | os.PathLike[str]) ->
     """Take the space of a checkpoint on the disk, and give the function that writes one of that size to `path`.
 
     So a disk that is too small is found before a training, and one that others fill meanwhile takes its weights yet.
-    Raises InputError where nothing can be written at `path`, StorageError when there is not enough space.
+
+    Args:
+        checkpoint: One of the size of that which will be written.
+        path: The file; one of that name is replaced when the block ends.
+
+    Yields:
+        A function that takes the checkpoint to be written.
+
+    Raises:
+        InputError: Nothing can be written at `path`.
+        StorageError: There is not enough space.
+
+    Example:
+        >>> import tempfile
+        >>> start = Checkpoint("tsn", {}, 5, 224, {})
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with room_for_checkpoint(start, f"{folder}/tsn.pt") as write:
+        ...         write(start)
+        ...     read_checkpoint(f"{folder}/tsn.pt").num_classes
+        5
     """
     with replacing(check_output_file(path), reserve_bytes=len(_content(checkpoint)) + SPARE_BYTES) as scratch:
         yield lambda trained: fill(scratch, _content(trained))

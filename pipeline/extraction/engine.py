@@ -128,6 +128,22 @@ def run_extraction(
     Raises:
         InputError: what can be known before work begins is wrong.
         PipelineError: less of a video would be stored than before; nothing is changed then.
+
+    >>> import os, tempfile
+    >>> import numpy as np
+    >>> from tdn_data.pipeline.datasets.index import index_dataset
+    >>> from tdn_data.pipeline.parameters import FrameParameters
+    >>> from tdn_data.pipeline.shards.reader import ShardReader
+    >>> from tdn_data.pipeline.video import write_video
+    >>> small = ExtractParameters(frames=FrameParameters(height=32, width=48, every_seconds=1))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     os.makedirs(f"{folder}/videos/train/run")
+    ...     write_video(f"{folder}/videos/train/run/a.mp4", np.zeros((10, 32, 48, 3), np.uint8), fps=5)
+    ...     manifest = index_dataset("folder", f"{folder}/videos")
+    ...     summary = run_extraction(manifest, small, out=f"{folder}/shards", num_workers=1)
+    ...     reader = ShardReader(f"{folder}/shards", modality="rgb")
+    ...     reader.read(reader.videos[0].video_id).data.shape
+    (2, 32, 48, 3)
     """
     policy = Policy(replace, keep_versions, retry_failed, allow_loss)
     root, storage = Path(manifest.root).absolute(), Storage(out)

@@ -81,9 +81,23 @@ def quantized_flow(
     device: str = "auto",
     **options: object,
 ) -> np.ndarray:
-    """Compute the flow of N pairs as the bytes that are stored: `quantize(optical_flow(...), bound)`, uint8.
+    """Compute the flow of N pairs as the bytes that are stored: `quantize(optical_flow(...), bound)`.
 
     On a GPU the discretisation happens there, and a quarter of the data comes back.
+
+    Args:
+        prev, next, method, device, options: as `optical_flow` takes them.
+        bound: pixels per step that become 0 and 255; what lies beyond is clipped.
+
+    Returns:
+        uint8 (N, H, W, 2), x then y.
+
+    Raises:
+        ValueError, TypeError, InputError: as `optical_flow` does; ValueError for a bound that is not positive, too.
+
+    >>> frame = np.random.default_rng(0).integers(0, 256, (48, 64), np.uint8)
+    >>> np.unique(quantized_flow(frame, frame, bound=20)).tolist()
+    [128]
     """
     prev, next, solver = _checked(prev, next, method, device, options)
     if len(prev) and hasattr(solver, "quantized_pairs"):

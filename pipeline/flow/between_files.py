@@ -42,9 +42,29 @@ def flow_between_files(
 ) -> FlowReport:
     """Compute the flow between two image files and write it: `.flo` as numbers, `.png` in the colour wheel's coding.
 
-    `truth`: a .flo file to compare with. `solver` is handed in where `method` is none of the pipeline's own, e.g. a
-    network's file; it has 3 `channels` where it takes colour. Raises InputError for files that cannot be read, that
-    differ in size, or an output of another kind; nothing is computed then.
+    Args:
+        first, second: images of one size.
+        output: the file to write, .flo or .png.
+        truth: a .flo file to compare with.
+        method, device, options: as `optical_flow` takes them.
+        solver: handed in where `method` is none of the pipeline's own, e.g. a network's file; it has 3 `channels`
+            where it takes colour.
+
+    Returns:
+        the field, where it was written, and its end-point error if a truth was given.
+
+    Raises:
+        InputError: files that cannot be read, that differ in size, or an output of another kind; nothing is computed
+            then.
+
+    >>> import tempfile
+    >>> import cv2
+    >>> frame = np.random.default_rng(0).integers(0, 256, (48, 64), np.uint8)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     written = cv2.imwrite(f"{folder}/a.png", frame)
+    ...     report = flow_between_files(f"{folder}/a.png", f"{folder}/a.png", output=f"{folder}/a.flo")
+    >>> report.flow.shape, report.max_magnitude
+    ((48, 64, 2), 0.0)
     """
     from tdn_data.pipeline.flow import optical_flow
 

@@ -101,6 +101,8 @@ class ShardReader:
         InputError: there is no finished extraction of the modality.
         ShardError: a file is damaged.
         TypeError, ValueError: a path, modality or list split that can be none.
+
+    `run_extraction` has an example.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, modality: str = "rgb", list_split: int | None = None) -> None:
@@ -243,7 +245,18 @@ def _known_modality(modality: object) -> str:
 
 
 def decode_rows(rows: VideoRows, codec: str) -> StoredFrames:
-    """Decode a video's stored images: frames to (N, H, W, 3), flow planes to (N, H, W, 2), uint8."""
+    """Decode a video's stored images.
+
+    Args:
+        rows: as `ShardReader.read_encoded` returns them.
+        codec: "jpeg", "png" or "raw", which the parameters of the shards name.
+
+    Returns:
+        frames uint8 (N, H, W, 3) or flow planes uint8 (N, H, W, 2), and their times in seconds.
+
+    Raises:
+        ShardError: an image is damaged or of another size.
+    """
     pictures = decode_pictures(rows, codec)
     data = (
         np.stack(pictures)
@@ -254,7 +267,18 @@ def decode_rows(rows: VideoRows, codec: str) -> StoredFrames:
 
 
 def decode_pictures(rows: VideoRows, codec: str) -> list[np.ndarray]:
-    """Decode a video's stored images: each frame to (H, W, 3), each pair of flow planes to (H, W, 2), uint8."""
+    """Decode a video's stored images as `decode_rows` does, each by itself.
+
+    Args:
+        rows: as `ShardReader.read_encoded` returns them.
+        codec: "jpeg", "png" or "raw".
+
+    Returns:
+        for each row a frame uint8 (H, W, 3), or a pair of flow planes uint8 (H, W, 2).
+
+    Raises:
+        ShardError: an image is damaged or of another size.
+    """
     size = {"codec": codec, "height": rows.height, "width": rows.width}
     if rows.modality == "rgb":
         return [decode_image(data, channels=3, **size) for data in rows.payloads["image"]]

@@ -9,9 +9,9 @@ AV1 (5.3.2, 5.9.2) and Theora (7.1). The family of H.263 is in `h263_family`, JP
 `screen_family`. A codec without a reader is decoded from its first packet on, which is always right.
 
 FFmpeg's `skip_frame` NONREF, which leaves out pictures that are never references, does not take the place of
-`PacketFacts.droppable`: it is a setting of the decoder for all its packets, while some of these pictures are asked for,
-and which they are must be known before decoding, for the plan and to find what reorders pictures (`stamps`). No reader
-would go away with it either: each takes the flag from headers that it reads for keys and for the pictures' order.
+`PacketFacts.droppable`: some of these pictures are asked for, and which they are must be known before decoding, for the
+plan and to find what reorders pictures (`stamps`). No reader would go away with it either: the flag stands in headers
+that are read for keys and for the pictures' order.
 """
 
 from __future__ import annotations

@@ -78,19 +78,40 @@ def iter_frames(
     span: tuple[int, int] | None = None,
     with_next: bool = False,
 ) -> FrameStream:
-    """Frames on screen at the times asked for, one by one; every frame once when no times are asked for.
+    """Return the frames on screen at the times asked for, one by one; every frame once when no times are asked for.
 
-    Times are 0, s, 2 s, ... for `every_seconds`, 0, 1/fps, 2/fps, ... for `fps`, both below the duration, or
-    `timestamps` in seconds, not falling. A frame comes again when it is still on screen at the next time; the last
-    frame stays on screen. `size` is (height, width), or the shorter side alone with the aspect ratio kept, by default
-    the shown size with square pixels. Nothing is deinterlaced. With `decoding` "sparse" a stream that proves nothing
-    is decoded whole all the same. `span` gives only those of the frames, from a place among them up to another. With
-    `with_next` frames come two by two, each distinct one and the video's own next one; the last has none, and is not
-    given.
+    A frame comes again when it is still on screen at the next time; the last frame stays on screen. Nothing is
+    deinterlaced.
 
-    Yields the good frames, then raises VideoError if some frames asked for (inside the span or not) could not be had;
-    GivenFramesError where those already given turn out to be others than a full decode's, and for a span of a stream
-    that proves nothing: only the whole can be had then. Raises ValueError for options out of range.
+    Args:
+        path: a video file.
+        every_seconds: asks for t = 0, s, 2 s, ... below the duration; or
+        fps: for t = 0, 1/fps, 2/fps, ...; or
+        timestamps: for these, in seconds, not falling.
+        size: (height, width), or the shorter side alone with the aspect ratio kept; None for the shown size with
+            square pixels.
+        pixel_format: "rgb24" or "gray".
+        max_pixels: larger pictures are not decoded.
+        decoding: "sparse" decodes what is needed, and the whole of a stream that proves nothing.
+        span: gives only those of the frames, from a place among them up to another.
+        with_next: gives frames two by two, each distinct one and the video's own next one; the last has none, and is
+            not given.
+
+    Returns:
+        an iterator over frames: `data` uint8 (H, W, 3) or (H, W), with their times and numbers.
+
+    Raises:
+        VideoError: behind the good frames, if some frames asked for (inside the span or not) could not be had.
+        GivenFramesError: those already given turn out to be others than a full decode's; or a span is asked of a
+            stream that proves nothing. Only the whole can be had then.
+        ValueError: an option is out of range.
+
+    >>> import tempfile
+    >>> from tdn_data.pipeline.video import write_video
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_video(f"{folder}/a.mp4", np.zeros((10, 32, 48, 3), np.uint8), fps=5)
+    ...     [frame.pts_seconds for frame in iter_frames(f"{folder}/a.mp4", fps=2)]
+    [0.0, 0.4, 1.0, 1.4]
     """
     if decoding not in get_args(Decoding):
         raise ValueError(f"decoding is {decoding!r}; it must be one of {', '.join(get_args(Decoding))}")
