@@ -86,7 +86,11 @@ def quantized_flow(
     On a GPU the discretisation happens there, and a quarter of the data comes back.
 
     Args:
-        prev, next, method, device, options: as `optical_flow` takes them.
+        prev: as `optical_flow` takes it.
+        next: likewise.
+        method: likewise.
+        device: likewise.
+        options: likewise.
         bound: pixels per step that become 0 and 255; what lies beyond is clipped.
 
     Returns:
@@ -116,7 +120,9 @@ def iter_flow(
     Args:
         grey_frames: uint8 (H, W) images of one size, taken one at a time; what is computed once per frame (its pyramid)
             serves both pairs the frame belongs to.
-        method, device, options: as in `optical_flow`.
+        method: as in `optical_flow`.
+        device: likewise.
+        options: likewise.
 
     Returns:
         an iterator over float32 (H, W, 2), pixels per step.

@@ -43,10 +43,13 @@ def flow_between_files(
     """Compute the flow between two image files and write it: `.flo` as numbers, `.png` in the colour wheel's coding.
 
     Args:
-        first, second: images of one size.
+        first: an image file.
+        second: the one after it, of the same size.
         output: the file to write, .flo or .png.
         truth: a .flo file to compare with.
-        method, device, options: as `optical_flow` takes them.
+        method: as `optical_flow` takes it.
+        device: likewise.
+        options: likewise.
         solver: handed in where `method` is none of the pipeline's own, e.g. a network's file; it has 3 `channels`
             where it takes colour.
 

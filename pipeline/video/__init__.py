@@ -1,5 +1,7 @@
 """Probe, decode and write videos. The only part of the project that imports PyAV."""
 
+import numpy as np
+
 from tdn_data.pipeline.limits import DEFAULT_MAX_PIXELS
 from tdn_data.pipeline.sampling import grid_times
 from tdn_data.pipeline.video.frames import (
@@ -30,7 +32,7 @@ __all__ = [
 ]
 
 
-def expected_times(info: VideoInfo, *, every_seconds: float | None = None, fps: float | None = None):
+def expected_times(info: VideoInfo, *, every_seconds: float | None = None, fps: float | None = None) -> np.ndarray:
     """Return the times that a video of the announced duration is sampled at.
 
     Args:
