@@ -1,5 +1,5 @@
 # make repro   install, run the whole pipeline on the built-in data set, print the results
-# make claims  the papers' claims on the built-in data: trains, compares with docs/CLAIMS.md, an hour or so on two cores;
+# make claims  the papers' claims on the built-in data: trains, compares with docs/CLAIMS.md, about an hour on two cores (estimate);
 #              SMALL=1, about four minutes, as CI does
 # make test    install, run the test-suite; its end says what was skipped, and why
 # make test-quick  the same without the slow tests: kills, clusters, damaged files, whole pipelines
