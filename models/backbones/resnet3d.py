@@ -14,18 +14,16 @@ from __future__ import annotations
 
 from torch import nn
 
-from tdn_data.models.backbones.resnet import ResNet, resnet18
+from tdn_data.models.backbones.resnet import ResNet
 
 NUM_FRAMES = 3  # of every kernel
 
 
-def resnet3d18(**options: float) -> ResNet:
-    """Clip (N, C, T, H, W) to logits (N, num_classes); 34.0 M parameters at 1000 classes; options as in `ResNet`."""
-    return extend_to_time(resnet18(**options))
-
-
 def extend_to_time(network: ResNet) -> ResNet:
-    """Return the image network with its layers exchanged, in place, for ones over (N, C, T, H, W), freshly drawn."""
+    """Return the image network with its layers exchanged, in place, for ones over (N, C, T, H, W), freshly drawn.
+
+    Of ResNet-18 it makes the 3D-ResNet-18, 34.0 M parameters at 1000 classes.
+    """
     for name, module in list(network.named_modules()):
         layer = _over_time(module, halve_time=name.startswith("layer"))
         if layer is not None:

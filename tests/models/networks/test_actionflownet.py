@@ -6,7 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from tdn_data.models.backbones.resnet3d import resnet3d18
+from tdn_data.models.backbones.resnet import resnet18
+from tdn_data.models.backbones.resnet3d import extend_to_time
 from tdn_data.models.networks.actionflownet import (
     ActionFlowNet,
     ActionFlowNet2F,
@@ -37,7 +38,7 @@ def true_flow(network, x):
 
 def test_the_encoder_has_the_dissertations_sizes():
     with torch.device("meta"):
-        maps = resnet3d18().forward_features(torch.empty(1, 3, 16, 224, 224))
+        maps = extend_to_time(resnet18()).forward_features(torch.empty(1, 3, 16, 224, 224))
     assert {name: tuple(x.shape[1:]) for name, x in maps.items()} == {
         "conv1": (64, 16, 56, 56),
         "res2": (64, 16, 56, 56),
@@ -49,7 +50,7 @@ def test_the_encoder_has_the_dissertations_sizes():
 
 def test_every_kernel_spans_three_frames_and_time_is_never_pooled():
     with torch.device("meta"):
-        network = resnet3d18()
+        network = extend_to_time(resnet18())
     modules = dict(network.named_modules())
     kernels = {name: x for name, x in modules.items() if isinstance(x, torch.nn.Conv3d)}
     assert len(kernels) == 20 and {x.kernel_size[0] for x in kernels.values()} == {3}
