@@ -1,6 +1,6 @@
 """A program that uses the public interfaces; mypy holds what their annotations promise against it. Never run."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import assert_type
 
@@ -53,7 +53,7 @@ def read(folder: str) -> StoredFrames:
     """Videos of a split and some of their rows."""
     reader = ShardReader(folder, modality="flow", list_split=1)
     videos = reader.videos
-    assert_type(videos, tuple[StoredVideo, ...])
+    assert_type(videos, Sequence[StoredVideo])
     assert_type(reader.info.class_names, tuple[str, ...])
     show(folder, videos[0].video_id)
     index_dataset("folder", Path(folder))

@@ -98,8 +98,8 @@ class Predictor:
 
     def decode(self, path: str | os.PathLike[str], *, video_id: str | None = None) -> DecodedVideo:
         """Return what the network can see of a video file; raise VideoError where that is nothing."""
-        job = VideoJob(
-            os.fspath(path), self.trained.modality, self._section, self._limits.max_pixels, network=self._network
+        job = VideoJob(  # the process that decodes may have been started in another folder
+            os.path.abspath(path), self.trained.modality, self._section, self._limits.max_pixels, network=self._network
         )
         extraction = extract_in_sandbox(job, self._limits)
         if not len(extraction.rows):

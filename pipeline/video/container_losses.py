@@ -11,6 +11,7 @@ import os
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Collection, Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 from av.container import InputContainer
@@ -104,7 +105,8 @@ def _of_transport(path: str | os.PathLike, stream: VideoStream, places: Sequence
     unseen = _torn_at(places, found.torn)
     apart, is_torn = _numbers(places, found.apart) | unseen.apart, found.stray is not None or bool(found.apart)
     cut_off = is_cut is not None or None
-    headless = Counter(sum(1 for begin in begins if begin < place) - 1 for place in found.headless)
+    reached = list(accumulate(begins, max))  # a packet that goes on with one before it has no place of its own
+    headless = Counter(bisect_left(reached, place) - 1 for place in found.headless)
     headless.pop(-1, None)
     misplaced = {number + 1 for number in headless if number + 1 < len(places)}  # FFmpeg gives them the lost one's time
     return ContainerLosses(
