@@ -16,7 +16,7 @@ from tdn_data.models.claims.book import Book
 from tdn_data.models.claims.schedule import costs, make_runs, missing_runs
 from tdn_data.models.claims.table import (
     NOT_RUN,
-    Findings,
+    JudgedClaims,
     as_record,
     cost_lines,
     differences,
@@ -69,7 +69,7 @@ def _finding(book: Book, name: str, place: Place):
     return None if untried else judge(claim, hits_of(claim.names, book, place))
 
 
-def _record(book: Book, findings: Findings, place: Place) -> None:
+def _record(book: Book, findings: JudgedClaims, place: Place) -> None:
     """Write the page and the file; both hold all claims, those not run, too."""
     if len(findings) < len(book.claims):
         raise InputError("a record holds all claims; say all.")
@@ -82,7 +82,7 @@ def _record(book: Book, findings: Findings, place: Place) -> None:
     write_json(RECORD, {"made": made, "seeds": book.seeds, "seconds": seconds, "claims": as_record(findings)})
 
 
-def _compare(findings: Findings) -> None:
+def _compare(findings: JudgedClaims) -> None:
     """Leave with 1 where a verdict is another than the recorded one; name those that nothing is recorded of."""
     recorded = recorded_verdicts(RECORD)
     if others := differences(findings, recorded):

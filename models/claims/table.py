@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tdn_data.models.claims.book import VERDICTS, Book, Claim
-from tdn_data.models.claims.verdict import Finding
+from tdn_data.models.claims.verdict import Judged
 from tdn_data.models.evaluation.comparison import Interval
 from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.files import read_json
@@ -17,16 +17,16 @@ from tdn_data.pipeline.files import read_json
 NOT_RUN = "not run"
 HEADS = ("claim", "the paper's numbers", "here, with 95 % intervals", "difference", "verdict")
 
-Findings = Mapping[str, Finding | None]  # claim -> what was found, None where its runs are not all there
+JudgedClaims = Mapping[str, Judged | None]  # claim -> what was found, None where its runs are not all there
 
 
-def markdown_table(book: Book, findings: Findings) -> str:
+def markdown_table(book: Book, findings: JudgedClaims) -> str:
     """Return a table for each paper, its claims in the order of claims.yaml."""
     papers = dict.fromkeys(book.claims[name].paper for name in findings)
     return "\n".join(part for paper in papers for part in _paper_lines(book, paper, findings))
 
 
-def _paper_lines(book: Book, paper: str, findings: Findings) -> Iterator[str]:
+def _paper_lines(book: Book, paper: str, findings: JudgedClaims) -> Iterator[str]:
     yield f"### {paper}\n"
     yield f"| {' | '.join(HEADS)} |"
     yield "|---" * len(HEADS) + "|"
@@ -36,7 +36,7 @@ def _paper_lines(book: Book, paper: str, findings: Findings) -> Iterator[str]:
     yield ""
 
 
-def _cells(claim: Claim, found: Finding | None) -> tuple[str, ...]:
+def _cells(claim: Claim, found: Judged | None) -> tuple[str, ...]:
     first = (f"{claim.says} ({claim.place})", claim.numbers)
     if found is None:
         return (*first, claim.missing or "", "", f"**{NOT_RUN}**")
@@ -45,7 +45,7 @@ def _cells(claim: Claim, found: Finding | None) -> tuple[str, ...]:
     return (*first, here, sums, f"**{found.verdict}**")
 
 
-def lines(book: Book, findings: Findings) -> Iterator[str]:
+def lines(book: Book, findings: JudgedClaims) -> Iterator[str]:
     """Yield the same as lines for a terminal."""
     for name, found in findings.items():
         claim = book.claims[name]
@@ -56,12 +56,12 @@ def lines(book: Book, findings: Findings) -> Iterator[str]:
             yield f"{'':11}difference {', '.join(_words(number, sign='+') for number in found.sums)}"
 
 
-def as_record(findings: Findings) -> dict[str, object]:
+def as_record(findings: JudgedClaims) -> dict[str, object]:
     """Return the findings as JSON holds them: for each claim its verdict and numbers, in [0, 1]."""
     return {name: _record(found) for name, found in findings.items()}
 
 
-def _record(found: Finding | None) -> dict[str, object]:
+def _record(found: Judged | None) -> dict[str, object]:
     if found is None:
         return {"verdict": NOT_RUN}
     steps = zip(found.verdicts, found.sums, strict=True)
@@ -84,7 +84,7 @@ def recorded_verdicts(path: Path) -> dict[str, str]:
     return found
 
 
-def differences(findings: Findings, recorded: Mapping[str, str]) -> list[str]:
+def differences(findings: JudgedClaims, recorded: Mapping[str, str]) -> list[str]:
     """Return a sentence for each claim whose verdict is another than the recorded one; not run is no verdict."""
     return [
         f"{name}: {found.verdict} now, {recorded.get(name, NOT_RUN)} in the record"

@@ -22,7 +22,7 @@ CHUNK = 500  # resamples computed at once
 
 
 @dataclass(frozen=True)
-class Finding:
+class Judged:
     """What was found of a claim: each run's result, each step's sum, each step's verdict, and that of all."""
 
     results: Mapping[str, Interval]
@@ -31,13 +31,13 @@ class Finding:
     verdict: str
 
 
-def judge(claim: Claim, hits: Mapping[str, np.ndarray], *, num_resamples: int = NUM_RESAMPLES) -> Finding:
+def judge(claim: Claim, hits: Mapping[str, np.ndarray], *, num_resamples: int = NUM_RESAMPLES) -> Judged:
     """Return what results (seeds, videos) of its runs, in [0, 1], say of a claim; the same results say the same."""
     means = resampled_means({name: hits[name] for name in claim.names}, num_resamples=num_resamples, seed=0)
     sums = tuple(_interval(sum(weight * means[name] for name, weight in step.sum.items())) for step in claim.steps)
     verdicts = tuple(step_verdict(one, at_least=step.at_least) for one, step in zip(sums, claim.steps, strict=True))
     results = {name: _interval(values) for name, values in means.items()}
-    return Finding(results, sums, verdicts, joined_verdict(verdicts))
+    return Judged(results, sums, verdicts, joined_verdict(verdicts))
 
 
 def resampled_means(values: Mapping[str, np.ndarray], *, num_resamples: int, seed: int) -> dict[str, np.ndarray]:

@@ -5,13 +5,13 @@ import json
 import pytest
 
 from tdn_data.models.claims.table import as_record, cost_lines, differences, lines, markdown_table, recorded_verdicts
-from tdn_data.models.claims.verdict import Finding
+from tdn_data.models.claims.verdict import Judged
 from tdn_data.models.evaluation.comparison import Interval
 from tdn_data.pipeline.errors import InputError
 from tests.models.claims.small import small_book
 
 BOOK = small_book()
-FOUND = Finding(
+FOUND = Judged(
     {"longer": Interval(0.7, 0.6, 0.8), "first": Interval(0.5, 0.4, 0.6)},
     (Interval(0.2, 0.1, 0.3),),
     ("holds",),
