@@ -49,16 +49,20 @@ def mistakes_of(
     return sorted(found, key=lambda one: (-one.score, one.video_id))
 
 
+def mistake_frames(reader: ShardReader, mistake: Mistake, num_columns: int) -> tuple[list[np.ndarray], np.ndarray]:
+    """Return frames of its video, evenly spaced over it, each uint8 (H, W, 3) RGB, and their times in seconds."""
+    seconds = reader.times(mistake.video_id)
+    return pictures_at(reader, mistake.video_id, np.linspace(seconds[0], seconds[-1], num_columns))
+
+
 def mistakes_sheet(
     reader: ShardReader, mistakes: Sequence[Mistake], *, num_columns: int = 6, height: int = 112
 ) -> np.ndarray:
-    """Return uint8 (H, W, 3) RGB: under each mistake's words frames of its video, evenly spaced over it."""
+    """Return uint8 (H, W, 3) RGB: under each mistake's words its frames with their times."""
     bands = []
     for mistake in mistakes:
-        seconds = reader.times(mistake.video_id)
-        times = np.linspace(seconds[0], seconds[-1], num_columns)
-        pictures, shown = pictures_at(reader, mistake.video_id, times)
-        cells = zip(pictures, shown.tolist(), strict=True)
+        pictures, seconds = mistake_frames(reader, mistake, num_columns)
+        cells = zip(pictures, seconds.tolist(), strict=True)
         band = [labelled_thumbnail(picture, height, f"{second:.2f} s") for picture, second in cells]
         bands.append((np.concatenate(band, axis=1), mistake.words()))
     return stack_bands(bands)

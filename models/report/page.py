@@ -1,4 +1,4 @@
-"""The report: one self-contained HTML page with results, curves, confusion matrices, and frames with their flow."""
+"""The report: one self-contained HTML page with results, curves, confusion matrices, mistakes, videos and flow."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import cv2
 import jinja2
 import matplotlib
 import numpy as np
@@ -16,6 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from rich.filesize import decimal
 
+from tdn_data.models.evaluation.mistakes import Mistake
+from tdn_data.models.report.pictures import Sample
 from tdn_data.models.report.tables import (
     changed_classes,
     ledger_table,
@@ -25,18 +26,16 @@ from tdn_data.models.report.tables import (
 )
 from tdn_data.pipeline.files import write_text
 from tdn_data.pipeline.images import encode_image, read_image_file
-from tdn_data.pipeline.shards.reader import ShardReader
 from tdn_data.pipeline.shards.schema import LedgerRow
-from tdn_data.pipeline.view.inspect import pictures_at
 from tdn_data.pipeline.view.words import CURVE_WORDS
 
 COLORS = (  # one for each network, distinct for colour-blind readers, too, as far as so many can be
     "#1f6feb", "#d1480f", "#2da44e", "#8250df", "#bf8700", "#57606a", "#d63384",
     "#0a9396", "#7f4f24", "#000000", "#94d82d", "#f4a261", "#a2d2ff",
 )  # fmt: skip
+MAX_MISTAKES = 4  # of a run, that are shown
 LINES = {"rgb": "-", "flow": "--", "fusion": ":"}  # how a curve is drawn, by modality
 IN_PERCENT = ("accuracy", "validation_accuracy", "validation_map")  # curves that are logged as shares
-GAP = 3  # white pixels between the pictures of a strip
 
 # Ng & Davis, Table 1: HMDB51, mean accuracy over three splits, in percent
 PAPER_TABLE = (
@@ -69,14 +68,7 @@ class RunResult:
     seconds: Mapping[str, float] = field(default_factory=dict)  # `trained`, `tested` -> how long it took
     parameters_count: int | None = None  # of the network
     multiply_adds: int | None = None  # of the network for one clip
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One video in pictures: `image` uint8 (H, W, 3) RGB, frames above their flow."""
-
-    caption: str
-    image: np.ndarray
+    mistakes: Sequence[Mistake] = ()  # all of them, the most certain first
 
 
 def write_report(
@@ -91,12 +83,13 @@ def write_report(
     facts: Mapping[str, str],
     left_out: Sequence[str] = (),
     ledger: Sequence[LedgerRow] = (),
+    strips: Mapping[str, np.ndarray] | None = None,
 ) -> None:
     """Write the page to `out`; it needs no other file and no network.
 
     `metric_names`: which of the runs' metrics the table of results shows -> how it heads them. `split` is the one that
     was tested. `facts` are listed at the page's end, `left_out` says which runs are not shown, and why, and `ledger`
-    what became of each video.
+    what became of each video. `strips`: video -> its frames side by side, of the mistakes that are shown.
     """
     matplotlib.rcParams["svg.hashsalt"] = "tdn-data"  # the same results give the same bytes
     template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
@@ -117,6 +110,9 @@ def write_report(
             if run.confusion is not None
         ],
         changes=_changes(runs, class_names),
+        mistakes=_mistake_rows(runs, strips or {}),
+        without_mistakes=[run.name for run in runs if not run.mistakes],
+        pictured=bool(strips),
         costs=[run for run in runs if run.seconds],
         parameters=parameter_table({run.name: run.training for run in runs if run.training}),
         trained=[run.name for run in runs if run.training],
@@ -172,6 +168,18 @@ def _changes(runs: Sequence[RunResult], class_names: Sequence[str]) -> list[tupl
             classes = changed_classes(first.per_class_ap, one.per_class_ap, class_names)
             found.append((first.name, one.name, classes))
     return [change for change in found if change[2]]
+
+
+def _mistake_rows(
+    runs: Sequence[RunResult], strips: Mapping[str, np.ndarray]
+) -> list[tuple[RunResult, list[tuple[Mistake, str | None]]]]:
+    """Return for each run that errs its most certain mistakes, each with its frames, None where they are not here."""
+    pictures = {video_id: _encoded(strip) for video_id, strip in strips.items()}
+    return [
+        (run, [(mistake, pictures.get(mistake.video_id)) for mistake in run.mistakes[:MAX_MISTAKES]])
+        for run in runs
+        if run.mistakes
+    ]
 
 
 def _fusion_words(runs: Sequence[RunResult]) -> list[str]:
@@ -247,51 +255,9 @@ def _png(image: np.ndarray) -> str:
 
 
 def _jpeg(path: Path) -> str:
-    """Return a picture in a file as a JPEG, which is a quarter of a PNG's size, base64."""
-    return base64.b64encode(encode_image(read_image_file(path), codec="jpeg", quality=85)).decode()
+    return _encoded(read_image_file(path))
 
 
-def sample_videos(
-    frames: ShardReader, flow: ShardReader | None, *, split: str = "test", num_columns: int = 6, height: int = 96
-) -> list[Sample]:
-    """Return for each class its first video of the split: `num_columns` frames, under each its flow in colour."""
-    samples, seen = [], set()
-    for video in frames.videos:
-        new = set(video.labels) - seen
-        if video.split != split or not new:
-            continue
-        seen |= new
-        rows = np.linspace(0, max(video.num_rows - 2, 0), num_columns).round().astype(int).tolist()
-        times = frames.read_encoded(video.video_id, rows).pts_seconds
-        has_flow = flow is not None and any(one.video_id == video.video_id for one in flow.videos)
-        readers = [frames, flow] if has_flow else [frames]
-        strips = [_strip(pictures_at(reader, video.video_id, times)[0], height) for reader in readers]
-        labels = ", ".join(frames.info.class_names[label] for label in video.labels)
-        samples.append(Sample(f"{labels}: {video.video_id}", _stacked(strips)))
-    return samples
-
-
-def _stacked(strips: Sequence[np.ndarray]) -> np.ndarray:
-    """Return strips under each other, the narrower with a margin: frames and flow may differ in shape."""
-    width = max(strip.shape[1] for strip in strips)
-    margins = [((0, 0), (0, width - strip.shape[1]), (0, 0)) for strip in strips]
-    rows = [np.pad(strip, m, constant_values=255) for strip, m in zip(strips, margins, strict=True)]
-    return _joined(rows, axis=0)
-
-
-def _strip(images: Sequence[np.ndarray], height: int) -> np.ndarray:
-    """Return images side by side at one height."""
-    widths = [max(1, round(image.shape[1] * height / image.shape[0])) for image in images]
-    sized = [
-        cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-        for image, width in zip(images, widths, strict=True)
-    ]
-    return _joined(sized, axis=1)
-
-
-def _joined(images: Sequence[np.ndarray], *, axis: int) -> np.ndarray:
-    """Return images in a row along an axis, with white gaps between them."""
-    shape = list(images[0].shape)
-    shape[axis] = GAP
-    gap = np.full(shape, 255, np.uint8)
-    return np.concatenate([part for image in images for part in (gap, image)][1:], axis=axis)
+def _encoded(image: np.ndarray) -> str:
+    """Return a picture as a JPEG, which is a quarter of a PNG's size, base64."""
+    return base64.b64encode(encode_image(image, codec="jpeg", quality=85)).decode()

@@ -6,23 +6,25 @@ import contextlib
 import csv
 import logging
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
 
 from tdn_data.models.evaluation.explain import EXPLAIN
 from tdn_data.models.evaluation.metrics import compute_metrics
+from tdn_data.models.evaluation.mistakes import mistakes_of
 from tdn_data.models.evaluation.results import SCORES, result_columns
 from tdn_data.models.evaluation.run_record import EVALUATION, TRAINING, RunRecord, read_record
 from tdn_data.models.evaluation.scores import VideoScores, read_scores
 from tdn_data.models.networks import build_model
 from tdn_data.models.networks.cost import Cost, default_clip_shape, model_cost
 from tdn_data.models.report.first_batch import FIRST_BATCH
-from tdn_data.models.report.page import RunResult, sample_videos, write_report
+from tdn_data.models.report.page import MAX_MISTAKES, RunResult, write_report
+from tdn_data.models.report.pictures import mistake_strips, sample_videos
 from tdn_data.models.training.config import TrainConfig
 from tdn_data.pipeline.errors import InputError
-from tdn_data.pipeline.shards.reader import ShardReader
+from tdn_data.pipeline.shards.reader import DatasetInfo, ShardReader, StoredVideo
 from tdn_data.pipeline.shards.schema import library_versions
 
 logger = logging.getLogger(__name__)
@@ -30,17 +32,28 @@ logger = logging.getLogger(__name__)
 MAX_EXPLANATIONS = 12  # pictures of a run that the page holds
 
 
-def report_runs(out: Path, folders: Mapping[str, Path], *, shards: Sequence[ShardReader]) -> None:
-    """Write the page about runs, name -> folder, that were tested on the shards' videos (one reader a modality).
+def report_runs(
+    out: Path,
+    folders: Mapping[str, Path],
+    *,
+    dataset: str,
+    shards: Sequence[ShardReader],
+    not_here: Sequence[str] = (),
+) -> None:
+    """Write the page about runs, name -> folder, that were tested on a data set's shards (one reader a modality).
 
-    A run that is left out (see `read_results`) is named in the log and on the page.
+    `not_here` says which shards could not be opened, and why: what is drawn from them is left out, and without any the
+    runs' own records count alone. That and each run that is left out (see `read_results`) stand in the log and on the
+    page.
     """
-    found, left_out = read_results(folders, shards[0])
-    for sentence in left_out:
+    info = shards[0].info if shards else _tested_on(folders, dataset)
+    found, left_out = read_results(folders, info, shards[0].videos if shards else None)
+    for sentence in (*not_here, *left_out):
         logger.warning(sentence)
-    info, split = shards[0].info, next((run.split for run in found), "test")
+    split = next((run.split for run in found), "test")
     frames = next((reader for reader in shards if reader.modality == "rgb"), None)
     flow = next((reader for reader in shards if reader.modality == "flow"), None)
+    shown = [mistake for run in found for mistake in run.mistakes[:MAX_MISTAKES]]
     write_report(
         out,
         dataset=info.name,
@@ -49,20 +62,33 @@ def report_runs(out: Path, folders: Mapping[str, Path], *, shards: Sequence[Shar
         metric_names=result_columns(info.name, [run.metrics for run in found]),
         split=split,
         samples=sample_videos(frames, flow, split=split) if frames is not None else [],
-        facts=_facts(shards),
-        left_out=left_out,
+        facts=_facts(info.name, shards),
+        left_out=[*not_here, *left_out],
         ledger=[row for reader in shards for row in reader.ledger()],
+        strips=mistake_strips(frames or flow, shown) if shards else None,
     )
 
 
-def _facts(shards: Sequence[ShardReader]) -> dict[str, str]:
-    """Return what the shards say of themselves and what draws the page, as lines for it."""
+def _tested_on(folders: Mapping[str, Path], dataset: str) -> DatasetInfo:
+    """Return what the first run that was tested on a data set says of it; raise InputError where none was."""
+    for folder in folders.values():
+        if (folder / SCORES).exists():
+            record = read_record(folder / EVALUATION)
+            if record.dataset == dataset:
+                return DatasetInfo(dataset, record.class_names, record.multi_label, {})
+    raise InputError(
+        f"there are no shards of {dataset} here, and no run that was tested on it; `dvc repro` makes both."
+    )
+
+
+def _facts(dataset: str, shards: Sequence[ShardReader]) -> dict[str, str]:
+    """Return what the shards of a data set say of themselves and what draws the page, as lines for it."""
     titles = {"rgb": "frames", "flow": "flow"}
     made_of = {titles[reader.modality]: _words(reader.info.parameters) for reader in shards}
     digests = {f"digest, {titles[reader.modality]}": reader.digest() for reader in shards}
     commit = _commit()
     return {
-        "data set": shards[0].info.name,
+        "data set": dataset,
         **made_of,
         **digests,
         **({"commit": commit} if commit else {}),
@@ -83,32 +109,36 @@ def _words(section: dict[str, object]) -> str:
     return ", ".join(f"{key} {value}" for key, value in section.items() if value is not None)
 
 
-def read_results(folders: Mapping[str, Path], reader: ShardReader) -> tuple[list[RunResult], list[str]]:
-    """Return the evaluated runs, name -> folder, on a data set's shards, in that order, and what was left out.
+def read_results(
+    folders: Mapping[str, Path], info: DatasetInfo, videos: Iterable[StoredVideo] | None
+) -> tuple[list[RunResult], list[str]]:
+    """Return the evaluated runs, name -> folder, on a data set, in that order, and what was left out.
 
     Metrics are computed again from the scores. A folder whose record is missing, or is of another run, other classes
-    or other videos than the shards', is left out with a sentence that says so; one without scores is not tested yet.
+    or other videos than the shards' (`videos`, None where there are no shards), is left out with a sentence that says
+    so; one without scores is not tested yet.
     """
+    labels = None if videos is None else {video.video_id: video.labels for video in videos}
     found, left_out = [], []
     for name, folder in folders.items():
         try:
             if (folder / SCORES).exists():
-                found.append(_read_run(name, folder, reader))
+                found.append(_read_run(name, folder, info, labels))
         except InputError as error:
             left_out.append(f"{name} is left out: {error.message}")
     return found, left_out
 
 
-def _read_run(name: str, folder: Path, reader: ShardReader) -> RunResult:
-    """Return one run; raise InputError where it is not one of its name on these shards."""
+def _read_run(name: str, folder: Path, info: DatasetInfo, labels: Mapping[str, tuple[int, ...]] | None) -> RunResult:
+    """Return one run; raise InputError where it is not one of its name on this data set's videos."""
     record = read_record(folder / EVALUATION)
-    _check_record(record, name, folder, reader)
+    _check_record(record, name, folder, info)
     scores = read_scores(folder / SCORES)
-    _check_scores(scores, folder, reader)
-    metrics = compute_metrics(scores.scores, scores.labels, multi_label=reader.info.multi_label)
+    _check_scores(scores, folder, len(info.class_names), labels)
+    metrics = compute_metrics(scores.scores, scores.labels, multi_label=info.multi_label)
     training = read_record(folder / TRAINING) if (folder / TRAINING).exists() else None
     records = ({"trained": training} if training else {}) | {"tested": record}
-    cost = _cost(training, len(reader.info.class_names)) if training else None
+    cost = _cost(training, len(info.class_names)) if training else None
     return RunResult(
         name,
         record.network,
@@ -126,6 +156,7 @@ def _read_run(name: str, folder: Path, reader: ShardReader) -> RunResult:
         {how: one.seconds for how, one in records.items()},
         cost and cost.parameters,
         cost and cost.multiply_adds,
+        mistakes_of(scores, info.class_names, multi_label=info.multi_label),
     )
 
 
@@ -141,9 +172,8 @@ def _cost(training: RunRecord, num_classes: int) -> Cost | None:
         return None
 
 
-def _check_record(record: RunRecord, name: str, folder: Path, reader: ShardReader) -> None:
-    """Raise InputError unless the record is of the run of that name, tested on these shards."""
-    info = reader.info
+def _check_record(record: RunRecord, name: str, folder: Path, info: DatasetInfo) -> None:
+    """Raise InputError unless the record is of the run of that name, tested on this data set."""
     if record.name != name:
         raise InputError(f"its record is of the run {record.name}.", path=folder)
     expected = {"dataset": info.name, "class_names": tuple(info.class_names), "multi_label": info.multi_label}
@@ -152,11 +182,13 @@ def _check_record(record: RunRecord, name: str, folder: Path, reader: ShardReade
             raise InputError(f"it was tested on shards with another {key.replace('_', ' ')}.", path=folder)
 
 
-def _check_scores(scores: VideoScores, folder: Path, reader: ShardReader) -> None:
-    """Raise InputError unless the scores are of the shards' videos, with their labels, and one for each class."""
-    labels = {video.video_id: video.labels for video in reader.videos}
-    if scores.scores.shape[1:] != (len(reader.info.class_names),) or any(
-        labels.get(video_id) != own for video_id, own in zip(scores.video_ids, scores.labels, strict=True)
+def _check_scores(
+    scores: VideoScores, folder: Path, num_classes: int, labels: Mapping[str, tuple[int, ...]] | None
+) -> None:
+    """Raise InputError unless there is a score for each class, and the videos with their labels are the shards'."""
+    if scores.scores.shape[1:] != (num_classes,) or any(
+        labels is not None and labels.get(video_id) != own
+        for video_id, own in zip(scores.video_ids, scores.labels, strict=True)
     ):
         raise InputError("its videos or their labels are not those of the shards; evaluate it again.", path=folder)
 

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tdn_data.models.report.page import GAP, RunResult, sample_videos, write_report
+from tdn_data.models.evaluation.mistakes import Mistake
+from tdn_data.models.report.page import MAX_MISTAKES, RunResult, write_report
+from tdn_data.models.report.pictures import GAP, HEIGHT, NUM_COLUMNS, mistake_strips, sample_videos
 from tdn_data.pipeline.images import write_png
 from tdn_data.pipeline.shards.schema import LedgerRow
 
@@ -39,7 +41,7 @@ def test_the_data_sets_own_metrics_and_split_head_the_table(tmp_path: Path) -> N
     assert "top-1" not in page and "split “test”" in page
 
 
-def page_of(tmp_path: Path, *runs: RunResult, dataset: str = "demo", left_out=(), ledger=()) -> str:
+def page_of(tmp_path: Path, *runs: RunResult, dataset: str = "demo", **more: object) -> str:
     options = {
         "class_names": ("x", "y"),
         "metric_names": {"top1": "top-1"},
@@ -47,7 +49,7 @@ def page_of(tmp_path: Path, *runs: RunResult, dataset: str = "demo", left_out=()
         "samples": [],
         "facts": {},
     }
-    write_report(tmp_path / "report.html", dataset=dataset, runs=runs, left_out=left_out, ledger=ledger, **options)
+    write_report(tmp_path / "report.html", dataset=dataset, runs=runs, **options | more)
     return (tmp_path / "report.html").read_text()
 
 
@@ -100,7 +102,7 @@ def test_results_have_their_interval_and_mistakes_and_changes_are_listed(tmp_pat
     tsn = result("tsn", "rgb", 0.5, confusion=np.array([[3, 1], [3, 1]]))
     tdn = RunResult("tdn-rgb", "tdn", "rgb", {"top1": 0.975, "num_videos": 120}, np.array([0.9, 0.4]))
     page = page_of(tmp_path, tsn, tdn)
-    assert "<td>97.5</td><td>92.9 to 99.1</td>" in page and "<td>50.0</td><td>–</td>" in page
+    assert '<td>97.5</td><td class="wrap">92.9 to 99.1</td>' in page and '<td>50.0</td><td class="wrap">–</td>' in page
     assert '<td>y</td><td class="words">x</td><td>3 of 4</td>' in page
     assert "<td>x</td><td>50.0</td><td>90.0</td><td>+40.0</td>" in page and "<td>-10.0</td>" in page
 
@@ -119,3 +121,19 @@ def test_the_ledger_is_summed_up_with_its_reasons(tmp_path: Path) -> None:
     lost = LedgerRow("w", "rgb", "p", "train", (0,), "failed", "too_large")
     page = page_of(tmp_path, result("tdn", "rgb", 0.5), ledger=[*stored, lost])
     assert "<td>rgb</td><td>2</td><td>0</td><td>1</td><td>1.2 kB</td>" in page and "1 too large" in page
+
+
+def test_the_most_certain_mistakes_are_shown_in_pictures_and_without_shards_in_words(tmp_path: Path, coloured) -> None:
+    found = [Mistake(f"v{number:02d}", ("red",), "gre_en", 0.9 - number / 100, 0.05) for number in range(12, 6, -1)]
+    strips = mistake_strips(coloured, found[:MAX_MISTAKES])
+    assert sorted(strips) == ["v09", "v10", "v11"]  # v12 is not stored
+    assert strips["v09"].shape == (HEIGHT, NUM_COLUMNS * HEIGHT + (NUM_COLUMNS - 1) * GAP, 3)
+    assert strips["v09"][:, :HEIGHT].mean() > strips["v09"][:, -HEIGHT:].mean()  # green darkens: in the video's order
+    runs = result("tdn", "rgb", 0.5, mistakes=found), result("tsn", "rgb", 1.0)
+    page = page_of(tmp_path, *runs, strips=strips)
+    assert "6 wrong</span>" in page and page.count('<img alt="frames of ') == 3 and "<br>v08" not in page
+    assert "<b>red</b> 0.05, taken for <b>gre_en</b> 0.78<br>v12, of which nothing is stored" in page
+    assert "No mistake: tsn-rgb." in page and "No frames are shown" not in page
+    page = page_of(tmp_path, *runs)
+    assert "No frames are shown: there are no shards" in page and "v12</figcaption>" in page and "<img" not in page
+    assert "<h2>Mistakes" not in page_of(tmp_path, runs[1])

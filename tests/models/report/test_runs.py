@@ -6,11 +6,13 @@ from datetime import UTC, datetime
 from importlib import metadata
 
 import numpy as np
+import pytest
 
 from tdn_data.models.evaluation.results import write_results
 from tdn_data.models.evaluation.run_record import EVALUATION, TRAINING, describe_run, read_record, write_record
 from tdn_data.models.evaluation.scores import VideoScores
-from tdn_data.models.report.runs import read_results
+from tdn_data.models.report.runs import read_results, report_runs
+from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.shards.reader import DatasetInfo, StoredVideo
 
 
@@ -52,7 +54,7 @@ def test_a_curve_starts_at_the_epoch_in_which_it_was_first_logged(tmp_path):
     logged.mkdir(parents=True)
     (logged / "flow_loss.tsv").write_text("step\tflow_loss\n0\t3.0\n1\t2.0\n2\t1.5\n")
     (logged / "accuracy.tsv").write_text("step\taccuracy\n2\t0.5\n")
-    (run,), _ = read_results(folders(tmp_path), Shards)
+    (run,), _ = read_results(folders(tmp_path), Shards.info, Shards.videos)
     assert run.curves["flow_loss"] == [3.0, 2.0, 1.5]
     np.testing.assert_array_equal(run.curves["accuracy"], [np.nan, np.nan, 0.5])
 
@@ -69,7 +71,7 @@ def test_only_runs_of_their_name_on_these_shards_are_shown_and_the_others_named(
     (tmp_path / "half-rgb").mkdir()
     (tmp_path / "half-rgb/scores.parquet").write_bytes(b"PAR1")
     (tmp_path / "half-rgb" / EVALUATION).write_text("{")
-    runs, left_out = read_results(folders(tmp_path), Shards)
+    runs, left_out = read_results(folders(tmp_path), Shards.info, Shards.videos)
     assert [run.name for run in runs] == ["tdn-rgb", "tsn-fused"]
     assert {words.partition(" ")[0]: words for words in left_out} == {
         "backup": "backup is left out: its record is of the run tdn-rgb.",
@@ -86,8 +88,23 @@ def test_only_runs_of_their_name_on_these_shards_are_shown_and_the_others_named(
 def test_each_run_says_its_own_date_machine_versions_and_parameters(tmp_path):
     write_run(tmp_path / "tdn-rgb", parameters={"epochs": 24, "size": None})
     write_record(tmp_path / "tdn-rgb" / TRAINING, read_record(tmp_path / "tdn-rgb" / EVALUATION))
-    (run,), _ = read_results(folders(tmp_path), Shards)
+    (run,), _ = read_results(folders(tmp_path), Shards.info, Shards.videos)
     assert run.made.keys() == {"trained", "tested"}
     words = run.made["tested"]
     assert words.startswith(f"{datetime.now(UTC).date()}, 0 s on ") and f"torch {metadata.version('torch')}" in words
     assert words.endswith("split test; epochs 24")
+
+
+def test_without_shards_the_records_say_what_was_tested_and_the_page_what_is_not_here(tmp_path):
+    write_run(
+        tmp_path / "tdn-rgb", scores=VideoScores(("a", "b"), ((0,), (1,)), np.array([[1.0, 0], [3, 0]], np.float32))
+    )
+    write_run(tmp_path / "lstm-rgb", class_names=("x", "z"))
+    runs = {name: tmp_path / name for name in ("untested-rgb", "tdn-rgb", "lstm-rgb")}
+    not_here = ["data/shards/demo/rgb holds no finished shards."]
+    report_runs(tmp_path / "report.html", runs, dataset="demo", shards=[], not_here=not_here)
+    page = (tmp_path / "report.html").read_text()
+    assert not_here[0] in page and "lstm-rgb is left out" in page and "No frames are shown" in page
+    assert "1 of 2 wrong" in page and "<b>y</b> 0.05, taken for <b>x</b> 0.95<br>b" in page
+    with pytest.raises(InputError, match="no shards of hmdb51 here, and no run that was tested on it"):
+        report_runs(tmp_path / "report.html", runs, dataset="hmdb51", shards=[])
