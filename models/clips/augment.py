@@ -88,7 +88,7 @@ class Augment:
         """
         view = self.draw_view(*pictures[0].shape[:2], generator)
         clip = view.of_pictures(pictures)
-        in_order = np.array_equal(places.flat, np.arange(len(pictures)))
+        in_order = places.ravel().tolist() == list(range(len(pictures)))
         clip = clip.reshape(*places.shape, *clip.shape[1:]) if in_order else clip[places]
         if self.color_jitter and clip.shape[-1] == 3:
             clip = jitter_colors(clip, self.color_jitter, generator)

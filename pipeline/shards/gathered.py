@@ -112,7 +112,12 @@ def table_of_rows(rows: Sequence[Row], schema: pa.Schema) -> pa.Table:
 def rows_of_table(table: pa.Table, kind: type[Row]) -> Iterator[Row]:
     """Yield a table's rows as `kind`."""
     for row in rows_as_dicts(table):
-        yield kind(**{name: tuple(value or ()) if name in _TUPLES else value for name, value in row.items()})
+        yield row_of(row, kind)
+
+
+def row_of(values: dict[str, object], kind: type[Row]) -> Row:
+    """Return plain data by column as a row of `kind`."""
+    return kind(**{name: tuple(value or ()) if name in _TUPLES else value for name, value in values.items()})
 
 
 def rows_as_dicts(table: pa.Table) -> Iterator[dict[str, object]]:

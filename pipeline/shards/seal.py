@@ -85,19 +85,18 @@ def stream_digest(file: BinaryIO | pa.NativeFile, num_bytes: int) -> str:
 def row_checksums(rows: VideoRows, video_id: str, positions: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
     """Return uint32 (N,), a checksum of each row; `positions` are the rows' places in their video (default: all)."""
     start = zlib.crc32(f"{rows.modality}/{video_id}".encode())
-    places = np.arange(len(rows)) if positions is None else np.asarray(positions)
+    places = range(len(rows)) if positions is None else np.asarray(positions).tolist()
     following = rows.pts_seconds if rows.next_pts_seconds is None else rows.next_pts_seconds
-    bound = 0.0 if rows.bound is None else rows.bound
-    columns = [rows.payloads[name] for name in PAYLOADS[rows.modality]]
-    sums = np.zeros(len(rows), np.uint32)
-    for number in range(len(rows)):
-        times = float(rows.pts_seconds[number]), float(following[number])
-        place = int(places[number]), int(rows.frame_index[number])
-        crc = zlib.crc32(struct.pack("<qqddqqf", *place, *times, rows.height, rows.width, bound), start)
-        for column in columns:
-            crc = zlib.crc32(column[number], zlib.crc32(struct.pack("<q", len(column[number])), crc))
-        sums[number] = crc
-    return sums
+    times = zip(rows.pts_seconds.tolist(), following.tolist(), strict=True)
+    of_video = rows.height, rows.width, 0.0 if rows.bound is None else rows.bound
+    payloads = zip(*(rows.payloads[name] for name in PAYLOADS[rows.modality]), strict=True)
+    sums = []
+    for place, index, shown, images in zip(places, rows.frame_index.tolist(), times, payloads, strict=True):
+        crc = zlib.crc32(struct.pack("<qqddqqf", place, index, *shown, *of_video), start)
+        for image in images:
+            crc = zlib.crc32(image, zlib.crc32(struct.pack("<q", len(image)), crc))
+        sums.append(crc)
+    return np.array(sums, np.uint32)
 
 
 def check_rows(rows: VideoRows, video_id: str, positions: np.ndarray, checksums: np.ndarray, name: str) -> None:

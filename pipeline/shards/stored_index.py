@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tdn_data.pipeline.shards.gathered import rows_of_table
+from tdn_data.pipeline.shards.gathered import row_of, rows_of_table
 from tdn_data.pipeline.shards.ledger import IndexRow
 from tdn_data.pipeline.shards.schema import INDEX_SCHEMA
 
@@ -26,7 +26,8 @@ class StoredIndex(Mapping[str, IndexRow]):
         parts = [_compact(table.filter(pc.equal(table["modality"], modality))) for table in tables]
         parts = parts or [_compact(INDEX_SCHEMA.empty_table())]
         self._table = pa.concat_tables(parts).unify_dictionaries().combine_chunks()
-        self._video_ids = self._table["video_id"].chunk(0) if len(self._table) else pa.array([], pa.large_string())
+        self._columns = {name: _only_chunk(self._table[name]) for name in self._table.schema.names}
+        self._video_ids = self._columns["video_id"]
         self._by_shard: tuple[np.ndarray, np.ndarray, list[str]] | None = None
 
     def __len__(self) -> int:
@@ -46,8 +47,8 @@ class StoredIndex(Mapping[str, IndexRow]):
 
     def at(self, place: int) -> IndexRow:
         """Return the row at a place in the order."""
-        (row,) = rows_of_table(self._table.slice(place, 1), IndexRow)
-        return row
+        row = {name: column[place].as_py() for name, column in self._columns.items()}
+        return row_of(row, IndexRow)
 
     def rows(self) -> Iterator[IndexRow]:
         """Yield all rows, in order."""
@@ -56,7 +57,7 @@ class StoredIndex(Mapping[str, IndexRow]):
     def of_shard(self, shard: str) -> Iterator[IndexRow]:
         """Yield the rows that lie in a shard."""
         if self._by_shard is None:
-            column = self._table["shard"].combine_chunks()
+            column = self._columns["shard"]
             codes = column.indices.to_numpy()
             order = np.argsort(codes, kind="stable").astype(np.uint32)
             self._by_shard = order, codes[order], column.dictionary.to_pylist()
@@ -78,6 +79,11 @@ def _compact(table: pa.Table) -> pa.Table:
         elif name == "video_id":
             table = table.set_column(number, name, table[name].cast(pa.large_string()))
     return table
+
+
+def _only_chunk(column: pa.ChunkedArray) -> pa.Array:
+    """Return a column of a table whose chunks are combined, without a copy."""
+    return column.chunk(0) if column.num_chunks else pa.array([], column.type)
 
 
 class _Texts(Sequence[str]):
