@@ -15,7 +15,7 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from tdn_data.pipeline.video.asf import play_seconds
-from tdn_data.pipeline.video.container import format_names, open_video, read_packets
+from tdn_data.pipeline.video.container import format_names, open_video, read_packets, times_below_zero
 from tdn_data.pipeline.video.structure import index_seconds, is_fragmented, is_shorter_than_its_structure
 
 _ANNOUNCING = {"avi", "matroska", "webm", "flv", "asf", "mxf"}  # their durations are written, not estimated
@@ -83,6 +83,8 @@ def _start_seconds(container: InputContainer, stream: VideoStream, begin_seconds
     """What a duration counts before the stream's first picture; 0 where durations are counted from that."""
     if _FROM_ZERO.isdisjoint(format_names(container)):
         return 0.0
+    if early := times_below_zero(stream):
+        return float(min(early.values()) * stream.time_base)
     known = begin_seconds if stream.start_time is None else float(stream.start_time * stream.time_base)
     return max(known, 0.0)
 

@@ -18,6 +18,7 @@ from tdn_data.pipeline.errors import VideoError
 from tdn_data.pipeline.files import check_video_file
 from tdn_data.pipeline.video.avi import index_times, restamp
 from tdn_data.pipeline.video.formats import OPEN_OPTIONS, is_unlisted, undecodable_kind
+from tdn_data.pipeline.video.matroska import ticks_below_zero
 from tdn_data.pipeline.video.structure import is_cut_iso, lacks_time_scale
 
 _OGG_HEADERS = (b"OVP80", b"\x80theora", b"\x81theora", b"\x82theora")
@@ -95,11 +96,13 @@ def read_packets(container: InputContainer, *streams: VideoStream) -> Iterator[a
     """
     headers = _OGG_HEADERS if "ogg" in format_names(container) else ()
     times = {stream.index: index_times(container, stream) for stream in streams}
+    early = {stream.index: times_below_zero(stream) for stream in streams}
     as_decoded = {codec for name in format_names(container) for codec in _AS_DECODED.get(name, ())}
     memories: dict[int, _Memory] = {}
     try:
         for packet in container.demux(*streams):
             restamp(packet, times.get(packet.stream_index, {}))
+            packet.pts = early.get(packet.stream_index, {}).get(packet.pos, packet.pts)
             if as_decoded and packet.stream.codec_context.codec.canonical_name in as_decoded:
                 packet.pts = packet.dts
             if not packet.size or bytes(memoryview(packet)[:7]).startswith(headers):
@@ -114,6 +117,14 @@ def read_packets(container: InputContainer, *streams: VideoStream) -> Iterator[a
             raise
         message = f"a packet is to be larger than the file ({error})"  # a size that was overwritten
         raise av.InvalidDataError(errno.EINVAL, message) from error
+
+
+def times_below_zero(stream: VideoStream) -> dict[int, int]:
+    """Where a packet's bytes begin -> its time in ticks, of those below zero of a Matroska file; else empty."""
+    container = stream.container
+    if "matroska" not in format_names(container):
+        return {}
+    return ticks_below_zero(container.name.removeprefix("file:"), container.streams.video.index(stream))
 
 
 class _Memory:

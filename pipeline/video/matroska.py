@@ -7,19 +7,23 @@ import os
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from tdn_data.pipeline.video.structure import EBML, SEGMENT, ebml_size, segment_end
 
 CODEC_ID, CODEC_PRIVATE, CONTENT_ENCODINGS = b"\x86", b"\x63\xa2", b"\x6d\x80"
 VIDEO, PIXEL_WIDTH, PIXEL_HEIGHT = b"\xe0", b"\xb0", b"\xba"
-_TRACKS, _TRACK_ENTRY, _TRACK_TYPE = b"\x16\x54\xae\x6b", b"\xae", b"\x83"
+_TRACKS, _TRACK_ENTRY, _TRACK_TYPE, _TRACK_NUMBER = b"\x16\x54\xae\x6b", b"\xae", b"\x83", b"\xd7"
 _DOCUMENT_TYPES = (b"\x42\x82\x88matroska", b"\x42\x82\x84webm")
 _VIDEO_TRACK = 1
 _CLUSTER, _BLOCK_GROUP, _BLOCK, _SIMPLE_BLOCK = b"\x1f\x43\xb6\x75", b"\xa0", b"\xa1", b"\xa3"
 _SILENT_TRACKS, _VOID, _CHECK_SUM = b"\x58\x54", b"\xec", b"\xbf"
-_TIMES = (b"\xe7", b"\xa7", b"\xab")  # a cluster's time, its place and the size of the one before
-_IN_CLUSTER = {*_TIMES, _BLOCK_GROUP, _SIMPLE_BLOCK, _SILENT_TRACKS, b"\xaf", _VOID, _CHECK_SUM}  # af: encrypted block
+_TIME, _PLACE, _SIZE_BEFORE = b"\xe7", b"\xa7", b"\xab"  # a cluster's own, and the size of the one before
+_IN_CLUSTER = {
+    *(_TIME, _PLACE, _SIZE_BEFORE),
+    *(_BLOCK_GROUP, _SIMPLE_BLOCK, b"\xaf"),  # af: encrypted block
+    *(_SILENT_TRACKS, _VOID, _CHECK_SUM),
+}
 _BESIDE_CLUSTERS = {
     *(_CLUSTER, _TRACKS, EBML),
     *(b"\x1c\x53\xbb\x6b", b"\x12\x54\xc3\x67", b"\x11\x4d\x9b\x74"),  # Cues, Tags, SeekHead
@@ -30,6 +34,7 @@ _HEADER_BYTES = 64  # more than an EBML header has up to its document type
 _MAX_ELEMENTS = 100_000  # looked at in one file
 _MAX_TRACKS_BYTES = 16 << 20
 _MAX_BETWEEN_BYTES = 1 << 16  # looked at behind a packet
+_MAX_EARLIER_TICKS = 1 << 15  # by which a block may come before its cluster
 
 
 def video_tracks(file: BinaryIO, begin: int = 0) -> list[dict[bytes, bytes]]:
@@ -64,6 +69,38 @@ def has_empty_block(path: str | os.PathLike, packet: tuple[int, int], end: int) 
     return b"\xa3\x84" + track in between
 
 
+class _Cluster(NamedTuple):
+    """A cluster as far as its elements can be followed."""
+
+    end: int  # the byte at which it ends or tears
+    ticks: int
+    blocks: list[int]  # where they name their tracks
+    is_torn: bool
+
+
+def ticks_below_zero(path: str | os.PathLike, place: int) -> dict[int, int]:
+    """Where blocks of video track number `place` begin -> when they are shown, of those shown before time zero.
+
+    A cluster's time is not below zero, and a block's is relative to it (RFC 9559, 5.1.3.1 and 10.2). FFmpeg gives such
+    blocks no time, or one that it makes up.
+    """
+    times: dict[int, int] = {}
+    with Path(path).open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        position = data.find(_CLUSTER)
+        track = number(next(iter(video_tracks(file)[place:]), {}).get(_TRACK_NUMBER))
+        while position >= 0:
+            cluster = _follow_cluster(data, position)
+            if cluster.ticks >= _MAX_EARLIER_TICKS:
+                break
+            for block in cluster.blocks:
+                own, time_at = ebml_size(data[block : block + _HEAD_BYTES], 0)  # the track, written like a size
+                relative = int.from_bytes(data[block + time_at : block + time_at + 2], "big", signed=True)
+                if own == track and cluster.ticks + relative < 0:
+                    times[block] = cluster.ticks + relative
+            position = data.find(_CLUSTER, cluster.end)
+    return times
+
+
 def torn_blocks(path: str | os.PathLike) -> tuple[list[int], bool]:
     """Where blocks name their track behind which no element begins: some of the file is missing there, or overwritten.
 
@@ -77,34 +114,36 @@ def torn_blocks(path: str | os.PathLike) -> tuple[list[int], bool]:
     with Path(path).open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         position = data.find(_CLUSTER)
         while position >= 0:
-            begin = position
-            position, block = _follow_cluster(data, begin)
-            torn += [] if block is None else [block]
-            has_wrong_sum |= not _has_own_check_sum(data, begin, position)
-            position = data.find(_CLUSTER, position)
+            cluster = _follow_cluster(data, position)
+            torn += cluster.blocks[-1:] if cluster.is_torn else []
+            has_wrong_sum |= not _has_own_check_sum(data, position, cluster.end)
+            position = data.find(_CLUSTER, cluster.end)
     return torn, has_wrong_sum
 
 
-def _follow_cluster(data: mmap.mmap, begin: int) -> tuple[int, int | None]:
-    """Where the cluster at byte `begin` ends or tears, and the last block before the tear; None for no tear."""
+def _follow_cluster(data: mmap.mmap, begin: int) -> _Cluster:
+    """The cluster at byte `begin`."""
     length, position = ebml_size(data[begin : begin + _HEAD_BYTES], len(_CLUSTER))
-    position, block = begin + position, None
+    position, ticks, blocks = begin + position, 0, []
     end = len(data) if length is None else position + length
     while position < end:
         head = data[position : position + _HEAD_BYTES]
         if length is None and head[:4] in _BESIDE_CLUSTERS:
-            return position, None
+            break
         width = 2 if head[:2] == _SILENT_TRACKS else 1
         inner, skipped = ebml_size(head, width)
         if head[:width] not in _IN_CLUSTER or inner is None or position + skipped + inner > end:
             is_end = position + _HEAD_BYTES > len(data) or (length is None and data.find(_CLUSTER, position) < 0)
-            return position, None if is_end else block
-        if head[:1] == _SIMPLE_BLOCK:
-            block = position + skipped
+            return _Cluster(position, ticks, blocks, is_torn=not is_end)
+        if head[:1] == _TIME:
+            ticks = number(head[skipped : skipped + inner])
+        elif head[:1] == _SIMPLE_BLOCK:
+            blocks.append(position + skipped)
         elif head[:1] == _BLOCK_GROUP:
             block = _block_of_group(data, position + skipped, position + skipped + inner)
+            blocks += [] if block is None else [block]
         position += skipped + inner
-    return position, None
+    return _Cluster(position, ticks, blocks, is_torn=False)
 
 
 def _has_own_check_sum(data: mmap.mmap, begin: int, end: int) -> bool:

@@ -232,7 +232,7 @@ def write(
 ) -> None:
     """Mux. `flags`: what the container says about keys: "own" (what the encoder said), "all" or "none"."""
     options = dict(container.options)
-    if timing.name == "edit":
+    if timing.shift < 0:
         options["avoid_negative_ts"] = "disabled"
     with (
         av.open(io.BytesIO(stream.holder)) as holder,
