@@ -16,6 +16,7 @@ from matplotlib.ticker import MaxNLocator
 from rich.filesize import decimal
 
 from tdn_data.models.evaluation.mistakes import Mistake
+from tdn_data.models.report.papers import PUBLISHED, Beside, Published
 from tdn_data.models.report.pictures import Sample
 from tdn_data.models.report.tables import (
     changed_classes,
@@ -24,6 +25,8 @@ from tdn_data.models.report.tables import (
     share_interval,
     worst_confusions,
 )
+from tdn_data.pipeline.datasets.base import METRIC_NAMES
+from tdn_data.pipeline.datasets.registry import dataset_spec
 from tdn_data.pipeline.files import write_text
 from tdn_data.pipeline.images import encode_image, read_image_file
 from tdn_data.pipeline.shards.schema import LedgerRow
@@ -34,14 +37,9 @@ COLORS = (  # one for each network, distinct for colour-blind readers, too, as f
     "#0a9396", "#7f4f24", "#000000", "#94d82d", "#f4a261", "#a2d2ff",
 )  # fmt: skip
 MAX_MISTAKES = 4  # of a run, that are shown
+INPUT_WORDS = {"rgb": "RGB", "flow": "flow", "fusion": "fused scores"}
 LINES = {"rgb": "-", "flow": "--", "fusion": ":"}  # how a curve is drawn, by modality
 IN_PERCENT = ("accuracy", "validation_accuracy", "validation_map")  # curves that are logged as shares
-
-# Ng & Davis, Table 1: HMDB51, mean accuracy over three splits, in percent
-PAPER_TABLE = (
-    ("ResNet-50 TSN", 51.1, 64.6, 69.6),
-    ("ResNet-50 TDN", 55.5, 64.8, 70.4),
-)
 
 
 @dataclass(frozen=True)
@@ -69,6 +67,7 @@ class RunResult:
     parameters_count: int | None = None  # of the network
     multiply_adds: int | None = None  # of the network for one clip
     mistakes: Sequence[Mistake] = ()  # all of them, the most certain first
+    list_split: int | None = None  # which train/test split, of a data set with several
 
 
 def write_report(
@@ -123,7 +122,10 @@ def write_report(
         samples=[(sample.caption, _png(sample.image)) for sample in samples],
         first_batches=[(run.name, _jpeg(run.first_batch)) for run in runs if run.first_batch is not None],
         explanations=[(f"{run.name}, {path.stem}", _jpeg(path)) for run in runs for path in run.explanations],
-        paper_table=PAPER_TABLE if dataset == "hmdb51" else (),
+        beside=PUBLISHED.get(dataset),
+        own_rows=_own_rows(runs, PUBLISHED.get(dataset)),
+        num_published_classes=dataset_spec(dataset).num_classes or len(class_names),
+        metric_words=METRIC_NAMES,
         fusions=_fusion_words(runs),
         made=[(run.name, run.made) for run in runs if run.made],
         left_out=left_out,
@@ -168,6 +170,20 @@ def _changes(runs: Sequence[RunResult], class_names: Sequence[str]) -> list[tupl
             classes = changed_classes(first.per_class_ap, one.per_class_ap, class_names)
             found.append((first.name, one.name, classes))
     return [change for change in found if change[2]]
+
+
+def _own_rows(runs: Sequence[RunResult], beside: Beside | None) -> list[Published]:
+    """Return the runs as rows that stand beside the published ones: those that have one of their metrics."""
+    if beside is None:
+        return []
+    rows = []
+    for run in runs:
+        shares = [run.metrics.get(name) for name in beside.metrics]
+        numbers = tuple(None if share is None else 100 * share for share in shares)
+        split = "" if run.list_split is None else f", list split {run.list_split}"
+        if any(share is not None for share in shares):
+            rows.append(Published(f"{run.name} ({run.network})", INPUT_WORDS[run.modality], numbers, f"here{split}"))
+    return rows
 
 
 def _mistake_rows(

@@ -157,6 +157,7 @@ def _read_run(name: str, folder: Path, info: DatasetInfo, labels: Mapping[str, t
         cost and cost.parameters,
         cost and cost.multiply_adds,
         mistakes_of(scores, info.class_names, multi_label=info.multi_label),
+        record.list_split,
     )
 
 

@@ -6,10 +6,13 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from tdn_data.models.evaluation.mistakes import Mistake
 from tdn_data.models.report.page import MAX_MISTAKES, RunResult, write_report
+from tdn_data.models.report.papers import PUBLISHED
 from tdn_data.models.report.pictures import GAP, HEIGHT, NUM_COLUMNS, mistake_strips, sample_videos
+from tdn_data.pipeline.datasets.registry import dataset_spec
 from tdn_data.pipeline.images import write_png
 from tdn_data.pipeline.shards.schema import LedgerRow
 
@@ -83,9 +86,29 @@ def test_pictures_of_explain_are_a_part_of_the_page(tmp_path: Path) -> None:
     assert "What the scores stand on" not in page_of(tmp_path, result("tdn", "rgb", 0.5))
 
 
-def test_hmdb51s_numbers_stand_beside_hmdb51s_only(tmp_path: Path) -> None:
-    assert "HMDB51" not in page_of(tmp_path, result("tdn", "rgb", 0.5))
-    assert "HMDB51, published" in page_of(tmp_path, result("tdn", "rgb", 0.5), dataset="hmdb51")
+def test_published_numbers_stand_beside_runs_on_the_same_data_set_only(tmp_path: Path) -> None:
+    run = result("tdn", "rgb", 0.5432, list_split=2)
+    for dataset in ("demo", "folder", "lists"):
+        assert "Beside the papers" not in page_of(tmp_path, run, dataset=dataset)
+    page = page_of(tmp_path, run, dataset="hmdb51")
+    wrap = '<td class="words wrap">'
+    own = f'<td class="wrap">tdn-rgb (tdn)</td>{wrap}RGB</td><td>54.3</td>{wrap}here, list split 2</td>'
+    theirs = f'<td class="wrap">ResNet-50 TDN</td>{wrap}flow</td><td>64.8</td>{wrap}Ng &amp; Davis, Table 1</td>'
+    assert "2 of the 51 classes" in page
+    assert own in page and theirs in page and page.index(own) < page.index(theirs)
+    fcvid = page_of(
+        tmp_path, RunResult("tdn-rgb", "tdn", "rgb", {"hit1": 0.9, "mAP": 0.5}, np.ones(2)), dataset="fcvid"
+    )
+    assert "<td>50.0</td>" in fcvid and "<td>83.7</td>" in fcvid and "<td>90.0</td>" not in fcvid
+
+
+@pytest.mark.parametrize("dataset", PUBLISHED)
+def test_every_published_row_has_a_number_for_each_metric_of_its_data_set(dataset: str) -> None:
+    beside = PUBLISHED[dataset]
+    assert set(beside.metrics) == set(dataset_spec(dataset).metrics)
+    for row in beside.rows:
+        assert len(row.numbers) == len(beside.metrics) and "Table" in row.source, row
+        assert all(number is None or 10 < number < 100 for number in row.numbers), row
 
 
 def test_no_two_networks_share_a_colour_and_a_curve_says_what_it_is_of(tmp_path: Path) -> None:
