@@ -30,6 +30,7 @@ from tdn_data.pipeline.shards.ledger import (
     file_facts,
     write_table,
 )
+from tdn_data.pipeline.shards.nearby import nothing_here
 from tdn_data.pipeline.shards.planned import PlannedVideos
 from tdn_data.pipeline.shards.schema import (
     INDEX_SCHEMA,
@@ -169,7 +170,7 @@ def gather(storage: Storage, names: Sequence[str]) -> FolderContents:
         for library, version in dict(shard.about.get("libraries", {})).items():
             libraries.setdefault(library, set()).add(str(version))
     if not numbers:
-        raise InputError(f"{storage.shown} holds no shard; run `tdn-data extract` into it.", path=storage.shown)
+        raise nothing_here(storage, "holds no shard")
     common = common_labelling(numbers, where=storage.shown)
     for rows in (index, ledger):
         rows.renumber(tuple(numbers), common)

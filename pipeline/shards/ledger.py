@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tdn_data.pipeline.errors import InputError
+from tdn_data.pipeline.shards.nearby import nothing_here
 from tdn_data.pipeline.shards.parquet import StoredEntry
 from tdn_data.pipeline.shards.schema import (
     SCHEMA_VERSION,
@@ -99,11 +100,8 @@ def read_dataset_json(storage: Storage) -> dict[str, object]:
     Raises InputError when the folder has none, and ShardError when it is damaged or of a newer schema.
     """
     if DATASET_NAME not in storage.names():
-        raise InputError(
-            f"{storage.shown} holds no finished extraction ({DATASET_NAME} is missing); run `tdn-data extract` "
-            "into it, or again if it was interrupted.",
-            path=storage.shown,
-        )
+        way_out = "run `tdn-data extract` into it, or again if it was interrupted"
+        raise nothing_here(storage, f"holds no finished extraction ({DATASET_NAME} is missing)", way_out)
     with damage(f"{storage.shown}: {DATASET_NAME}", f"is damaged; {REPAIR}"):
         content = json.loads(storage.read_bytes(DATASET_NAME))
         check_version(content, f"{storage.shown}: {DATASET_NAME}")

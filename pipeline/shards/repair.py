@@ -11,6 +11,7 @@ from tdn_data.pipeline.errors import InputError, PipelineError, ShardError
 from tdn_data.pipeline.shards.folder import gather, shard_contents, shard_names, write_folder
 from tdn_data.pipeline.shards.formats import Shard, open_shard, shard_writer
 from tdn_data.pipeline.shards.ledger import read_dataset_json, read_list_splits
+from tdn_data.pipeline.shards.nearby import nothing_here
 from tdn_data.pipeline.shards.plan import plan_digest
 from tdn_data.pipeline.shards.schema import SCHEMA_VERSION, Labelling, LedgerRow, parse_shard_name
 from tdn_data.pipeline.shards.status import Fault, marked_findings, number_findings
@@ -36,7 +37,7 @@ def repair_folder(path: str | os.PathLike[str], *, on_shard: Callable[[int, int]
     storage = Storage(path)
     names = shard_names(storage)
     if not names:
-        raise InputError(f"{storage.shown} holds no shard; run `tdn-data extract` into it.", path=storage.shown)
+        raise nothing_here(storage, "holds no shard")
     findings, old = _unreadable(storage, names)
     findings += [*number_findings(names), *marked_findings(storage, but={finding.shard for finding in findings})]
     if findings:

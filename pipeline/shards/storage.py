@@ -97,9 +97,15 @@ class Storage:
 
     def sizes(self) -> dict[str, int]:
         """Return name -> bytes for the files in the folder; an absent folder has none."""
+        return {info.base_name: info.size for info in self._infos() if info.type == fs.FileType.File}
+
+    def folders(self) -> list[str]:
+        """Return the sorted names of the folders in the folder."""
+        return sorted(info.base_name for info in self._infos() if info.type == fs.FileType.Directory)
+
+    def _infos(self) -> list[fs.FileInfo]:
         with self.faults("the folder", reading=True):
-            infos = self.filesystem.get_file_info(fs.FileSelector(self.path(""), allow_not_found=True))
-        return {info.base_name: info.size for info in infos if info.type == fs.FileType.File}
+            return self.filesystem.get_file_info(fs.FileSelector(self.path(""), allow_not_found=True))
 
     def read_bytes(self, name: str) -> bytes:
         """Return the content of a file; raise StorageError when it cannot be read."""

@@ -8,7 +8,6 @@ import click
 from rich.filesize import decimal
 from rich.table import Table
 
-from tdn_data.pipeline.errors import InputError
 from tdn_data.stages.cli import console
 from tdn_data.stages.cli.extraction import print_failures
 from tdn_data.stages.cli.options import json_option, refuse_idle
@@ -179,12 +178,14 @@ def status(path: str, as_json: bool) -> None:
     \b
     Example: tdn-data status shards
     """
+    from tdn_data.pipeline.shards.nearby import nothing_here
     from tdn_data.pipeline.shards.status import extraction_status
+    from tdn_data.pipeline.shards.storage import Storage
 
     with console.messages():
         state = extraction_status(path)
         if not state.modalities and not state.findings:
-            raise InputError(f"{path} holds no shard; run `tdn-data extract` into it.", path=path)
+            raise nothing_here(Storage(path), "holds no shard")
     if as_json:
         console.print_json(state)
     else:

@@ -206,7 +206,7 @@ class Line:
 
 @dataclass(frozen=True)
 class CurveChart:
-    """Lines over the same steps; `low` and `high` are the ends of the upright axis."""
+    """Lines over the same epochs, `first` to `last`; `low` and `high` are the ends of the upright axis."""
 
     title: str
     lines: tuple[Line, ...]

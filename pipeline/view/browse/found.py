@@ -15,6 +15,7 @@ from tdn_data.pipeline.shards.folder import ShardContents, shard_contents, shard
 from tdn_data.pipeline.shards.formats import open_shard
 from tdn_data.pipeline.shards.labels import common_labelling, labelling_of
 from tdn_data.pipeline.shards.ledger import DATASET_NAME, INDEX_NAME, LEDGER_NAME, REPAIR, read_dataset_json
+from tdn_data.pipeline.shards.nearby import nothing_here
 from tdn_data.pipeline.shards.schema import INDEX_SCHEMA, LEDGER_SCHEMA, SCHEMAS, Labelling, parse_shard_name
 from tdn_data.pipeline.shards.seal import damage
 from tdn_data.pipeline.shards.storage import Storage
@@ -93,12 +94,10 @@ def folders_at(path: str) -> list[Storage]:
     inner = [Storage(f"{root.rstrip('/')}/{name}{question_mark}{options}") for name in SCHEMAS]
     found = [one for one in inner if shard_names(one) or DATASET_NAME in one.names()]
     if not found:
-        there = f"its files are {some_of(names)}" if names else "it is empty"
-        raise InputError(
-            f"{storage.shown} holds no shards: {there}; expected are files such as frames-00000-of-00016.parquet, "
-            f"which `tdn-data extract --out {storage.shown}` writes.",
-            path=storage.shown,
-        )
+        there = f"its files are {some_of(names)}" if names else "it has no files"
+        files = "expected are files such as frames-00000-of-00016.parquet"
+        way_out = f"{files}, which `tdn-data extract --out {storage.shown}` writes"
+        raise nothing_here(storage, f"holds no shards ({there})", way_out)
     return found
 
 
