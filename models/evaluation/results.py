@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tdn_data.models.evaluation.class_results import CLASSES, MEASURES
 from tdn_data.models.evaluation.metrics import Metrics, compute_metrics, mean_metrics
 from tdn_data.models.evaluation.run_record import EVALUATION, read_record
 from tdn_data.models.evaluation.scores import VideoScores, write_scores
@@ -35,7 +36,7 @@ def write_results(folder: Path, scores: VideoScores, info: DatasetInfo, *, list_
     write_scores(folder / SCORES, scores)
     which = {} if list_split is None else {"list_split": list_split}
     write_text(folder / METRICS, json.dumps({**metrics.as_dict(), **scores.clip_metrics, **which}, indent=2) + "\n")
-    _write_classes(folder / "average_precision.csv", metrics, info.class_names)
+    _write_classes(folder / CLASSES, metrics, info.class_names)
     predicted = scores.scores.argmax(1)
     pairs = (
         (info.class_names[labels[0]], info.class_names[guess])
@@ -48,9 +49,9 @@ def write_results(folder: Path, scores: VideoScores, info: DatasetInfo, *, list_
 
 def _write_classes(path: Path, metrics: Metrics, class_names: Sequence[str]) -> None:
     """Write each class's average precision and, where videos have one label, its accuracy."""
-    columns = {"class": class_names, "average_precision": metrics.per_class_ap.tolist()}
+    columns = {"class": class_names, MEASURES["AP"]: metrics.per_class_ap.tolist()}
     if metrics.per_class_accuracy is not None:
-        columns["accuracy"] = metrics.per_class_accuracy.tolist()
+        columns[MEASURES["accuracy"]] = metrics.per_class_accuracy.tolist()
     _write_csv(path, tuple(columns), zip(*columns.values(), strict=True))
 
 
@@ -139,7 +140,7 @@ def result_columns(dataset: str, runs: Iterable[Mapping[str, float]]) -> dict[st
 def metric_words(metrics: Mapping[str, float], dataset: str) -> str:
     """Return a run's metrics in percent, in words, e.g. `top-1 98.5, mAP 99.2`."""
     columns = result_columns(dataset, [metrics])
-    return ", ".join(f"{words} {_percent(metrics[name])}" for name, words in columns.items())
+    return ", ".join(f"{words} {percent(metrics[name])}" for name, words in columns.items())
 
 
 def table_heads(folders: Mapping[str, Runs], dataset: str) -> list[str]:
@@ -153,7 +154,7 @@ def table_rows(folders: Mapping[str, Runs], dataset: str) -> Iterator[tuple[str,
     for run in dict.fromkeys(name for runs in folders.values() for name in runs):
         for folder, runs in folders.items():
             if run in runs:
-                yield run, folder, [_percent(runs[run].get(name)) for name in columns]
+                yield run, folder, [percent(runs[run].get(name)) for name in columns]
 
 
 def _columns(folders: Mapping[str, Runs], dataset: str) -> dict[str, str]:
@@ -167,5 +168,6 @@ def result_lines(folders: Mapping[str, Runs], dataset: str) -> Iterator[str]:
             yield f"{f'{folder}, ' if len(folders) > 1 else ''}{name}: {metric_words(metrics, dataset)}"
 
 
-def _percent(value: float | None) -> str:
+def percent(value: float | None) -> str:
+    """Return a share in percent with one decimal, nothing where there is none."""
     return "" if value is None or np.isnan(value) else f"{100 * value:.1f}"

@@ -12,7 +12,7 @@ from rich.table import Table
 from tdn_data.pipeline.limits import MAX_CLASSES, MAX_SEGMENTS
 from tdn_data.stages.cli import console
 from tdn_data.stages.cli.options import json_option
-from tdn_data.stages.cli.types import InputFolder, Text, Whole
+from tdn_data.stages.cli.types import InputFolder, Text, Whole, Word
 
 
 @click.command()
@@ -78,21 +78,27 @@ def _record(name: str, num_classes: int, size: int, options: dict[str, object]) 
 
 @click.command()
 @click.argument("folders", nargs=-1, type=InputFolder())
+@click.option("--by-class", type=Word("accuracy", "AP"), help="Of each class this in place of the metrics.")
 @json_option
-def results(folders: tuple[Path, ...], as_json: bool) -> None:
+def results(folders: tuple[Path, ...], by_class: str | None, as_json: bool) -> None:
     """Show what the pipeline's networks reached, from the project's folder.
 
-    Of several FOLDERS with results also the mean: over the three splits of HMDB51 and UCF101, or over seeds.
+    Of several FOLDERS with results also the mean: over the three splits of HMDB51 and UCF101, or over seeds; by class
+    the mean alone.
 
     \b
     Examples:
       tdn-data results
       tdn-data results runs-split1 runs-split2 runs-split3
+      tdn-data results runs-split1 runs-split2 runs-split3 --by-class AP
     """
-    from tdn_data.stages.cli.results_table import print_results  # brings torch
+    from tdn_data.stages.cli.results_table import print_classes, print_results  # brings torch
 
     with console.messages():
-        print_results(folders, as_json=as_json)
+        if by_class is None:
+            print_results(folders, as_json=as_json)
+        else:
+            print_classes(folders, by_class, as_json=as_json)
 
 
 COMMANDS = (models, results)

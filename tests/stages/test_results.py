@@ -67,6 +67,44 @@ def test_runs_of_several_seeds_are_averaged_as_well(project):
     )
 
 
+def write_split(folder, number, guesses, *, classes=("x", "y"), several=False):
+    labels = ((0,), (0,), (1,), (0, 1) if several else (1,))
+    scores = VideoScores(("a", "b", "c", "d"), labels, np.eye(2, dtype=np.float32)[guesses])
+    write_results(folder, scores, DatasetInfo("hmdb51", classes, several, {}), list_split=number)
+
+
+def test_each_class_is_averaged_over_the_splits_as_the_whole_is(project, tmp_path):
+    for number, guesses in ((1, [0, 0, 1, 0]), (2, [0, 1, 1, 1]), (3, [1, 1, 1, 1])):
+        for run in ("tsn-rgb", *(["tdn-rgb"] if number < 3 else [])):
+            project(f"split{number}/{run}")
+            write_split(tmp_path / f"split{number}/{run}", number, guesses)
+    folders = ["split1", "split2", "split3"]
+    found = json.loads(results(*folders, "--by-class", "accuracy", "--json").stdout)
+    assert found == {"tsn-rgb": pytest.approx({"x": 0.5, "y": 2.5 / 3})}  # TDN lacks split 3
+    printed = results(*folders, "--by-class", "accuracy").stdout
+    rows = [[cell.strip() for cell in line.split("│")][1:-1] for line in printed.splitlines()]
+    assert ["x", "50.0"] in rows and ["y", "83.3"] in rows and "the mean of 3 folders" in printed
+    one = json.loads(results("split2", "--by-class", "AP", "--json").stdout)
+    assert list(one) == ["tdn-rgb", "tsn-rgb"] and one["tsn-rgb"] == pytest.approx({"x": 0.75, "y": 2 / 3}, abs=0.01)
+
+
+def test_classes_that_cannot_be_put_together_are_named(project, tmp_path):
+    for folder, classes in (("a", ("x", "y")), ("b", ("x", "z")), ("c", ("x", "y"))):
+        project(f"{folder}/tsn-rgb")
+        write_split(tmp_path / folder / "tsn-rgb", len(folder), [0, 0, 1, 1], classes=classes, several=folder == "c")
+        (tmp_path / folder / "tsn-rgb/metrics.json").write_text("{}")
+    for words, sentence in {
+        ("a", "b", "--by-class", "AP"): "a/tsn-rgb and b/tsn-rgb were tested on different classes",
+        ("c", "--by-class", "accuracy"): "no class of c/tsn-rgb has an accuracy: videos have several labels there; ask",
+    }.items():
+        answer = results(*words)
+        assert answer.exit_code == 2 and sentence in " ".join(answer.stderr.split()), answer.stderr
+    (tmp_path / "a/tsn-rgb/average_precision.csv").write_text("class,average_precision\nx,high\n")
+    assert "average_precision.csv is damaged; evaluate the run again" in results("a", "--by-class", "AP").stderr
+    (tmp_path / "a/tsn-rgb/average_precision.csv").unlink()
+    assert "average_precision.csv is missing; evaluate the run first" in results("a", "--by-class", "AP").stderr
+
+
 def test_a_split_that_would_count_twice_is_refused(project):
     for folder in ("a", "b"):
         project(f"{folder}/tsn-rgb", top1=0.5, list_split=2)
