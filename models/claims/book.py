@@ -186,7 +186,7 @@ class Book(Strict):
         """Return what everything that decides a run's weights is called: another one, another name."""
         run, config = self.trained(name), self.train_config(name, seed=seed)
         parts = [self.data[run.data].model_dump(), run.network, run.modality, asdict(config)]
-        return digest_of([*parts, *(self.digest(parent, seed=seed) for parent in config.init)])
+        return short_digest([*parts, *(self.digest(parent, seed=seed) for parent in config.init)])
 
     def chosen(self, which: str) -> tuple[str, ...]:
         """Return the claims that a word names: `all`, `small`, or names with commas between them.
@@ -203,7 +203,7 @@ class Book(Strict):
         return tuple(which.split(","))
 
 
-def digest_of(value: object) -> str:
+def short_digest(value: object) -> str:
     """Return the digest of plain values."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:DIGITS]
 

@@ -39,7 +39,7 @@ def render_instances(out: Path, *, seed: int, noise: float, split: str) -> Path:
     return unfinished.rename(out)
 
 
-def average_precisions(network: Backbone, images: Path, options: VladOptions) -> np.ndarray:
+def query_average_precisions(network: Backbone, images: Path, options: VladOptions) -> np.ndarray:
     """Return the average precision of each query, float64 (queries,), with all of the scales of `options` together.
 
     Raises ValueError that lists the network's layers for one that it does not have.

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from tdn_data.models.claims.book import ClaimData, digest_of
+from tdn_data.models.claims.book import ClaimData, short_digest
 from tdn_data.pipeline.datasets.demo import render_demo
 from tdn_data.pipeline.datasets.index import index_dataset
 from tdn_data.pipeline.errors import PipelineError
@@ -19,7 +19,7 @@ from tdn_data.pipeline.shards.reader import ShardReader
 def shard_folder(folder: Path, data: ClaimData, modality: str) -> Path:
     """Return where the shards of one modality lie below the claims' folder: everything that decides them names it."""
     section = getattr(data, modality).model_dump()
-    return _videos(folder, data).with_name(f"{modality}-{digest_of([data.demo.model_dump(), section])}")
+    return _videos(folder, data).with_name(f"{modality}-{short_digest([data.demo.model_dump(), section])}")
 
 
 def make_data(folder: Path, data: ClaimData, modality: str, *, num_workers: int, say: Callable[[str], None]) -> None:
@@ -50,4 +50,4 @@ def open_data(folder: Path, data: ClaimData, modality: str) -> ShardReader:
 
 
 def _videos(folder: Path, data: ClaimData) -> Path:
-    return folder / "sets" / f"videos-{digest_of(data.demo.model_dump())}"
+    return folder / "sets" / f"videos-{short_digest(data.demo.model_dump())}"

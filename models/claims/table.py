@@ -1,6 +1,6 @@
 """The claims as a table, and as JSON: what the papers say, what came out here, and the verdict.
 
-Recorded verdicts stand in a JSON file of the project; `differences` says where a new one is another.
+Recorded verdicts stand in a JSON file of the project; `changed_verdicts` says where a new one is another.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def recorded_verdicts(path: Path) -> dict[str, str]:
     return found
 
 
-def differences(findings: JudgedClaims, recorded: Mapping[str, str]) -> list[str]:
+def changed_verdicts(findings: JudgedClaims, recorded: Mapping[str, str]) -> list[str]:
     """Return a sentence for each claim whose verdict is another than the recorded one; not run is no verdict."""
     return [
         f"{name}: {found.verdict} now, {recorded.get(name, NOT_RUN)} in the record"

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tdn_data.models.claims.book import Book, digest_of
-from tdn_data.models.claims.instances import average_precisions, render_instances
+from tdn_data.models.claims.book import Book, short_digest
+from tdn_data.models.claims.instances import query_average_precisions, render_instances
 from tdn_data.models.claims.material import open_data
 from tdn_data.models.evaluation.evaluate import evaluate
 from tdn_data.models.evaluation.metrics import label_matrix
@@ -48,7 +48,7 @@ class SeededRun:
 
     def scores(self, book: Book, place: Place) -> Path:
         """Return the file of its scores on the split that is tested."""
-        test = digest_of(asdict(book.test_config(self.name)))
+        test = short_digest(asdict(book.test_config(self.name)))
         return self.folder(book, place) / f"{place.split}-{test}.parquet"
 
     def is_trained(self, book: Book, place: Place) -> bool:
@@ -130,15 +130,15 @@ def precisions_of(name: str, seed: int, book: Book, place: Place) -> np.ndarray:
     """Return the average precision of each query of a search with one seed, (queries,): read, or searched once."""
     search = book.searches[name]
     run, trained = SeededRun(search.run, seed), book.trained(search.run)
-    path = run.folder(book, place) / f"{place.split}-search-{digest_of(search.vlad.model_dump())}.json"
+    path = run.folder(book, place) / f"{place.split}-search-{short_digest(search.vlad.model_dump())}.json"
     if not path.exists():
         demo = book.data[trained.data].demo
         decides = {"seed": demo.seed, "noise": demo.noise, "split": place.split}
-        images = render_instances(place.folder / "sets" / f"instances-{digest_of(decides)}", **decides)
+        images = render_instances(place.folder / "sets" / f"instances-{short_digest(decides)}", **decides)
         options = book.train_config(search.run, seed=seed).model_options(trained.network, trained.modality)
         model = build_model(trained.network, num_classes=len(CLASS_NAMES), **options)
         load_weights(model, run.folder(book, place) / CHECKPOINT)
-        write_json(path, average_precisions(model.backbones()[0], images, search.vlad).tolist())
+        write_json(path, query_average_precisions(model.backbones()[0], images, search.vlad).tolist())
     return np.array(read_json(path))
 
 

@@ -15,7 +15,7 @@ import torch
 
 from tdn_data.models.clips.cut import Cut
 from tdn_data.models.clips.dataset import split_videos
-from tdn_data.models.evaluation.on_ray import scored_on_ray
+from tdn_data.models.evaluation.actor_pool import scored_on_ray
 from tdn_data.models.evaluation.protocol import EvaluateConfig
 from tdn_data.models.evaluation.scores import ClipScores, VideoScores, writing_clip_scores
 from tdn_data.models.evaluation.scoring import Scorer

@@ -18,15 +18,15 @@ from torch import Tensor
 from tdn_data.models.networks.base import Criterion, Losses, VideoNetwork
 from tdn_data.models.training.batches import EpochBatches, load_batches, on_device
 from tdn_data.models.training.config import TrainConfig
+from tdn_data.models.training.learning_rate import Plateau
 from tdn_data.models.training.losses import mixed
 from tdn_data.models.training.optimiser import HALVES, Optimiser, moving_average
 from tdn_data.models.training.phases import Phase, PhaseLosses, set_phase
 from tdn_data.models.training.processes import ALONE, Processes, SharedStatistics
 from tdn_data.models.training.reports import EpochReport
 from tdn_data.models.training.resources import ONE_PROCESS, Resources, chosen_device
-from tdn_data.models.training.schedule import Plateau
 from tdn_data.models.training.signals import Stopped, StopRequest
-from tdn_data.models.training.speed import compiled, laid_out
+from tdn_data.models.training.speed import compiled_losses, laid_out
 from tdn_data.models.training.sums import EpochSums, num_hits, parts_of
 from tdn_data.models.training.validation import Validation
 from tdn_data.pipeline.errors import PipelineError
@@ -61,7 +61,7 @@ class Training:
         self._processes, self._num_parts = processes, processes.num_parts(config.micro_batches)
         self._model, self._phases = model.to(self._device), phases
         self._config, self._num_classes = config, num_classes
-        self._losses = compiled(processes.share(PhaseLosses(self._model, criterion)), config)
+        self._losses = compiled_losses(processes.share(PhaseLosses(self._model, criterion)), config)
         self._statistics = SharedStatistics(self._model, processes)
         self._validation, self._best, self._plateau = validation, None, Plateau(config.patience)
         self._average = moving_average(self._model, config.ema) if config.ema else None

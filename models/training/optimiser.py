@@ -12,7 +12,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from tdn_data.models.networks.base import VideoNetwork
 from tdn_data.models.training.config import Part, TrainConfig
-from tdn_data.models.training.schedule import learning_rate_at
+from tdn_data.models.training.learning_rate import learning_rate_at
 from tdn_data.pipeline.errors import InputError
 
 HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}

@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # it brings the shards' reader, which a bare GPU machine cann
     from tdn_data.models.training.config import TrainConfig
 
 
-def compiled(losses: nn.Module, config: TrainConfig) -> nn.Module:
+def compiled_losses(losses: nn.Module, config: TrainConfig) -> nn.Module:
     """Return a module, compiled where a configuration asks for it; it shares its weights."""
     return torch.compile(losses) if config.compile else losses
 

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tdn_data.models.training.config import TrainConfig
+from tdn_data.models.training.data_parallel import train_on_ray
 from tdn_data.models.training.job import Job, run
-from tdn_data.models.training.on_ray import train_on_ray
 from tdn_data.models.training.phases import Phase
 from tdn_data.models.training.reports import EpochReport
 from tdn_data.models.training.resources import ONE_PROCESS, Resources

@@ -41,7 +41,7 @@ def read(root: Path, *, list_split: int = 1) -> Listing:
     return Listing("hmdb51", root, names, False, tuple(videos), str(lists), frozenset(left_out))
 
 
-def find_list_splits(root: Path) -> tuple[int, ...]:
+def class_file_splits(root: Path) -> tuple[int, ...]:
     """Return the numbers of the splits that `root` has class files of."""
     return tuple(sorted({number for _, number in _all_class_files(first_existing(root, LIST_FOLDERS))}))
 
@@ -87,7 +87,7 @@ SPEC = DatasetSpec(
     layout=f"ROOT/{LIST_FOLDERS[0]}/<class>_test_split<1..3>.txt, ROOT/videos/<class>/<name>.avi",
     read=read,
     num_list_splits=3,
-    find_list_splits=find_list_splits,
+    find_list_splits=class_file_splits,
     num_classes=51,
     num_items=5_100,
     size=(256, 340),

@@ -40,7 +40,7 @@ ROW = re.compile(r"(?P<path>\S.*?)(?P<numbers>(?:\s+\d+)+)")
 MULTI_LABEL = "multi"  # in the name of a list whose rows all have two labels
 
 
-def read_videos(root: Path, *, list_split: int = 1) -> Listing:
+def read_video_lists(root: Path, *, list_split: int = 1) -> Listing:
     """Read the lists of videos in `ROOT/annotations`; paths are relative to `ROOT/videos`."""
     rows = []
     for source, split in _list_files(root, list_split):
@@ -58,7 +58,7 @@ def read_videos(root: Path, *, list_split: int = 1) -> Listing:
     return Listing("lists", root, class_names, multi_label, tuple(rows), str(root / CLASS_LIST))
 
 
-def read_frames(root: Path, *, list_split: int = 1) -> FrameFolders:
+def read_frame_lists(root: Path, *, list_split: int = 1) -> FrameFolders:
     """Read the lists of frame folders in `ROOT/annotations`; folders are relative to `ROOT/frames`.
 
     A folder may come several times, as several segments: its identifier then ends in `@<first frame>`.
@@ -90,7 +90,7 @@ def read_frames(root: Path, *, list_split: int = 1) -> FrameFolders:
     return FrameFolders("frame-lists", root, class_names, multi_label, tuple(videos), str(root / CLASS_LIST))
 
 
-def find_list_splits(root: Path) -> tuple[int, ...]:
+def numbered_list_splits(root: Path) -> tuple[int, ...]:
     """Return the numbers that the lists in `ROOT/annotations` have in their names; 1 where none has a number."""
     numbers = {number for _, _, number in _named_lists(root)} - {None}
     return tuple(sorted(numbers)) or (1,)
@@ -165,9 +165,9 @@ VIDEO_SPEC = DatasetSpec(
     title="TSN or mmaction2 lists of videos",
     source="yours, or the lists that those projects publish",
     layout=f"ROOT/{FOLDER}/*{{train,val,test}}*.txt (path label...), ROOT/{CLASS_LIST} (optional), ROOT/videos/<path>",
-    read=read_videos,
+    read=read_video_lists,
     num_list_splits=None,
-    find_list_splits=find_list_splits,
+    find_list_splits=numbered_list_splits,
     size=(256, 340),
 )
 
@@ -176,10 +176,10 @@ FRAME_SPEC = DatasetSpec(
     title="TSN or mmaction2 lists of frame folders",
     source="yours, or the lists that those projects publish",
     layout=f"ROOT/{FOLDER}/*{{train,val,test}}*.txt (folder frames label...), ROOT/frames/<folder>/*.jpg",
-    read=read_frames,
+    read=read_frame_lists,
     kind="frame folders",
     used_by="Python: tdn_data.pipeline.datasets.frame_folders",
     num_list_splits=None,
-    find_list_splits=find_list_splits,
+    find_list_splits=numbered_list_splits,
     size=(256, 340),
 )

@@ -41,7 +41,7 @@ def read(root: Path, *, list_split: int = 1) -> Listing:
     return Listing("ucf101", root, tuple(number_of), False, tuple(videos), str(lists / CLASS_LIST))
 
 
-def find_list_splits(root: Path) -> tuple[int, ...]:
+def train_list_splits(root: Path) -> tuple[int, ...]:
     """Return the numbers of the splits that `root` has a training list of."""
     names = first_existing(root, LIST_FOLDERS).glob("trainlist0[1-3].txt")
     return tuple(sorted(int(path.stem[-2:]) for path in names))
@@ -80,7 +80,7 @@ SPEC = DatasetSpec(
     layout=f"ROOT/{LIST_FOLDERS[0]}/{{classInd,trainlist0<k>,testlist0<k>}}.txt, ROOT/UCF-101/<class>/<name>.avi",
     read=read,
     num_list_splits=3,
-    find_list_splits=find_list_splits,
+    find_list_splits=train_list_splits,
     num_classes=101,
     num_items=13_320,
     size=(256, 340),

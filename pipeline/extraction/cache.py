@@ -238,7 +238,7 @@ def _is_cut(old: LedgerRow, new: LedgerRow) -> bool:
     return new.num_stored < old.num_stored and (new.source_bytes or 0) < (old.source_bytes or 0)
 
 
-def check_method(parameters: ExtractParameters) -> None:
+def check_flow_method(parameters: ExtractParameters) -> None:
     """Raise InputError where this machine lacks what the flow method needs, such as a GPU that OpenCV can use."""
     if parameters.flow is None or parameters.flow.method == "tvl1":  # ours runs everywhere
         return

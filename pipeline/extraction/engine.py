@@ -21,7 +21,7 @@ from tdn_data.pipeline.datasets.manifest import Manifest
 from tdn_data.pipeline.errors import InputError, ShardError
 from tdn_data.pipeline.extraction.cache import (
     Policy,
-    check_method,
+    check_flow_method,
     check_sources,
     is_pending,
     is_reusable,
@@ -147,7 +147,7 @@ def run_extraction(
     """
     policy = Policy(replace, keep_versions, retry_failed, allow_loss)
     root, storage = Path(manifest.root).absolute(), Storage(out)
-    check_method(parameters)
+    check_flow_method(parameters)
     check_ray()
     if ray_address is None or root.is_dir():  # the machine that starts a cluster's work need not see the videos
         check_sources(manifest, root)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from tdn_data.pipeline.errors import InputError, ShardError
-from tdn_data.pipeline.extraction.versions import differences, row_versions
+from tdn_data.pipeline.extraction.versions import row_versions, version_changes
 from tdn_data.pipeline.parameters import ExtractParameters
 from tdn_data.pipeline.shards.folder import READ_THREADS, shard_names
 from tdn_data.pipeline.shards.formats import Shard, open_shard
@@ -57,7 +57,7 @@ class Found:
         now = row_versions(self.modality)
         for made_by in self.made_by:
             if made_by != now.digest:
-                return differences(self.about.get("versions", {}).get(made_by), now)
+                return version_changes(self.about.get("versions", {}).get(made_by), now)
         return ""
 
     def other_parameters(self, parameters: ExtractParameters, extension: str) -> str:

@@ -22,7 +22,7 @@ from tdn_data.pipeline.extraction.cache import is_reusable, limits_that_stopped
 from tdn_data.pipeline.extraction.rows.job import Extraction, VideoJob
 from tdn_data.pipeline.extraction.sandbox import Sandbox
 from tdn_data.pipeline.extraction.spans import SPANS_FOLDER, Span, SpanFiles
-from tdn_data.pipeline.extraction.versions import RowVersions, differences, row_versions
+from tdn_data.pipeline.extraction.versions import RowVersions, row_versions, version_changes
 from tdn_data.pipeline.files import check_video_file, file_digest
 from tdn_data.pipeline.parameters import ExtractParameters, Limits
 from tdn_data.pipeline.shards.formats import Shard, open_shard, shard_writer
@@ -134,7 +134,7 @@ def _versions(job: ShardJob) -> RowVersions:
     Raises PipelineError where a worker on another machine would make others than those the job was planned with.
     """
     planned = job.versions or row_versions(job.plan.modality)
-    changes = differences(planned.as_dict(), row_versions(job.plan.modality)) if job.check_versions else ""
+    changes = version_changes(planned.as_dict(), row_versions(job.plan.modality)) if job.check_versions else ""
     if changes:
         raise PipelineError(
             f"the worker on {platform.node()} would make other rows than the machine that started it ({changes}); "

@@ -51,7 +51,7 @@ def row_versions(modality: str) -> RowVersions:
     return RowVersions(code_digest(modality), _library_versions(modality))
 
 
-def differences(old: Mapping[str, object] | None, new: RowVersions) -> str:
+def version_changes(old: Mapping[str, object] | None, new: RowVersions) -> str:
     """Return what differs between a shard's versions and today's in words, e.g. `code, numba 0.60 -> 0.61`."""
     if old is None:
         return UNKNOWN

@@ -181,7 +181,7 @@ def _warn_if_untrained(plan: RetrievalPlan) -> None:
 
 def _print_retrieval(run: RetrievalRun) -> None:
     """Print mAP in percent, a row per layer and a column per set of scales, and what was lost."""
-    from tdn_data.models.retrieval.sheet import scale_words
+    from tdn_data.models.retrieval.figures import scale_words
 
     options, database = run.plan.options, run.database
     columns = list(dict.fromkeys(result.scales for result in run.results))

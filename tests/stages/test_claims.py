@@ -1,6 +1,7 @@
 """The stage of the claims: what it is asked for, what it records, and when it leaves with 1."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -76,11 +77,19 @@ def test_a_verdict_that_nothing_is_recorded_of_is_named(project, capsys):
     assert code == 0 and printed.endswith("which has none of longer-training: WHAT=record writes them")
 
 
+def test_ceiling_says_how_many_clips_single_frames_tell_and_reads_no_book(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(claims, "CEILING_CLIPS", {"num_train": 30, "num_test": 30})
+    code, printed = leaves(capsys, "all", "ceiling", "1")
+    share = re.fullmatch(r"A network .* all frames, gets (.+)% of 240 new clips right\.", printed)
+    assert code == 0 and 20 < float(share[1]) < 60
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
         (("nothing", "compare", "1"), "no claim is called 'nothing'; say all, small, or any of"),
-        (("all", "guess", "1"), "WHAT is 'guess'; it must be one of compare, record, validation"),
+        (("all", "guess", "1"), "WHAT is 'guess'; it must be one of compare, record, validation, ceiling"),
         (("all", "compare", "0"), "JOBS is '0'; it must be a whole number from 1 to 1024"),
         (("small", "record", "1"), "a record holds all claims; say all"),
     ],

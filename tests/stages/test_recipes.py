@@ -17,8 +17,8 @@ from tdn_data.models import build_model
 from tdn_data.models.networks.base import ClipShape, VideoNetwork
 from tdn_data.models.networks.cost import default_clip_shape, model_cost
 from tdn_data.models.training.config import TrainConfig
+from tdn_data.models.training.learning_rate import learning_rate_at
 from tdn_data.models.training.phases import set_phase
-from tdn_data.models.training.schedule import learning_rate_at
 from tdn_data.stages.params import Params, load_params
 
 PROJECT = Path(__file__).resolve().parents[2]

@@ -151,13 +151,13 @@ def _scores(folder: Path, record: Mapping[str, object], videos: Videos) -> tuple
             "it."
         )
     try:
-        return read_scores(folder / SCORES, videos), ""
+        return read_top_scores(folder / SCORES, videos), ""
     except (OSError, pa.ArrowException, KeyError, ValueError, TypeError) as error:
         words = " ".join(str(error).split())
         return None, f"{SCORES} cannot be read ({words}); `dvc repro` makes it again."
 
 
-def read_scores(path: Path, videos: Videos) -> RunOnVideos:
+def read_top_scores(path: Path, videos: Videos) -> RunOnVideos:
     """Return what a file of scores says of the videos, reading a few rows at a time."""
     count, num_classes = len(videos), len(videos.labelling.class_names)
     top = np.full((count, TOP), -1, np.int32)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tdn_data.models.backbones import build_backbone
-from tdn_data.models.claims.instances import NUM_INSTANCES, SHOWN, average_precisions, render_instances
+from tdn_data.models.claims.instances import NUM_INSTANCES, SHOWN, query_average_precisions, render_instances
 from tdn_data.models.retrieval.options import VladOptions
 
 VLAD = {"scales": (1,), "input_size": 32, "num_words": 8, "num_dimensions": 32}
@@ -29,8 +29,8 @@ def test_first_layer_of_an_untrained_network_finds_instances_far_better_than_cha
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = build_backbone("resnet18", num_classes=2, width=4)
-    found = average_precisions(network, images, VladOptions(layer="conv1", **VLAD))
+    found = query_average_precisions(network, images, VladOptions(layer="conv1", **VLAD))
     assert found.shape == (NUM_INSTANCES,) and ((found >= 0) & (found <= 1)).all()
     assert np.mean(found) > 0.3  # a ranking at random has about 0.02
     with pytest.raises(ValueError, match="layer is 'none'; layers of ResNet: conv1"):
-        average_precisions(network, images, VladOptions(layer="none", **VLAD))
+        query_average_precisions(network, images, VladOptions(layer="none", **VLAD))

@@ -4,7 +4,14 @@ import json
 
 import pytest
 
-from tdn_data.models.claims.table import as_record, cost_lines, differences, lines, markdown_table, recorded_verdicts
+from tdn_data.models.claims.table import (
+    as_record,
+    changed_verdicts,
+    cost_lines,
+    lines,
+    markdown_table,
+    recorded_verdicts,
+)
 from tdn_data.models.claims.verdict import Judged
 from tdn_data.models.evaluation.comparison import Interval
 from tdn_data.pipeline.errors import InputError
@@ -38,9 +45,9 @@ def test_record_is_read_back_and_a_changed_verdict_is_named(tmp_path):
     path.write_text(json.dumps({"claims": as_record(FINDINGS)}))
     recorded = recorded_verdicts(path)
     assert recorded == {"longer-training": "holds", "fusion": "not run"}
-    assert differences(FINDINGS, recorded) == []
-    assert differences({"fusion": FOUND}, recorded) == []
-    assert differences(FINDINGS, {"longer-training": "undecided"}) == [
+    assert changed_verdicts(FINDINGS, recorded) == []
+    assert changed_verdicts({"fusion": FOUND}, recorded) == []
+    assert changed_verdicts(FINDINGS, {"longer-training": "undecided"}) == [
         "longer-training: holds now, undecided in the record"
     ]
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
+from tdn_data.models.retrieval.figures import layer_curves, scale_words
 from tdn_data.models.retrieval.run import draw_curves, draw_sheet, plan_retrieval, retrieval_record, run_retrieval
-from tdn_data.models.retrieval.sheet import layer_curves, scale_words
 from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.images import read_image_file
 

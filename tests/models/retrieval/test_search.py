@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from tdn_data.models.retrieval.figures import ANSWER, OTHER, search_sheet
 from tdn_data.models.retrieval.image_sets import read_image_set
 from tdn_data.models.retrieval.options import VladOptions
 from tdn_data.models.retrieval.ranking import ImageFiles, RetrievalScore, rank_rows, relative_distances, score_ranking
@@ -21,7 +22,6 @@ from tdn_data.models.retrieval.search import (
     search_layers,
     table_layers,
 )
-from tdn_data.models.retrieval.sheet import ANSWER, OTHER, search_sheet
 from tdn_data.models.retrieval.vlad import encode_together, fit_encoders
 from tdn_data.pipeline.errors import InputError, PipelineError
 from tdn_data.pipeline.progress import Tally

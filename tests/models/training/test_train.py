@@ -17,9 +17,9 @@ from tdn_data.models.evaluation.evaluate import EvaluateConfig, evaluate, restor
 from tdn_data.models.networks.base import ClipShape
 from tdn_data.models.training.batches import EpochBatches, load_batches, on_device
 from tdn_data.models.training.config import TrainConfig
+from tdn_data.models.training.learning_rate import learning_rate_at
 from tdn_data.models.training.phases import set_phase, training_phases
 from tdn_data.models.training.resources import Resources
-from tdn_data.models.training.schedule import learning_rate_at
 from tdn_data.models.training.train import train
 from tdn_data.models.weights.checkpoint import read_checkpoint
 from tdn_data.pipeline.errors import InputError, StorageError

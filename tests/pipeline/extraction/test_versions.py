@@ -10,9 +10,9 @@ from tdn_data.pipeline.extraction.versions import (
     LIBRARIES,
     RowVersions,
     code_digest,
-    differences,
     row_modules,
     row_versions,
+    version_changes,
 )
 
 PACKAGE = Path(pipeline.__file__).parent
@@ -82,9 +82,9 @@ def test_a_new_module_counts_as_soon_as_it_is_imported(package):
 
 def test_what_differs_is_said():
     now = RowVersions("a", {"av": "18", "numpy": "2"})
-    assert differences(now.as_dict(), now) == ""
-    assert differences({"code": "b", "libraries": {"av": "17", "numpy": "2"}}, now) == "the code, av 17 -> 18"
-    assert differences(None, now) == "made before versions were kept"
+    assert version_changes(now.as_dict(), now) == ""
+    assert version_changes({"code": "b", "libraries": {"av": "17", "numpy": "2"}}, now) == "the code, av 17 -> 18"
+    assert version_changes(None, now) == "made before versions were kept"
     assert now.digest != RowVersions("a", {"av": "17", "numpy": "2"}).digest
 
 

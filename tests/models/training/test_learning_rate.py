@@ -9,7 +9,7 @@ import torch
 from torch.optim import lr_scheduler
 
 from tdn_data.models.training.config import Part, TrainConfig
-from tdn_data.models.training.schedule import Plateau, learning_rate_at
+from tdn_data.models.training.learning_rate import Plateau, learning_rate_at
 
 
 def by_torch(
