@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
+
+T = TypeVar("T")
 
 
 class OnProgress(Protocol):
     """Called after each piece of work: how much is done, of how much in all, and words beside it, e.g. `2 failed`."""
 
     def __call__(self, num_done: int, num_total: int, note: str = "", /) -> None: ...
+
+
+def reported(items: Iterable[T], num_total: int, on_progress: OnProgress | None) -> Iterator[T]:
+    """Yield `items`, and say after the work on each how many of `num_total` are done.
+
+    >>> list(reported("ab", 2, print))
+    1 2
+    2 2
+    ['a', 'b']
+    """
+    for num_done, item in enumerate(items, start=1):
+        yield item
+        if on_progress is not None:
+            on_progress(num_done, num_total)
 
 
 @dataclass

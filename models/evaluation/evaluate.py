@@ -27,7 +27,7 @@ from tdn_data.models.weights.checkpoint import Checkpoint, read_checkpoint
 from tdn_data.models.weights.trained_on import TrainedOn, check_same_kind, class_order
 from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.files import file_digest
-from tdn_data.pipeline.progress import OnProgress
+from tdn_data.pipeline.progress import OnProgress, reported
 from tdn_data.pipeline.shards.reader import ShardReader
 
 logger = logging.getLogger(__name__)
@@ -72,12 +72,10 @@ def evaluate(
         else:
             options = {"config": config, "repeat_to": repeat_to, "num_processes": num_processes}
             found = scored_on_ray(reader, checkpoint, videos, ray_address=ray_address, **options)
-        for number, (video, scored) in enumerate(zip(videos, found, strict=True), start=1):
+        for video, scored in reported(zip(videos, found, strict=True), len(videos), on_progress):
             scores.append(scored.video)
             if clips is not None:
                 clips.add(video, scored.clips[:, order])
-            if on_progress is not None:
-                on_progress(number, len(videos))
     ids, labels = (tuple(getattr(video, name) for video in videos) for name in ("video_id", "labels"))
     return VideoScores(ids, labels, np.stack(scores)[:, order], about, clips.metrics() if clips else {})
 

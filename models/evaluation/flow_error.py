@@ -16,7 +16,7 @@ from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.flow.accuracy import known_pixels
 from tdn_data.pipeline.flow.quantize import dequantize
 from tdn_data.pipeline.flow.solver import FlowSolver
-from tdn_data.pipeline.progress import OnProgress
+from tdn_data.pipeline.progress import OnProgress, reported
 from tdn_data.pipeline.shards.reader import ShardReader
 
 Pair = tuple[np.ndarray, np.ndarray, np.ndarray]  # two images uint8 (H, W, 3), flow float32 (h, w, 2) in its pixels
@@ -58,27 +58,30 @@ def flow_between(first: np.ndarray, second: np.ndarray, solver: FlowSolver) -> n
     return solver.pairs(*(image[None] for image in pair))[0]
 
 
-def known_pairs(source: FlowPairs, split: str, *, limit: int | None, on_progress: OnProgress) -> Iterator[Pair]:
-    """Yield the pairs of a split of a data set, the first `limit` of them; InputError where it has none."""
+def known_pairs(
+    source: FlowPairs, split: str, *, limit: int | None, on_progress: OnProgress | None = None
+) -> Iterator[Pair]:
+    """Yield the pairs of a split of a data set, the first `limit` of them; InputError where it has none.
+
+    `on_progress` counts pairs.
+    """
     pairs = [pair for pair in source.pairs if pair.split == split][:limit]
     if not pairs:
         raise InputError(f"{source.root}: no pair of {source.dataset} is for {split}.", path=source.root)
-    for number, pair in enumerate(pairs, start=1):
+    for pair in reported(pairs, len(pairs), on_progress):
         yield source.load(pair)
-        on_progress(number, len(pairs))
 
 
 def stored_pairs(
-    frames: ShardReader, flow: ShardReader, split: str, *, limit: int | None, on_progress: OnProgress
+    frames: ShardReader, flow: ShardReader, split: str, *, limit: int | None, on_progress: OnProgress | None = None
 ) -> Iterator[Pair]:
     """Yield each two neighbouring frames of the videos of a split with their stored flow, of the first `limit` videos.
 
-    Raises InputError where frames and flow were taken at other rates.
+    `on_progress` counts videos. Raises InputError where frames and flow were taken at other rates.
     """
     check_same_rate(frames, flow)
     videos = videos_with_flow(split_videos(frames, split), flow)[:limit]
-    for number, video in enumerate(videos, start=1):
+    for video in reported(videos, len(videos), on_progress):
         pictures = frames.read(video.video_id).data
         stored = flow.read(video.video_id)
         yield from zip(pictures[:-1], pictures[1:], dequantize(stored.data, stored.bound), strict=True)
-        on_progress(number, len(videos))

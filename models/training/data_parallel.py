@@ -83,10 +83,11 @@ def train_on_ray(
 
 @dataclass(frozen=True)
 class _Steps:
-    """How many steps are done, and of how many."""
+    """What an `OnProgress` is told: how many steps are done, of how many, and words beside it."""
 
-    done: int
-    total: int
+    num_done: int
+    num_total: int
+    note: str = ""
 
 
 class _Post:
@@ -174,8 +175,8 @@ def _work(task: dict[str, object]) -> None:
         log.removeHandler(handler)
 
 
-def _post_steps(post, done: int, total: int) -> None:
-    post.put.remote(_Steps(done, total))
+def _post_steps(post, num_done: int, num_total: int, note: str = "", /) -> None:
+    post.put.remote(_Steps(num_done, num_total, note))
 
 
 def _post_report(post, report: EpochReport) -> None:
@@ -195,7 +196,7 @@ def _follow(ray, post, trainer, stop: StopRequest, on_step: OnProgress | None, o
                 logger.log(*item)
             elif isinstance(item, _Steps):
                 if on_step is not None:
-                    on_step(item.done, item.total)
+                    on_step(item.num_done, item.num_total, item.note)
             elif item.epoch > num_reported:  # after a failure the epochs before it are reported again
                 num_reported = item.epoch
                 if on_epoch is not None:

@@ -27,7 +27,7 @@ import numpy as np
 from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.files import read_text, write_text
 from tdn_data.pipeline.parameters import DemoParameters
-from tdn_data.pipeline.progress import OnProgress
+from tdn_data.pipeline.progress import OnProgress, reported
 
 PAIRS = (
     ("move_left", "move_right"),
@@ -140,9 +140,8 @@ def render_demo(
     jobs = list(_jobs(out, asked.seed, (asked.train_per_class, asked.val_per_class, asked.test_per_class)))
     for folder in {path.parent for path, *_ in jobs}:
         folder.mkdir(parents=True, exist_ok=True)
-    for done, _ in enumerate(_render_all(jobs, asked.noise, num_workers or os.cpu_count() or 1), start=1):
-        if on_progress is not None:
-            on_progress(done, len(jobs))
+    for _ in reported(_render_all(jobs, asked.noise, num_workers or os.cpu_count() or 1), len(jobs), on_progress):
+        pass
     rows = [(path.relative_to(out).as_posix(), split, name) for path, split, name, _ in jobs]
     _write_lists(out, rows)
     return len(jobs)

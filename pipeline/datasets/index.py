@@ -19,7 +19,7 @@ from tdn_data.pipeline.datasets.probed import Probed, probed_so_far
 from tdn_data.pipeline.datasets.registry import read_videos
 from tdn_data.pipeline.errors import InputError, VideoError
 from tdn_data.pipeline.files import check_output_file
-from tdn_data.pipeline.progress import OnProgress
+from tdn_data.pipeline.progress import OnProgress, reported
 from tdn_data.pipeline.side_by_side import in_order
 
 THREADS = 32  # they wait for the disk, the network and the probing processes
@@ -82,12 +82,10 @@ def index_listing(
         raise InputError(f"a limit of {limit} leaves no video; give at least 1.", key="limit")
     read = partial(_read, root=Path(manifest.root), probe=probe, probed=probed)
     finished = []
-    for record in in_order(read, manifest.records, num_threads=THREADS):
+    for record in reported(in_order(read, manifest.records, num_threads=THREADS), len(manifest), on_progress):
         finished.append(record)
         if probe is not None and probed is not None:
             probed.keep(record)
-        if on_progress is not None:
-            on_progress(len(finished), len(manifest))
     return replace(manifest, records=tuple(finished))
 
 

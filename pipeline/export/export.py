@@ -14,6 +14,7 @@ from tdn_data.pipeline.export.source import ExportSource, open_source
 from tdn_data.pipeline.export.target import Target
 from tdn_data.pipeline.export.videos import write_arrays, write_flo_files, write_gifs, write_images, write_movies
 from tdn_data.pipeline.export.webdataset import write_webdataset
+from tdn_data.pipeline.progress import OnProgress, reported
 from tdn_data.pipeline.shards.ledger import count_by_status
 from tdn_data.pipeline.shards.schema import LedgerRow
 
@@ -52,7 +53,7 @@ def export_shards(
     to: str,
     modalities: Sequence[str] | None = None,
     video_ids: Sequence[str] = (),
-    on_video: Callable[[int, int], None] = lambda done, total: None,
+    on_progress: OnProgress | None = None,
 ) -> Exported:
     """Write stored videos in the format `to`, one of FORMATS, into the folder `out`.
 
@@ -62,7 +63,7 @@ def export_shards(
             SETS also of the same videos, so that no file of others stays among them.
         modalities: `rgb`, `flow` or both; None for those that are stored and that the format has.
         video_ids: only these; all where there are none.
-        on_video: called with the number of videos written and of all.
+        on_progress: counts videos.
 
     Raises:
         InputError: no such format, extraction, modality or video, nothing to export, or another folder `out`.
@@ -73,8 +74,8 @@ def export_shards(
     source = open_source(os.fspath(path), modalities=_modalities(to, modalities), video_ids=video_ids)
     _check(source, to)
     target = Target(Path(out), mark=_mark(source, to))
-    for done, _ in enumerate(FORMATS[to](source, target), start=1):
-        on_video(done, len(source.videos))
+    for _ in reported(FORMATS[to](source, target), len(source.videos), on_progress):
+        pass
     return Exported(
         location=str(out),
         to=to,

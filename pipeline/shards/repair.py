@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from tdn_data.pipeline.errors import InputError, PipelineError, ShardError
+from tdn_data.pipeline.progress import OnProgress, reported
 from tdn_data.pipeline.shards.folder import gather, shard_contents, shard_names, write_folder
 from tdn_data.pipeline.shards.formats import Shard, open_shard, shard_writer
 from tdn_data.pipeline.shards.ledger import read_dataset_json, read_list_splits
@@ -28,11 +29,12 @@ class Repair:
     findings: tuple[Fault, ...]
 
 
-def repair_folder(path: str | os.PathLike[str], *, on_shard: Callable[[int, int], None] | None = None) -> Repair:
+def repair_folder(path: str | os.PathLike[str], *, on_progress: OnProgress | None = None) -> Repair:
     """Upgrade shards of older schemas and write index, ledger, splits and dataset.json again from the shards.
 
     Where a shard is damaged or missing, nothing is changed and the findings name it: the same `tdn-data extract`
-    recreates it alone. Raises InputError where there is no shard and where an older folder does not say its classes.
+    recreates it alone. `on_progress` counts the shards that are upgraded. Raises InputError where there is no shard and
+    where an older folder does not say its classes.
     """
     storage = Storage(path)
     names = shard_names(storage)
@@ -43,10 +45,8 @@ def repair_folder(path: str | os.PathLike[str], *, on_shard: Callable[[int, int]
     if findings:
         return Repair(storage.shown, (), (), tuple(findings))
     labelling, splits = _said_by_folder(storage) if old else (None, {})
-    for number, name in enumerate(old, start=1):
+    for name in reported(old, len(old), on_progress):
         _upgrade(storage, name, labelling, splits)
-        if on_shard is not None:
-            on_shard(number, len(old))
     written = write_folder(storage, gather(storage, names))
     return Repair(storage.shown, tuple(old), tuple(written), ())
 

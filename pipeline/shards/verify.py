@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from tdn_data.pipeline.errors import InputError, PipelineError, ShardError, StorageError
+from tdn_data.pipeline.progress import OnProgress, reported
 from tdn_data.pipeline.shards.folder import ShardContents, shard_contents, shard_names
 from tdn_data.pipeline.shards.formats import Shard, open_shard
 from tdn_data.pipeline.shards.gathered import RowsByShard, rows_as_dicts
@@ -88,13 +89,13 @@ def _or_none(read: Callable[[], T]) -> T | None:
         return None
 
 
-def verify_shards(path: str | os.PathLike[str], *, on_shard: Callable[[int, int], None] | None = None) -> Verification:
+def verify_shards(path: str | os.PathLike[str], *, on_progress: OnProgress | None = None) -> Verification:
     """Read every shard of a finished extraction again and return all that is wrong with it.
 
     Checked: all checksums, that every image decodes to its size, that times do not fall, that index, ledger, splits,
     dataset.json and shards agree on every video, label and count, that the modalities agree, and that no shard is
     missing or left over. The shards that are to be recreated are noted in the folder (`pipeline.shards.marks`), if it
-    can be written. `on_shard` is called with the number of shards done and their total. Raises InputError when
+    can be written. `on_progress` counts shards. Raises InputError when
     the folder holds no finished extraction.
     """
     storage = Storage(path)
@@ -105,15 +106,13 @@ def verify_shards(path: str | os.PathLike[str], *, on_shard: Callable[[int, int]
         if folder.about is None:
             findings += number_findings(names)
         num_images = num_videos = 0
-        for number, name in enumerate(names, start=1):
+        for name in reported(names, len(names), on_progress):
             shard_findings, contents, count = _verify_shard(storage, name, folder)
             findings += shard_findings
             num_images += count
             if contents is not None:
                 classes.add(contents)
                 num_videos += len(contents.ledger)
-            if on_shard is not None:
-                on_shard(number, len(names))
         findings += classes.disagreements()
         findings += _split_findings(storage, folder)
         num_videos = folder.ledger.num_rows if folder.ledger is not None else num_videos

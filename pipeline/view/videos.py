@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from tdn_data.pipeline.errors import InputError
+from tdn_data.pipeline.progress import OnProgress, reported
 from tdn_data.pipeline.shards.folder import shard_names
 from tdn_data.pipeline.shards.formats import open_shard
 from tdn_data.pipeline.shards.ledger import read_dataset_json, read_ledger
@@ -83,12 +84,13 @@ def video_table(
     class_name: str | None = None,
     failed: bool = False,
     limit: int = 40,
-    on_video: Callable[[int, int], None] = lambda done, total: None,
+    on_progress: OnProgress | None = None,
 ) -> VideoTable:
     """Return a line for each listed video of a finished extraction, by identifier or, with `sort`, the largest first.
 
     Only the lines that are returned are measured; sorting by duration reads the times of all videos, and sorting by
     motion or clipped share the flow of those whose ledger row does not have it. `failed`: what is failed or partial.
+    `on_progress` counts the videos that are measured.
 
     Raises InputError for an unknown split or class, or where there is no finished extraction.
     """
@@ -100,11 +102,11 @@ def video_table(
     lines = [line for line in lines if class_name is None or class_name in line.classes]
     lines = [line for line in lines if not failed or line.status != "ok"]
     if sort in MEASURED:
-        lines = folder.measured(lines, on_video)
+        lines = folder.measured(lines, on_progress)
     if sort is not None:
         field = SORTS[sort]
         lines = sorted(lines, key=lambda line: 1.0 if getattr(line, field) is None else -getattr(line, field))
-    shown = lines[:limit] if sort in MEASURED else folder.measured(lines[:limit], on_video)
+    shown = lines[:limit] if sort in MEASURED else folder.measured(lines[:limit], on_progress)
     return VideoTable(folder.storage.shown, len(lines), tuple(shown))
 
 
@@ -186,15 +188,9 @@ class _Folder:
             clipped_share=flow and flow.clipped_share,
         )
 
-    def measured(
-        self, lines: Sequence[VideoLine], on_video: Callable[[int, int], None] = lambda done, total: None
-    ) -> list[VideoLine]:
+    def measured(self, lines: Sequence[VideoLine], on_progress: OnProgress | None = None) -> list[VideoLine]:
         """Return the lines with durations, and with the motion that the ledger does not have."""
-        found = []
-        for done, line in enumerate(lines, start=1):
-            found.append(self._measured(line))
-            on_video(done, len(lines))
-        return found
+        return [self._measured(line) for line in reported(lines, len(lines), on_progress)]
 
     def _measured(self, line: VideoLine) -> VideoLine:
         readers = [reader for one, reader in self.readers.items() if (line.video_id, one) in self.stored]

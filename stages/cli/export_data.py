@@ -47,7 +47,7 @@ def export(path: str, to: str, out: Path, videos: tuple[str, ...], modality: str
 
     with console.messages(), console.progress(f"export to {to}", unit="videos") as update:
         exported = export_shards(
-            path, out, to=to, modalities=MODALITIES.get(modality), video_ids=videos, on_video=update
+            path, out, to=to, modalities=MODALITIES.get(modality), video_ids=videos, on_progress=update
         )
     if as_json:
         console.print_json(exported)

@@ -79,7 +79,7 @@ def _inspect_videos(path: str, limit: int, as_json: bool, chosen: dict) -> None:
 
     words = f"reading all videos to sort them by {chosen['sort']}" if chosen["sort"] else "reading"
     with console.messages(), console.progress(words, unit="videos") as update:
-        table = video_table(path, limit=limit, on_video=update, **chosen)
+        table = video_table(path, limit=limit, on_progress=update, **chosen)
     console.print_json(table) if as_json else print_videos(table)
 
 
@@ -253,7 +253,7 @@ def verify(path: str, as_json: bool) -> None:
     from tdn_data.pipeline.shards.verify import verify_shards
 
     with console.messages(), console.progress("verifying") as update:
-        verification = verify_shards(path, on_shard=update)
+        verification = verify_shards(path, on_progress=update)
     if as_json:
         console.print_json(verification)
     else:
@@ -282,7 +282,7 @@ def repair(path: str, as_json: bool) -> None:
     from tdn_data.pipeline.shards.repair import repair_folder
 
     with console.messages(), console.progress("upgrading") as update:
-        repair = repair_folder(path, on_shard=update)
+        repair = repair_folder(path, on_progress=update)
     if as_json:
         console.print_json(repair)
     else:

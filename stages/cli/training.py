@@ -18,10 +18,10 @@ class TrainingProgress:
         self._words: dict[str, str] = {}
         self._done, self._total = 0, None
 
-    def on_step(self, done: int, total: int) -> None:
-        """Count a step."""
-        self._done, self._total = done, total
-        self._update(done, total)
+    def on_step(self, num_done: int, num_total: int, note: str = "", /) -> None:
+        """Count a step: an `OnProgress`."""
+        self._done, self._total = num_done, num_total
+        self._update(num_done, num_total)
 
     def on_epoch(self, report: EpochReport) -> None:
         """Log an epoch and say how it went."""

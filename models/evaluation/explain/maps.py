@@ -29,7 +29,7 @@ from tdn_data.models.evaluation.explain.flow import check_gives_flow
 from tdn_data.models.evaluation.metrics import probabilities_of
 from tdn_data.models.networks.base import VideoNetwork
 from tdn_data.pipeline.errors import InputError
-from tdn_data.pipeline.progress import OnProgress
+from tdn_data.pipeline.progress import OnProgress, reported
 
 SQUARE = 4  # squares side by side
 Maps = dict[str, np.ndarray]  # subnetwork -> its maps of one clip, float32 (M, h, w)
@@ -105,13 +105,11 @@ def occlusion_map(
         return float(probabilities_of(scores[0].float().cpu().numpy(), multi_label=multi_label)[number])
 
     before = probability(levels)
-    for count, (rows, columns) in enumerate(squares, start=1):
+    for rows, columns in reported(squares, len(squares), on_progress):
         hidden = levels.copy()
         hidden[:, :, rows, columns] = 0 if channels == 3 else 128
         lost[rows, columns] += (before - probability(hidden)) / max(before, 1e-12)
         covered[rows, columns] += 1
-        if on_progress is not None:
-            on_progress(count, len(squares))
     return (lost / covered).astype(np.float32)
 
 
