@@ -124,7 +124,9 @@ class Doctests(griffe.Extension):
     """Shows the examples of docstrings as code."""
 
     def on_object(self, *, obj: griffe.Object, **_: object) -> None:
-        """Fence each run of lines that begins with >>> and ends with an empty line."""
+        """Fence each run of lines that begins with >>>, in a section or not, and ends with an empty line."""
         if obj.docstring is not None:
-            text = re.sub(r"^>>> .*?(?=\n\n|\Z)", r"```pycon\n\g<0>\n```", obj.docstring.value, flags=re.S | re.M)
-            obj.docstring.value = text
+            fenced = r"\1```pycon\n\g<0>\n\1```"
+            obj.docstring.value = re.sub(
+                r"^( *)>>> .*?(?=\n\n|\Z)", fenced, obj.docstring.value.rstrip(), flags=re.S | re.M
+            )

@@ -43,13 +43,34 @@ class DrawnClip:
 class ClipDataset(Dataset):
     """One split of a finished extraction as training clips: (epoch, index) -> (clip float32 (S, K, C, H, W), target).
 
-    With `normalized=False` a clip comes as levels, uint8 (S, K, H, W, C): `pixels.normalize_batch` makes float32 of a
-    batch of them on the network's device.
+    The target is the class number, int64 (), or for multi-label data 0 and 1, float32 (num_classes,). A clip depends on
+    `seed`, the epoch and the index alone, not on the order or the process in which clips are asked for.
 
-    The target is the class number, or for multi-label data a float32 vector of 0 and 1. A clip depends on `seed`, the
-    epoch and the index alone, not on the order or the process in which clips are asked for. Videos of fewer than
-    `repeat_to` rows are repeated from their start up to there. Decoded rows are kept, `cache_bytes` in all processes of
-    a loader together.
+    Args:
+        reader: The shards.
+        split: The split whose videos are drawn from.
+        shape: How many snippets S, of how many frames K each.
+        augment: How a clip is cropped, mirrored and coloured; its `size` is H and W, in pixels.
+        seed: Another one, other clips.
+        mirror_labels: For each class the number of the class that a mirrored video shows; None where it is the same.
+        repeat_to: Videos of fewer rows are repeated from their start up to there.
+        cut: Which rows a clip is made of.
+        normalized: False gives clips as levels, uint8 (S, K, H, W, C), of which `pixels.normalize_batch` makes float32,
+            a batch at once, on the network's device.
+        cache_bytes: How much is kept of decoded rows, in all processes of a loader together.
+
+    Raises:
+        InputError: The split has no stored video.
+
+    Example:
+        >>> reader = ShardReader("shards", modality="rgb")  # what `tdn-data extract --out shards` made
+        >>> shape, augment = ClipShape(num_segments=3, snippet_length=1, size=40), Augment(40, "random", mirror=True)
+        >>> clips = ClipDataset(reader, split="train", shape=shape, augment=augment)
+        >>> clip, target = clips[0, 2]  # epoch 0, the third video of `clips.videos`
+        >>> clip.shape, reader.info.class_names[target]
+        (torch.Size([3, 1, 3, 40, 40]), 'right')
+        >>> torch.equal(clip, clips[0, 2][0]), torch.equal(clip, clips[1, 2][0])  # the next epoch sees another clip
+        (True, False)
     """
 
     def __init__(

@@ -46,7 +46,13 @@ class Prediction:
     problem: str | None = None
 
     def top(self, count: int) -> list[tuple[str, float]]:
-        """Return the most probable classes with their probabilities, the best first.
+        """Return the most probable classes.
+
+        Args:
+            count: How many at most.
+
+        Returns:
+            (class, probability from 0 to 1), the most probable first, of equal ones the lower number.
 
         >>> scores = np.array([0.0, 2.0])
         >>> Prediction("new.mp4", ("left", "right"), scores, scores / 2).top(1)
@@ -59,8 +65,6 @@ class Prediction:
 class Predictor:
     """What a checkpoint's network says of video files.
 
-    `Predictor("runs/tdn-rgb/checkpoint.pt")("new.mp4").top(5)` gives the five most probable classes.
-
     Args:
         checkpoint: The file, as a training on shards wrote it.
         config: How each video is seen, by default in one view.
@@ -68,6 +72,14 @@ class Predictor:
 
     Raises:
         InputError: The file is no checkpoint of this program, or does not say what it was trained on.
+
+    Example:
+        >>> predict = Predictor("runs/tsn-rgb/checkpoint.pt")  # what `tdn-data train tsn-rgb` made
+        >>> prediction = predict("new.mp4")
+        >>> prediction.class_names, prediction.probabilities.shape
+        (('left', 'right'), (2,))
+        >>> prediction.problem is None, len(prediction.top(5))  # of two classes
+        (True, 2)
     """
 
     def __init__(
@@ -90,14 +102,33 @@ class Predictor:
         self._limits = limits or Limits()
 
     def __call__(self, path: str | os.PathLike[str], *, video_id: str | None = None) -> Prediction:
-        """Return the prediction for one video file; raise VideoError, with its reason, where nothing can be read of it.
+        """Decode a video file and say what the network sees in it.
 
-        `video_id` is the name by which random clips are drawn, as in shards; by default the file's without extension.
+        Args:
+            path: The file.
+            video_id: The name by which random clips are drawn, as in shards; by default the file's, without extension.
+
+        Returns:
+            Scores and probabilities of all classes, and why a part of the video was not read.
+
+        Raises:
+            VideoError: Nothing can be read of it, or its frames are smaller than what the network sees; with a reason.
         """
         return self.of(self.decode(path, video_id=video_id))
 
     def decode(self, path: str | os.PathLike[str], *, video_id: str | None = None) -> DecodedVideo:
-        """Return what the network can see of a video file; raise VideoError where that is nothing."""
+        """Decode a video file as those of the training's shards were, in a process that can be killed.
+
+        Args:
+            path: The file.
+            video_id: As a call of the predictor takes it.
+
+        Returns:
+            What the network can see, to be given to `of`, once or to several predictors of the same training data.
+
+        Raises:
+            VideoError: That is nothing, or its frames are smaller than what the network sees; with a reason.
+        """
         job = VideoJob(  # the process that decodes may have been started in another folder
             os.path.abspath(path), self.trained.modality, self._section, self._limits.max_pixels, network=self._network
         )
@@ -108,7 +139,14 @@ class Predictor:
         return DecodedVideo(os.fspath(path), video_id or Path(path).stem, extraction, self._section.codec)
 
     def of(self, decoded: DecodedVideo) -> Prediction:
-        """Return the prediction for a video that was decoded."""
+        """Say what the network sees in a video that was decoded.
+
+        Args:
+            decoded: What `decode` gave.
+
+        Returns:
+            What a call with the file gives.
+        """
         with torch_threads(self._config.num_threads):
             scores = self._score(decoded, decoded.video).video
         probabilities = probabilities_of(scores, multi_label=self.trained.multi_label)
@@ -132,11 +170,29 @@ class DecodedVideo:
         self.problem = extraction.problem and extraction.problem.sentence
 
     def times(self, video_id: str) -> np.ndarray:
-        """Return when each row is shown, float64 (N,) seconds."""
+        """Return when each row is shown, as `ShardReader.times` does.
+
+        Args:
+            video_id: Any: there is one video.
+
+        Returns:
+            float64 (N,) seconds from the first shown frame.
+        """
         return self._rows.pts_seconds
 
     def read_pictures(self, video_id: str, rows: list[int]) -> StoredPictures:
-        """Return some rows, each picture by itself."""
+        """Decode some rows, each picture by itself, as `ShardReader.read_pictures` does.
+
+        Args:
+            video_id: Any: there is one video.
+            rows: Positions from 0 to the number of rows - 1.
+
+        Returns:
+            For each row uint8 (H, W, 3) RGB, or (H, W, 2) discretised flow, its bound, and times in seconds.
+
+        Raises:
+            ShardError: An image is damaged.
+        """
         pictures = [decode_pictures(self._rows.between(row, row + 1), self._codec)[0] for row in rows]
         return StoredPictures(pictures, self._rows.pts_seconds[rows], self._rows.bound)
 

@@ -74,17 +74,37 @@ class VideoNetwork(nn.Module, ABC):
 
     @abstractmethod
     def forward_streams(self, clip: Tensor) -> dict[str, Tensor]:
-        """Return the video scores of each stream, (N, num_classes), by its name; a single one is called `image`."""
+        """Score clips by each stream alone: what a subclass writes, all else follows from it.
+
+        Args:
+            clip: float32 (N, S, K, C, H, W).
+
+        Returns:
+            stream -> video scores before softmax, (N, num_classes); a single stream is called `image`.
+        """
 
     def forward(self, clip: Tensor) -> Tensor:
-        """Return video scores before softmax, (N, num_classes): the mean over the streams."""
+        """Score clips: the mean over the streams.
+
+        Args:
+            clip: float32 (N, S, K, C, H, W).
+
+        Returns:
+            Video scores before softmax, (N, num_classes).
+        """
         scores = [*self.forward_streams(clip).values()]
         return scores[0] if len(scores) == 1 else torch.stack(scores).mean(0)
 
     def class_losses(self, clips: Tensor, targets: Tensor, *, criterion: Criterion = F.cross_entropy) -> Losses:
-        """Return the classification loss for clips (N, S, K, C, H, W) and targets (N,) or (N, num_classes).
+        """Return the classification loss of a batch: the streams' own, added up (Ng & Davis, section 3.4).
 
-        Each stream's video scores have a loss of their own, and the losses add up (Ng & Davis, section 3.4).
+        Args:
+            clips: float32 (N, S, K, C, H, W).
+            targets: Class numbers int64 (N,), or for several labels a video 0 and 1, float32 (N, num_classes).
+            criterion: The loss of one stream's scores and the targets, a mean over the batch.
+
+        Returns:
+            The loss as `total`, and the mean of the streams' scores, without gradients.
         """
         streams = self.forward_streams(clips)
         loss = torch.stack([criterion(scores, targets) for scores in streams.values()]).sum()
@@ -92,20 +112,33 @@ class VideoNetwork(nn.Module, ABC):
 
     @classmethod
     def check_options(cls, options: Mapping[str, object]) -> None:
-        """Raise ValueError for options, `backbone` among them, that cannot be; no weights are made. Here any can."""
+        """Refuse options that the network cannot be built with, before any weights are made. Here any can.
+
+        Args:
+            options: Those of `build_model`, `backbone` among them.
+
+        Raises:
+            ValueError: An option, or two together, cannot be.
+        """
 
     @classmethod
     def check_training(cls, options: Mapping[str, object], *, flow_weight: float) -> None:
-        """Raise ValueError where the network, built with `options`, cannot be trained on classes and flow together.
+        """Refuse to train on classes and flow together where the network cannot; asked only if it `learns_flow`.
 
-        `flow_weight` is the weight of the flow's loss, 0 for classes alone. It is asked only if the network
-        `learns_flow`.
+        Args:
+            options: Those of `build_model`.
+            flow_weight: The weight of the flow's loss, 0 for classes alone.
+
+        Raises:
+            ValueError: A network built with these options does not learn both.
         """
 
     def place_heads(self) -> dict[str, tuple[Backbone, Callable[[Tensor], Tensor]]]:
-        """Return stream -> (backbone, what scores its last map), for streams whose score is the mean of such scores.
+        """Return the streams whose score is a mean over places, so that class activation maps can be drawn of them.
 
-        They have class activation maps (`evaluation.explain`) where the head reads the mean of a map. Here none has.
+        Returns:
+            stream -> (backbone, what scores its last map); here there is none. A map is drawn (`evaluation.explain`)
+            where that head reads the mean of a map.
         """
         return {}
 
@@ -115,25 +148,53 @@ class VideoNetwork(nn.Module, ABC):
         return None if self.image_part is None else self.get_submodule(self.image_part)
 
     def set_flow_phase(self, flow_only: bool) -> None:
-        """Make learnable what a phase of training trains: the flow alone, or classes too. Here it is always all."""
+        """Make learnable what a phase of training trains. Here it is always all.
+
+        Args:
+            flow_only: Whether the phase trains the flow alone, and not the classes.
+        """
 
     def is_added(self, normalization: nn.Module) -> bool:
-        """Tell whether a normalisation inside a backbone is not the backbone's own: none has statistics for it yet."""
+        """Tell whether a normalisation is this network's addition to a backbone: no file has statistics for it yet.
+
+        Args:
+            normalization: A layer inside one of `backbones`.
+
+        Returns:
+            Whether it is none of the backbone's own. Here none is added.
+        """
         return False
 
     def backbones(self) -> tuple[Backbone, ...]:
-        """Return the backbones that the network stands on, in order."""
+        """Return the backbones that the network stands on, which published weights go into.
+
+        Returns:
+            Each once, in the order in which the network holds them.
+        """
         return tuple(module for module in self.modules() if isinstance(module, Backbone))
 
     def change_maps(self, clip: Tensor) -> dict[str, Tensor]:
-        """Return maps of what changes from frame to frame, by name, (N, S, K - 1, h, w); here there are none."""
+        """Return pictures of what the network takes for changes from frame to frame; here there are none.
+
+        Args:
+            clip: float32 (N, S, K, C, H, W).
+
+        Returns:
+            name -> maps (N, S, K - 1, h, w), large where much changes.
+        """
         return {}
 
     def parts_for(self, state: StateDict) -> list[tuple[nn.Module, StateDict]]:
-        """Return the (part, its weights) pairs that a file's weights go into.
+        """Return what a file's weights go into: the network itself, or each of its backbones.
 
         Weights with names of this network go into itself. Others are taken for the published ones of its backbones
-        and go into each, fitted to it (`Backbone.fit_published`); whether they fit in the end is up to who loads them.
+        and go into each, fitted to it (`Backbone.fit_published`).
+
+        Args:
+            state: Tensors by name, as the file has them.
+
+        Returns:
+            (part, its weights) for each part. Whether they fit in the end is up to who loads them.
         """
         backbones = self.backbones()
         if not backbones or not self.state_dict().keys().isdisjoint(state):
@@ -163,7 +224,17 @@ def count_channels(modality: str, snippet_length: int) -> int:
 
 
 def check_count(name: str, value: int) -> int:
-    """Return `value`; raise ValueError when it is not at least 1.
+    """Return a count as it is, if there can be so many.
+
+    Args:
+        name: What is counted, as the message calls it.
+        value: The count.
+
+    Returns:
+        `value`.
+
+    Raises:
+        ValueError: It is below 1.
 
     >>> check_count("num_segments", 3)
     3

@@ -51,12 +51,12 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> Non
     """Write a whole checkpoint or none; `read_checkpoint` has an example.
 
     Args:
-        checkpoint: What is written.
-        path: The file; one of that name is replaced.
+        checkpoint: What is written; its weights may lie on any device.
+        path: The file; one of that name is replaced once the new one is whole.
 
     Raises:
         InputError: Nothing can be written there: a folder that is missing, or is in the way.
-        StorageError: The system refuses.
+        StorageError: The system refuses, a full disk for one; what was there before stays.
     """
     write_bytes(check_output_file(path), _content(checkpoint))
 

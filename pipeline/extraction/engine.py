@@ -118,7 +118,10 @@ def run_extraction(
         out: a folder, or its address.
         num_workers: processes of a Ray of its own; None for one on each core.
         ray_address: a Ray cluster to use in its place, HOST:PORT.
-        replace, keep_versions, retry_failed, allow_loss: what is done with what lies in `out`, see `Policy`.
+        replace: recreates shards in `out` of other parameters or versions.
+        keep_versions: keeps rows in `out` that other versions made; not with `replace`.
+        retry_failed: decodes again what is failed or partial in `out`.
+        allow_loss: lets stored rows go whose videos are unlisted, missing or broken now.
         on_progress: called as videos get done, with how many are, those that were found finished among them, of how
             many. A video counts once, when all its modalities are done: with two, half of what is done counts.
 

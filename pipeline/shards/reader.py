@@ -79,7 +79,14 @@ class StoredPictures:
 
 @contextlib.contextmanager
 def way_out(storage: Storage) -> Iterator[None]:
-    """Add to what is said of a damaged shard the command that notes it, so that extraction recreates it."""
+    """Add to what is said of a damaged shard the command that notes it, so that extraction recreates it.
+
+    Args:
+        storage: the folder of the shards, which the command is given.
+
+    Raises:
+        ShardError: the block raised one; this has the same path and key, and the command in its sentence.
+    """
     try:
         yield
     except ShardError as error:
@@ -100,9 +107,18 @@ class ShardReader:
     Raises:
         InputError: there is no finished extraction of the modality.
         ShardError: a file is damaged.
-        TypeError, ValueError: a path, modality or list split that can be none.
+        TypeError: a path, modality or list split is of the wrong type.
+        ValueError: the modality is no known one.
 
-    `run_extraction` has an example.
+    >>> reader = ShardReader("shards", modality="rgb")  # what `tdn-data extract --out shards` made
+    >>> len(reader.videos), reader.info.class_names
+    (10, ('left', 'right'))
+    >>> video = reader.videos[0]  # in order of identifier
+    >>> video.video_id, video.split, video.labels, video.num_rows
+    ('videos/clip 00', 'test', (1,), 4)
+    >>> stored = reader.read(video.video_id, rows=[0, 3])
+    >>> stored.data.shape, stored.data.dtype, stored.pts_seconds.tolist()
+    ((2, 48, 64, 3), dtype('uint8'), [0.0, 0.6])
     """
 
     def __init__(self, path: str | os.PathLike[str], *, modality: str = "rgb", list_split: int | None = None) -> None:
@@ -132,7 +148,14 @@ class ShardReader:
         return StoredVideo(row.video_id, self._split_of(row), row.labels, row.num_rows)
 
     def missing(self, split: str) -> tuple[str, ...]:
-        """Return the videos of a split that the ledger lists and that have nothing to read, as `self.videos` sorted."""
+        """Return the videos of a split that were listed and have nothing to read: those that failed.
+
+        Args:
+            split: as a video's own `split` names it, `list_split` being heeded.
+
+        Returns:
+            their identifiers, in order.
+        """
         listed = (row for row in ledger_rows(self._storage, self._about) if row.modality == self.modality)
         return tuple(row.video_id for row in listed if row.video_id not in self._rows and self._split_of(row) == split)
 
@@ -150,15 +173,34 @@ class ShardReader:
         return row.split if self._splits is None else self._splits.get(row.video_id, UNUSED)
 
     def ledger(self) -> tuple[LedgerRow, ...]:
-        """Return what became of every listed video in this modality."""
+        """Return what became of every listed video in this modality, those without rows among them.
+
+        Returns:
+            a row for each: its status (`ok`, `partial` or `failed`), why, and how many rows were expected and stored.
+        """
         return tuple(row for row in ledger_rows(self._storage, self._about) if row.modality == self.modality)
 
     def digest(self) -> str | None:
-        """Return the digest of what the folder says of itself, its shards' names and rows; None in older folders."""
+        """Return what tells these shards from others: two folders of one digest hold the same rows.
+
+        Returns:
+            the digest of parameters, labels, and the shards' names and rows, hexadecimal; None in older folders.
+        """
         return self._about.get("digest")
 
     def num_rows(self, video_id: str) -> int:
-        """Return how many rows of a video are stored; raise InputError if it is unknown, TypeError if it is no text."""
+        """Return how many frames, or pairs of frames with flow, are stored of a video.
+
+        Args:
+            video_id: one of `self.videos`.
+
+        Returns:
+            the number, at least 1.
+
+        Raises:
+            InputError: the video is not there.
+            TypeError: `video_id` is no text.
+        """
         return self._row(video_id).num_rows
 
     def _row(self, video_id: str) -> IndexRow:
@@ -190,21 +232,61 @@ class ShardReader:
         return decode_rows(self.read_encoded(video_id, rows), str(self.info.parameters["codec"]))
 
     def read_pictures(self, video_id: str, rows: Sequence[int] | None = None) -> StoredPictures:
-        """Return what `read` does, each picture by itself; those of the codec `raw` cannot be written to."""
+        """Return the decoded rows of one video, each picture by itself, which spares a copy of all of them.
+
+        Args:
+            video_id: one of `self.videos`.
+            rows: positions from 0 to its number of rows - 1, in any order; None for all.
+
+        Returns:
+            for each row uint8 (H, W, 3) RGB, or (H, W, 2) discretised flow, its bound, and times in seconds. Pictures
+            of the codec `raw` cannot be written to.
+
+        Raises:
+            InputError: the video or a position is not there.
+            TypeError: `video_id` is no text.
+            ShardError: the shard is damaged.
+        """
         stored = self.read_encoded(video_id, rows)
         return StoredPictures(
             decode_pictures(stored, str(self.info.parameters["codec"])), stored.pts_seconds, stored.bound
         )
 
     def read_encoded(self, video_id: str, rows: Sequence[int] | None = None) -> VideoRows:
-        """Return the rows as stored, images undecoded."""
+        """Return the rows of one video as they are stored, without decoding their images.
+
+        Args:
+            video_id: one of `self.videos`.
+            rows: positions from 0 to its number of rows - 1, in any order; None for all.
+
+        Returns:
+            columns of N rows: the images' bytes by column (`image`, or `flow_x` and `flow_y`), the frames' numbers in
+            the video, times in seconds, and one size in pixels for all.
+
+        Raises:
+            InputError: the video or a position is not there.
+            TypeError: `video_id` is no text.
+            ShardError: the shard is damaged.
+        """
         row = self._row(video_id)
         shard = self._shard(row)
         with way_out(self._storage):
             return shard.read(row.entry, rows)
 
     def times(self, video_id: str) -> np.ndarray:
-        """Return when each row of a video is shown, float64 (N,) seconds, without reading its pictures."""
+        """Return when each row of a video is shown, without reading its pictures.
+
+        Args:
+            video_id: one of `self.videos`.
+
+        Returns:
+            float64 (N,) seconds from the first shown frame, rising.
+
+        Raises:
+            InputError: the video is not there.
+            TypeError: `video_id` is no text.
+            ShardError: the shard is damaged.
+        """
         row = self._row(video_id)
         shard = self._shard(row)
         with way_out(self._storage):
@@ -252,7 +334,7 @@ def decode_rows(rows: VideoRows, codec: str) -> StoredFrames:
         codec: "jpeg", "png" or "raw", which the parameters of the shards name.
 
     Returns:
-        frames uint8 (N, H, W, 3) or flow planes uint8 (N, H, W, 2), and their times in seconds.
+        frames uint8 (N, H, W, 3), RGB, or discretised flow uint8 (N, H, W, 2), x and y, and their times in seconds.
 
     Raises:
         ShardError: an image is damaged or of another size.
@@ -274,7 +356,7 @@ def decode_pictures(rows: VideoRows, codec: str) -> list[np.ndarray]:
         codec: "jpeg", "png" or "raw".
 
     Returns:
-        for each row a frame uint8 (H, W, 3), or a pair of flow planes uint8 (H, W, 2).
+        for each row a frame uint8 (H, W, 3), RGB, or discretised flow uint8 (H, W, 2), x and y.
 
     Raises:
         ShardError: an image is damaged or of another size.

@@ -11,6 +11,8 @@ FOR_USERS = (
     "tdn_data.models.backbones.build_backbone",
     "tdn_data.models.weights.checkpoint.load_weights",
     "tdn_data.models.weights.checkpoint.read_checkpoint",
+    "tdn_data.models.clips.dataset.ClipDataset",
+    "tdn_data.models.evaluation.predict.Predictor",
 )
 
 

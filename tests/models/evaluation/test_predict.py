@@ -10,21 +10,14 @@ import pytest
 import torch
 from scipy.special import softmax
 
-from tdn_data.models import build_model
 from tdn_data.models.evaluation.evaluate import evaluate
 from tdn_data.models.evaluation.predict import Predictor
 from tdn_data.models.evaluation.protocol import EvaluateConfig
-from tdn_data.models.weights.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
-from tdn_data.models.weights.trained_on import TrainedOn
-from tdn_data.pipeline.datasets.index import index_dataset
+from tdn_data.models.weights.checkpoint import read_checkpoint, save_checkpoint
 from tdn_data.pipeline.errors import InputError, VideoError
-from tdn_data.pipeline.extraction.one_shard import ShardJob, extract_shard
-from tdn_data.pipeline.parameters import ExtractParameters, FlowParameters, FrameParameters
-from tdn_data.pipeline.shards.folder import gather, write_folder
-from tdn_data.pipeline.shards.plan import plan_shards
-from tdn_data.pipeline.shards.reader import ShardReader
-from tdn_data.pipeline.shards.storage import Storage
+from tdn_data.pipeline.parameters import FlowParameters, FrameParameters
 from tests.conftest import write_clip
+from tests.models.evaluation.small import checkpoint_for, shards_of
 
 CONFIG = EvaluateConfig(num_clips=3, num_crops=3, max_missing_share=0.5, seed=7)  # three clips at random
 SIZE = {"height": 48, "width": 64}
@@ -33,26 +26,6 @@ SECTIONS = {
     "jpeg": {"frames": FrameParameters(codec="jpeg", fps=5, **SIZE)},
     "flow": {"flow": FlowParameters(codec="png", **SIZE)},
 }
-
-
-def shards_of(root: Path, out: Path, **section) -> ShardReader:
-    """Return the finished shards of a folder of clips."""
-    parameters, storage = ExtractParameters(**section), Storage(out)
-    storage.create()
-    (modality,) = parameters.modalities
-    plans = [one for one in plan_shards(index_dataset("folder", root), parameters, modality) if one.records]
-    names = [extract_shard(ShardJob(plan, parameters, "folder", str(root), storage)).name for plan in plans]
-    write_folder(storage, gather(storage, names))
-    return ShardReader(out, modality=modality)
-
-
-def checkpoint_for(reader: ShardReader, path: Path) -> Path:
-    """Write an untrained network that says it was trained on the shards."""
-    torch.manual_seed(0)
-    options = {"backbone": "resnet18", "width": 8, "num_segments": 2, "modality": reader.modality}
-    state = build_model("tsn", num_classes=2, **options).state_dict()
-    save_checkpoint(Checkpoint("tsn", options, 2, 40, state, TrainedOn.of(reader).as_dict()), path)
-    return path
 
 
 @pytest.mark.parametrize("kind", SECTIONS)
