@@ -8,7 +8,6 @@ from functools import partial
 
 import numpy as np
 from scipy.special import expit, softmax
-from sklearn.metrics import confusion_matrix, top_k_accuracy_score
 
 from tdn_data.models.precision import average_precisions, mean_of_defined
 
@@ -50,6 +49,8 @@ def compute_metrics(scores: np.ndarray, labels: Sequence[Sequence[int]], *, mult
     """Return the metrics of video scores (N, C) before softmax against each video's labels."""
     if len(scores) != len(labels) or not len(scores):
         raise ValueError(f"{len(scores)} videos have scores and {len(labels)} have labels; they must agree, above 0")
+    from sklearn.metrics import confusion_matrix  # takes as long as torch to import
+
     num_classes = scores.shape[1]
     truth = label_matrix(labels, num_classes)
     per_class = average_precisions(scores, truth)
@@ -87,6 +88,8 @@ def _top_k(labels: np.ndarray, scores: np.ndarray, k: int) -> float:
         return 1.0
     if num_classes == 2:
         return float((scores.argmax(1) == labels).mean())
+    from sklearn.metrics import top_k_accuracy_score
+
     return float(top_k_accuracy_score(labels, scores, k=k, labels=range(num_classes)))
 
 
