@@ -55,7 +55,8 @@ def export_model(
 ) -> dict[str, object]:
     """Write a checkpoint's network as `onnx` and as `program` (torch.export), whole files; return their metadata.
 
-    Raises InputError for a file that is no checkpoint of this program, and where a package for ONNX is not installed.
+    Raises InputError for a file that is no checkpoint of this program, and for `onnx` where a package is not installed
+    or the network has an operation of this program's own (`networks.tvl1_displacement`), which a `program` may have.
     """
     saved = read_checkpoint(checkpoint)
     trained = check_checkpoint(saved, checkpoint)
@@ -122,6 +123,11 @@ def _exported(network: FromLevels, shape: tuple[int, ...]) -> tuple[torch.export
 
 
 def _write_onnx(path: Path, exported: torch.export.ExportedProgram, about: dict[str, object]) -> None:
+    targets = [node.target for node in exported.graph.nodes if node.op == "call_function"]
+    if own := [target for target in targets if getattr(target, "namespace", None) == ABOUT]:
+        raise InputError(
+            f"ONNX does not know {own[0].name()}, which this network computes; export it for torch.", path=path
+        )
     names = {"input_names": [INPUT], "output_names": [OUTPUT]}
     model = torch.onnx.export(exported, dynamo=True, verbose=False, **names).model_proto
     for key, value in ((ABOUT, json.dumps(about)), ("class_names", json.dumps(about["class_names"]))):

@@ -18,7 +18,10 @@ per frame of the appearance branch, which pools time away on the way. They begin
 in), with a stride that makes its output 112 x 112 at either map size: that a 7x7 convolution of 64 channels costs
 about a millisecond more is the table's difference between the two. Pooling over time takes the maximum of two frames
 at each of the three places, so 8 frames become one; with more, and for late pooling, the maximum of what is left.
-Radius (8 pixels of the frame), temperature (0.05) and dropout (0.8, as TSN's for RGB) are not given in the paper.
+Where TV-L1 takes the place of displacement maps (tables 4 and 6), it is that of the clip's own frames, in their size,
+and passes no gradient. Differences of frames (RGB-Diff) are those of the normalised clip; displacement maps are read
+between their places to warp frames. Radius (8 pixels of the frame), temperature (0.05) and dropout (0.8, as TSN's for
+RGB) are not given in the paper.
 """
 
 from __future__ import annotations
@@ -32,19 +35,29 @@ from torch import Tensor, nn
 from tdn_data.models.backbones import BNInception, build_backbone
 from tdn_data.models.networks.base import NUM_CHANNELS, VideoNetwork
 from tdn_data.models.networks.cost_volume import check_matching, displacement, warp
+from tdn_data.models.networks.tvl1_displacement import tvl1_displacement
 
 BRANCHES = ("appearance", "motion", "change")
 LOW_LEVEL, NUM_LOW_LEVEL = "conv1", 64
 MIN_SIDE = 32  # pixels; BN-Inception halves a frame five times
 POOLED = {"gradual": ("pool2", "inception_3c", "inception_4e"), "late": ()}  # layers that halve time follow
+ALLOWED = {
+    "backbone": ("bninception",),
+    "modality": ("rgb",),
+    "pooling": tuple(POOLED),
+    "stride": (1, 2),
+    "motion_by": ("cost_volume", "tvl1"),
+    "change_of": ("features", "frames"),
+}
 
 
 class Disentangled(VideoNetwork):
     """Clip (N, S, K, 3, H, W), K >= 2 consecutive frames, to scores (N, num_classes).
 
     Rows of the paper's tables: `branches` (table 6), `pooling` `gradual` or `late` (table 1), `stride` 2 or 1 and
-    `assignment` `soft` or `hard` (table 3), `warped=False` for plain differences of features (table 4). `radius` is
-    that of the search, in places of the low-level maps; by default 8 pixels of the frame.
+    `assignment` `soft` or `hard` (table 3); of tables 4 and 6 `warped=False` for plain differences, `change_of`
+    `features` or `frames`, which together are RGB-Diff, and `motion_by` `cost_volume` or `tvl1`. `radius` is that of
+    the search, in places of the low-level maps; by default 8 pixels of the frame.
     """
 
     gives_flow = True
@@ -64,11 +77,15 @@ class Disentangled(VideoNetwork):
         temperature: float = 0.05,
         assignment: str = "soft",
         warped: bool = True,
+        motion_by: str = "cost_volume",
+        change_of: str = "features",
         dropout: float = 0.8,
     ) -> None:
-        _check_options(backbone=backbone, modality=modality, branches=branches, pooling=pooling, stride=stride)
+        chosen = {"pooling": pooling, "stride": stride, "motion_by": motion_by, "change_of": change_of}
+        _check_options(backbone=backbone, modality=modality, branches=branches, **chosen)
         super().__init__(num_segments=num_segments, modality=modality, snippet_length=snippet_length)
         self.branches, self.warped, self.stride = tuple(branches), warped, stride
+        self.motion_by, self.change_of = motion_by, change_of
         self.pooled_layers = POOLED[pooling]
         self.matching = {
             "radius": 8 // stride if radius is None else radius,
@@ -77,13 +94,19 @@ class Disentangled(VideoNetwork):
         }
         check_matching(**self.matching)
         self.dropout = nn.Dropout(dropout)
-        channels = {"appearance": NUM_CHANNELS[modality], "motion": 2, "change": NUM_LOW_LEVEL}
-        for name in ("appearance", *branches):
+        of_frames = {"motion": motion_by == "tvl1", "change": change_of == "frames"}  # their maps have the frames' size
+        channels = {
+            "appearance": NUM_CHANNELS[modality],
+            "motion": 2,
+            "change": NUM_CHANNELS[modality] if of_frames["change"] else NUM_LOW_LEVEL,
+        }
+        for name in (*(["appearance"] if self._has_features else []), *branches):
             self.add_module(name, build_backbone(backbone, num_classes=num_classes, in_channels=channels[name]))
             first = self.get_submodule(name).conv1_7x7_s2
-            first.stride = (stride,) * 2 if name == "appearance" else (2 // stride,) * 2
-        if "appearance" not in branches:
+            first.stride = (stride if name == "appearance" else 2 if of_frames[name] else 2 // stride,) * 2
+        if self._has_features and "appearance" not in branches:
             _keep_first_layer(self.appearance)
+        self.gives_flow = motion_by == "tvl1" or self._has_features
 
     def forward_streams(self, clip: Tensor) -> dict[str, Tensor]:
         """Return the video scores of each branch, (N, num_classes): the mean over the snippets."""
@@ -94,59 +117,72 @@ class Disentangled(VideoNetwork):
 
     def branch_features(self, clip: Tensor) -> dict[str, Tensor]:
         """Return the vectors of each branch, (N, S, 1024)."""
-        low = self.low_level(clip)
-        moved = self.displacements(low) if "motion" in self.branches or self._warps else None
+        frames = _frames_of(clip)
+        low = self._features(frames) if self._has_features else None
+        moved = self._moved(frames, low) if "motion" in self.branches or self._warps else None
         vectors = {}
         for name in self.branches:
             if name == "appearance":
                 vectors[name] = self._stable_features(low)
+            elif name == "motion":
+                vectors[name] = self._mean_features(name, moved)
             else:
-                vectors[name] = self._mean_features(name, moved if name == "motion" else self.changes(low, moved))
+                changing = frames if self.change_of == "frames" else low
+                vectors[name] = self._mean_features(name, self.changes(changing, moved))
         return {name: vector.unflatten(0, clip.shape[:2]) for name, vector in vectors.items()}
 
     def flow(self, clip: Tensor) -> Tensor:
         """Return the displacement maps, (N, S, K - 1, 2, h, w): right, then down, in pixels of the frame per step."""
-        moved = self.displacements(self.low_level(clip))
-        return self.stride * moved.flip(2).unflatten(0, clip.shape[:2])
+        frames = _frames_of(clip)
+        moved = self._moved(frames, None if self.motion_by == "tvl1" else self._features(frames))
+        pixels = 1 if self.motion_by == "tvl1" else self.stride  # of a place
+        return pixels * moved.flip(2).unflatten(0, clip.shape[:2])
 
     def change_maps(self, clip: Tensor) -> dict[str, Tensor]:
-        """Return the differences of low-level maps, not warped and warped (figure 5): their mean size over channels."""
-        low = self.low_level(clip)
-        moved = self.displacements(low)
-        kinds = {"not warped": self._changes(low, None), "warped by the displacement": self._changes(low, moved)}
+        """Return the differences of low-level maps, not warped and warped (figure 5): their mean size over channels.
+
+        There are none where nothing in the network reads such maps.
+        """
+        if not self._has_features:
+            return {}
+        frames = _frames_of(clip)
+        low = self._features(frames)
+        kinds = {
+            "not warped": _changes(low, None),
+            "warped by the displacement": _changes(low, self._moved(frames, low)),
+        }
         return {name: maps.abs().mean(2).unflatten(0, clip.shape[:2]) for name, maps in kinds.items()}
 
     @property
     def _warps(self) -> bool:
         return self.warped and "change" in self.branches
 
+    @property
+    def _has_features(self) -> bool:
+        """Whether anything reads low-level maps."""
+        matched = self.motion_by == "cost_volume" and ("motion" in self.branches or self._warps)
+        return matched or "appearance" in self.branches or (self.change_of == "features" and "change" in self.branches)
+
     def low_level(self, clip: Tensor) -> Tensor:
         """Return conv1's maps of all frames, (N * S, K, 64, h, w)."""
-        if clip.ndim != 6 or clip.shape[3] != NUM_CHANNELS["rgb"] or clip.shape[1] < 1 or clip.shape[2] < 2:
-            raise ValueError(
-                f"clip has shape {tuple(clip.shape)}; expected (N, S, K, 3, H, W) with S at least 1 and K at least 2"
-            )
-        if min(clip.shape[4:]) < MIN_SIDE:
-            raise ValueError(
-                f"clip has frames of {clip.shape[4]} x {clip.shape[5]}; expected at least {MIN_SIDE} x {MIN_SIDE}"
-            )
+        return self._features(_frames_of(clip))
+
+    def _features(self, frames: Tensor) -> Tensor:
         run = dict(self.appearance.layers())[LOW_LEVEL]
-        return run(clip.flatten(0, 2)).unflatten(0, (-1, clip.shape[2]))
+        return run(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
+
+    def _moved(self, frames: Tensor, low: Tensor | None) -> Tensor:
+        """Return the displacement maps, (N * S, K - 1, 2, h, w): down, then right, in places of their own."""
+        return tvl1_displacement(frames.detach()) if self.motion_by == "tvl1" else self.displacements(low)
 
     def displacements(self, low: Tensor) -> Tensor:
         """Return where each place goes from frame to frame, (N * S, K - 1, 2, h, w): down, then right."""
         moved = displacement(low[:, :-1].flatten(0, 1), low[:, 1:].flatten(0, 1), **self.matching)
         return moved.unflatten(0, (len(low), -1))
 
-    def changes(self, low: Tensor, moved: Tensor | None) -> Tensor:
-        """Return each frame's map less the one before it, warped if asked for: (N * S, K - 1, 64, h, w)."""
-        return self._changes(low, moved if self.warped else None)
-
-    def _changes(self, low: Tensor, moved: Tensor | None) -> Tensor:
-        before = low[:, :-1]
-        if moved is not None:
-            before = warp(before.flatten(0, 1), moved.flatten(0, 1)).unflatten(0, before.shape[:2])
-        return low[:, 1:] - before
+    def changes(self, maps: Tensor, moved: Tensor | None) -> Tensor:
+        """Return each frame's map less the one before it, warped if asked for: (N * S, K - 1, c, h, w)."""
+        return _changes(maps, moved if self.warped else None)
 
     def _stable_features(self, low: Tensor) -> Tensor:
         """Return the static appearance, (N * S, 1024): 2D convolutions, maxima over space and time between."""
@@ -168,6 +204,41 @@ class Disentangled(VideoNetwork):
         return _mean_over_space(x).unflatten(0, maps.shape[:2]).mean(1)
 
 
+def _frames_of(clip: Tensor) -> Tensor:
+    """Return the frames of each snippet, (N * S, K, 3, H, W); raise ValueError for what is no clip of frames."""
+    if clip.ndim != 6 or clip.shape[3] != NUM_CHANNELS["rgb"] or clip.shape[1] < 1 or clip.shape[2] < 2:
+        raise ValueError(
+            f"clip has shape {tuple(clip.shape)}; expected (N, S, K, 3, H, W) with S at least 1 and K at least 2"
+        )
+    if min(clip.shape[4:]) < MIN_SIDE:
+        raise ValueError(
+            f"clip has frames of {clip.shape[4]} x {clip.shape[5]}; expected at least {MIN_SIDE} x {MIN_SIDE}"
+        )
+    return clip.flatten(0, 1)
+
+
+def _changes(maps: Tensor, moved: Tensor | None) -> Tensor:
+    before = maps[:, :-1]
+    if moved is not None:
+        places = fit_motion(moved.flatten(0, 1), maps.shape[3:])
+        before = warp(before.flatten(0, 1), places).unflatten(0, before.shape[:2])
+    return maps[:, 1:] - before
+
+
+def fit_motion(moved: Tensor, size: Sequence[int]) -> Tensor:
+    """Return displacement maps (B, 2, h, w) for maps of another size (H, W), in places of those.
+
+    One of the two has about half the side of the other: its place i lies at place 2 i there.
+    """
+    if moved.shape[2:] == torch.Size(size):
+        return moved
+    if moved.shape[2] > size[0]:
+        return moved[:, :, ::2, ::2] / 2
+    reached = [2 * side - 1 for side in moved.shape[2:]]
+    between = 2 * F.interpolate(moved, reached, mode="bilinear", align_corners=True)
+    return F.pad(between, (0, size[1] - reached[1], 0, size[0] - reached[0]), mode="replicate")
+
+
 def pool_time(x: Tensor) -> Tensor:
     """Return the maximum of each two frames, (B, K, c, h, w) -> (B, (K + 1) // 2, c, h, w); an odd last one stays."""
     if x.shape[1] % 2:
@@ -185,15 +256,9 @@ def _keep_first_layer(backbone: BNInception) -> None:
         delattr(backbone, name)
 
 
-def _check_options(*, backbone: str, modality: str, branches: Sequence[str], pooling: str, stride: int) -> None:
-    allowed = {
-        "backbone": (backbone, ("bninception",)),
-        "modality": (modality, ("rgb",)),
-        "pooling": (pooling, tuple(POOLED)),
-        "stride": (stride, (1, 2)),
-    }
-    for name, (value, known) in allowed.items():
-        if value not in known:
-            raise ValueError(f"{name} is {value!r}; this network takes {' or '.join(map(repr, known))}")
+def _check_options(*, branches: Sequence[str], **chosen: object) -> None:
+    for name, value in chosen.items():
+        if value not in ALLOWED[name]:
+            raise ValueError(f"{name} is {value!r}; this network takes {' or '.join(map(repr, ALLOWED[name]))}")
     if not branches or len(set(branches)) < len(branches) or not set(branches) <= set(BRANCHES):
         raise ValueError(f"branches is {branches!r}; it must be one or more of: {', '.join(BRANCHES)}")

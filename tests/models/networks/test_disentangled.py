@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 
 from tdn_data.models.backbones import BNInception
-from tdn_data.models.networks.disentangled import Disentangled, pool_time
+from tdn_data.models.networks.cost import model_cost
+from tdn_data.models.networks.disentangled import Disentangled, fit_motion, pool_time
 
 
 def build(**options):
@@ -69,6 +70,62 @@ def test_frames_that_only_move_give_no_change_where_nothing_left_the_image(netwo
     inside = (..., slice(8, -8), slice(8, -8))
     assert changes[inside].abs().max() < 1e-2 * plain[inside].abs().max()
     torch.testing.assert_close(plain, low[:, 1:] - low[:, :-1])
+
+
+def smooth(shift, *, num_frames=3, size=64):
+    """Noise that TV-L1 can follow, moving by `shift` pixels (down, right) from frame to frame."""
+    image = F.interpolate(clip(1, size=size // 4)[0, 0], size=(size, size), mode="bicubic")
+    return torch.stack([image[0].roll((t * shift[0], t * shift[1]), (1, 2)) for t in range(num_frames)])[None, None]
+
+
+@pytest.mark.parametrize("stride", (2, 1))
+@pytest.mark.parametrize("change_of", ("features", "frames"))
+@pytest.mark.parametrize("motion_by", ("cost_volume", "tvl1"))
+def test_rows_of_tables_4_and_6_warp_what_changes_by_either_motion(motion_by, change_of, stride):
+    options = {"motion_by": motion_by, "change_of": change_of, "stride": stride, "temperature": 1e-3}
+    network, x = build(**options), smooth((2, -4))
+    with torch.no_grad():
+        flow = network.flow(x)[..., 8:-8, 8:-8]
+        assert (flow.flatten(4).median(-1).values - torch.tensor([-4.0, 2.0])).abs().max() < 0.1  # right, down
+        frames = x.flatten(0, 1)
+        low = network.low_level(x)
+        maps = frames if change_of == "frames" else low
+        changes = network.changes(maps, network._moved(frames, low))
+        plain = build(**options, warped=False).changes(maps, None)
+        assert network(x).shape == (1, 4)
+    torch.testing.assert_close(plain, maps[:, 1:] - maps[:, :-1])
+    inside = (..., slice(12, -12), slice(12, -12)) if maps.shape[-1] == 64 else (..., slice(8, -8), slice(8, -8))
+    assert changes[inside].abs().mean() < 0.25 * plain[inside].abs().mean()
+    assert changes.shape[2] == network.change.conv1_7x7_s2.weight.shape[1] == (3 if change_of == "frames" else 64)
+
+
+@pytest.mark.parametrize("size", [(33, 46), (32, 47)])
+def test_motion_of_half_and_of_whole_size_is_the_same_in_places(size):
+    ramp = torch.arange(size[1], dtype=torch.float32).expand(1, 2, *size)
+    half = fit_motion(ramp, [-(-side // 2) for side in size])
+    assert torch.equal(half[0, 0, 0], ramp[0, 0, 0, ::2] / 2)
+    last = size[1] - 1  # beyond the last place there is nothing to read between
+    torch.testing.assert_close(fit_motion(half, size)[..., :last], ramp[..., :last])
+    assert fit_motion(ramp, size) is ramp
+
+
+def test_rgb_diff_and_tv_l1_alone_need_no_shared_layer_and_tv_l1_passes_no_gradient():
+    network = build(branches=("motion", "change"), motion_by="tvl1", change_of="frames").train()
+    assert not hasattr(network, "appearance")
+    x = smooth((0, 2)).expand(2, -1, -1, -1, -1, -1)
+    sum(scores[:, 0].sum() for scores in network.forward_streams(x).values()).backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())
+    assert network.change_maps(x) == {} and network.flow(x).shape == (2, 1, 2, 2, 64, 64)
+    plain = build(branches=("change",), warped=False, change_of="frames")
+    assert not plain.gives_flow and network.gives_flow
+
+
+def test_a_network_with_tv_l1_is_counted_without_computing_it_and_exports_whole():
+    network = build(branches=("motion",), motion_by="tvl1", snippet_length=2)
+    assert model_cost(network, (1, 3, 2, 3, 64, 64)).multiply_adds > 0
+    x = smooth((0, 2), num_frames=2)
+    with torch.no_grad():
+        torch.testing.assert_close(torch.export.export(network, (x,)).module()(x), network(x))
 
 
 def test_equal_frames_give_neither_motion_nor_change(network):
@@ -163,6 +220,8 @@ def test_a_video_scores_the_mean_of_its_snippets(network):
         ({"branches": ("sound",)}, r"branches is \('sound',\)"),
         ({"pooling": "early"}, "pooling is 'early'; this network takes 'gradual' or 'late'"),
         ({"stride": 4}, "stride is 4; this network takes 1 or 2"),
+        ({"motion_by": "flownet"}, "motion_by is 'flownet'; this network takes 'cost_volume' or 'tvl1'"),
+        ({"change_of": "edges"}, "change_of is 'edges'; this network takes 'features' or 'frames'"),
         ({"backbone": "resnet50"}, "backbone is 'resnet50'; this network takes 'bninception'"),
         ({"modality": "flow"}, "modality is 'flow'; this network takes 'rgb'"),
         ({"temperature": 0.0}, "temperature is 0.0; it must be greater than 0"),

@@ -32,6 +32,18 @@ def test_flow_stack_has_ten_channels_frame_by_frame() -> None:
     assert stack_snippets(clip, 10).flatten().tolist() == list(range(20))  # x1 y1 x2 y2 ... within each snippet
 
 
+def test_rgb_diff_reads_the_changes_between_neighbouring_frames_alone() -> None:
+    model = TSN(**SMALL, differences=True, snippet_length=3).eval()
+    plain = TSN(**SMALL, snippet_length=2).eval()
+    plain.load_state_dict(model.state_dict())  # two differences of three frames each
+    clip = torch.randn(2, 3, 3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        torch.testing.assert_close(model(clip), plain(clip[:, :, 1:] - clip[:, :, :-1]))
+        torch.testing.assert_close(model(clip), model(clip + 1), rtol=1e-4, atol=1e-4)  # of whatever brightness
+    with pytest.raises(ValueError, match=r"clip has shape \(2, 3, 2, 3, 32, 32\).*K \* C = 9"):
+        model(clip[:, :, 1:])
+
+
 def test_wrong_clip_is_described() -> None:
     model = TSN(**SMALL)
     with pytest.raises(ValueError, match=r"clip has shape \(1, 3, 5, 2, 8, 8\).*K \* C = 3"):
@@ -43,6 +55,8 @@ def test_wrong_clip_is_described() -> None:
     [
         ({"modality": "sound"}, "modality is 'sound'; known modalities: rgb, flow"),
         ({"snippet_length": 0}, "snippet_length is 0; it must be at least 1"),
+        ({"differences": True}, "modality is 'rgb' and snippet_length 1; differences need 'rgb' and at least 2"),
+        ({"differences": True, "modality": "flow", "snippet_length": 5}, "modality is 'flow' and snippet_length 5"),
     ],
 )
 def test_wrong_options_are_named(options: dict, message: str) -> None:
