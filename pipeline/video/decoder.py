@@ -23,7 +23,7 @@ from tdn_data.pipeline.video.container import (
     refuses_size,
 )
 from tdn_data.pipeline.video.decode_plan import needed_packets, plan_runs
-from tdn_data.pipeline.video.frame_seconds import FALLBACK_FRAME_SECONDS
+from tdn_data.pipeline.video.frame_seconds import FALLBACK_FRAME_SECONDS, picture_rate
 from tdn_data.pipeline.video.missing import lost_by_stamps
 from tdn_data.pipeline.video.packet_rows import PacketRows, read_rows
 from tdn_data.pipeline.video.places import Placed, place_pictures, screen_order
@@ -340,7 +340,7 @@ def _rising_ticks(
     zero: int | None,
 ) -> tuple[np.ndarray, Fraction]:
     """int64 ticks from `zero` (None: from the first), and the seconds per tick."""
-    rate = stream.average_rate or stream.guessed_rate
+    rate = picture_rate(stream, rows.duration) or stream.guessed_rate
     for times in zip(*stamps, strict=True):
         known = [time for time in times if time is not None]
         if len(times) - len(known) > MAX_REORDER or times[: len(known)] != tuple(known):

@@ -21,7 +21,7 @@ _GENERAL = """
     roq sdr2 ser sga siff smush svs tiertexseq thp tmv txd ty usm vividas vivo vmd wc3movie wsvqa xmv yop
     yuv4mpegpipe argo_brp kvag luodat
 """
-_BARE_STREAMS = """
+_BARE = """
     h261 h263 h264 hevc vvc evc apv av1 obu m4v mpegvideo mjpeg mjpeg_2000 cavsvideo avs2 avs3 vc1 vc1test dirac dnxhd
 """
 _PICTURES = """
@@ -29,7 +29,8 @@ _PICTURES = """
     pam_pipe pbm_pipe pcx_pipe pgm_pipe png_pipe ppm_pipe qoi_pipe sgi_pipe tiff_pipe webp_pipe
 """
 _SOUND = "aac ac3 aiff amr ape au caf dts eac3 flac mp3 oga opus truehd tta voc w64 wav wv"  # to say: no video
-FORMATS = " ".join((_GENERAL, _BARE_STREAMS, _PICTURES, _SOUND)).split()
+BARE_STREAMS = frozenset(_BARE.split())  # without a container, and so without times
+FORMATS = " ".join((_GENERAL, _BARE, _PICTURES, _SOUND)).split()
 OPEN_OPTIONS = {
     "format_whitelist": ",".join(FORMATS),
     "protocol_whitelist": "file",

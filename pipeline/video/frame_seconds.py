@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from fractions import Fraction
+
 import numpy as np
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
+from tdn_data.pipeline.video.bare import is_bare
 from tdn_data.pipeline.video.container import format_names
 from tdn_data.pipeline.video.stamps import is_nearly_rising
 
@@ -20,7 +24,9 @@ def span_seconds_of(pts: tuple[int | None, ...], duration: tuple[int | None, ...
         return 0.0
     begins = np.array([begin for begin in pts if begin is not None], dtype=np.int64)
     seconds = float((max(ends) - int(begins.min())) * stream.time_base)
-    return seconds if is_nearly_rising(begins) else max(seconds, len(begins) * _mean_frame_seconds(stream))
+    if is_nearly_rising(begins):
+        return seconds
+    return max(seconds, len(begins) * _mean_seconds(picture_rate(stream, duration)))
 
 
 def stored_seconds(container: InputContainer, stream: VideoStream, duration: int | None) -> float:
@@ -28,15 +34,30 @@ def stored_seconds(container: InputContainer, stream: VideoStream, duration: int
     return 0.0 if format_names(container) & _GUESSED else float((duration or 0) * stream.time_base)
 
 
-def usual_frame_seconds(pts_seconds: np.ndarray, stream: VideoStream) -> float:
-    """How long a picture stays: by the announced rate, unless the pictures' own times plainly contradict it."""
-    mean_seconds = _mean_frame_seconds(stream)
+def picture_rate(stream: VideoStream, duration: Sequence[int | None]) -> Fraction | None:
+    """Pictures a second as they are announced; None where nothing says. `duration` are the packets' own, in ticks.
+
+    What FFmpeg takes for the mean rate of a bare stream is a fixed one; its durations follow the stream's header.
+    """
+    if not is_bare(stream.container):
+        return stream.average_rate
+    known = [ticks for ticks in duration if ticks]
+    return 1 / (round(np.median(known)) * stream.time_base) if known else stream.guessed_rate
+
+
+def usual_frame_seconds(pts_seconds: np.ndarray, stream: VideoStream, duration: Sequence[int | None]) -> float:
+    """How long a picture stays: by the announced rate, unless the pictures' own times plainly contradict it.
+
+    `duration` are the packets' own, in ticks.
+    """
+    rate = picture_rate(stream, duration)
+    mean_seconds = _mean_seconds(rate)
     if len(pts_seconds) < 2:
         return mean_seconds
     seen_seconds = float(np.median(np.diff(pts_seconds)))
-    agree = stream.average_rate and 0.5 < seen_seconds / mean_seconds < 2
+    agree = rate and 0.5 < seen_seconds / mean_seconds < 2
     return mean_seconds if agree else seen_seconds
 
 
-def _mean_frame_seconds(stream: VideoStream) -> float:
-    return float(1 / stream.average_rate) if stream.average_rate else FALLBACK_FRAME_SECONDS
+def _mean_seconds(rate: Fraction | None) -> float:
+    return float(1 / rate) if rate else FALLBACK_FRAME_SECONDS

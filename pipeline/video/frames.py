@@ -25,7 +25,7 @@ from tdn_data.pipeline.video.decoder import TimelineMismatchError, decode_all, d
 from tdn_data.pipeline.video.geometry import shown_geometry
 from tdn_data.pipeline.video.joined import part_left_out
 from tdn_data.pipeline.video.missing import pause_words
-from tdn_data.pipeline.video.packet_rows import PacketRows, read_rows
+from tdn_data.pipeline.video.packet_rows import PacketRows, read_rows, stamped
 from tdn_data.pipeline.video.timeline import Timeline, packet_timeline
 
 _MAX_ROUNDING_SECONDS = 1e-3
@@ -319,7 +319,7 @@ class FrameSource:
             yield iter(self.rows.packets)
             return
         with open_video(self.path, max_pixels=self.request.max_pixels) as (container, stream):
-            yield read_packets(container, stream)
+            yield stamped(read_packets(container, stream), self.rows.pts)
 
     def _known_rows(self) -> PacketRows:
         if self.rows is None:

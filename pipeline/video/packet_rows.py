@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,6 +12,7 @@ import numpy as np
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
+from tdn_data.pipeline.video.bare import clock_reader, is_bare, shown_times
 from tdn_data.pipeline.video.bitstream import has_hole, is_blank, packet_reader
 from tdn_data.pipeline.video.completeness import announced_seconds, announces_duration, is_cut_off
 from tdn_data.pipeline.video.container import flags_incomplete_packets, format_names, read_packets
@@ -46,6 +47,7 @@ class PacketRows:
     has_wrong_sum: bool  # a check sum is not that of the bytes, and no packet is known to be spoiled
     changes_setup: bool  # decoder configuration replaced half-way
     readable: bool  # `facts` were read from the packets, and not just assumed
+    is_bare: bool  # without a container, which would store times
     holds_back: bool  # after a reset the decoder shows nothing before it can show it right
     lost: dict[int, int]  # packet -> how many pictures are missing on screen after its own
     pauses: dict[int, int]  # the same by nothing but a steady rate: left out by the encoder, or lost
@@ -110,6 +112,7 @@ class _Table(NamedTuple):
     incomplete: tuple[bool, ...] = ()  # as marked by FFmpeg, which for some containers means nothing
     new_setup: tuple[bool, ...] = ()
     places: tuple[tuple[int, int], ...] = ()  # first byte, number of bytes
+    clock: tuple[int | None, ...] = ()  # a bare stream's own; see `bare`
 
 
 def read_rows(
@@ -119,6 +122,8 @@ def read_rows(
     codec = stream.codec_context.codec
     reader = packet_reader(codec.canonical_name, stream.codec_context.extradata, intra_only=codec.intra_only)
     table, packets, failed = _read_table(path, container, stream, reader or (lambda packet: PREDICTED))
+    own = shown_times(container, table.pts, table.duration, table.clock)
+    table = table if own is None else table._replace(pts=own[0], duration=own[1])
     losses = find_losses(path, container, stream, table.pts, table.dts, table.places)
     ends_inside = _ends_inside_picture(path, container, table.places)
     table = _corrected(table, losses, ends_inside=ends_inside)
@@ -133,7 +138,7 @@ def read_rows(
         keyframe=table.keyframe,
         discard=table.discard,
         facts=table.facts,
-        packets=packets,
+        packets=None if packets is None else tuple(stamped(packets, table.pts)),
         damaged=damaged,
         cut_off=failed or cut_off,
         lacks_end=ends_inside or lacks_end,
@@ -143,12 +148,20 @@ def read_rows(
         has_wrong_sum=losses.has_wrong_sum and not any(fact.broken for fact in table.facts),
         changes_setup=any(table.new_setup[1:]),
         readable=reader is not None,
+        is_bare=is_bare(container),
         holds_back=codec.canonical_name in HOLDING_BACK,
         lost=lost,
         pauses={} if proves_loss(seen) or losses.lost else holes_in_rate(container, seen),
         holes=frozenset(losses.lost),
         breaks=breaks,
     )
+
+
+def stamped(packets: Iterable[av.Packet], pts: Sequence[int | None]) -> Iterator[av.Packet]:
+    """A stream's packets, each with its time `pts`."""
+    for packet, time in zip(packets, pts, strict=False):
+        packet.pts = time
+        yield packet
 
 
 def _read_table(
@@ -160,6 +173,7 @@ def _read_table(
     """The table, `PacketRows.packets`, and whether the file breaks. `read` says what a sound packet tells of itself."""
     rows, packets, num_bytes, failed = [], [], 0, False
     codec, foreign = stream.codec_context.codec.canonical_name, find_foreign(path, container, stream)
+    read_clock = clock_reader(container) or (lambda packet: None)
     try:
         for packet in read_packets(container, stream):
             is_foreign = foreign is not None and (packet.pos or 0) >= foreign.begin
@@ -169,7 +183,8 @@ def _read_table(
             discard = packet.is_discard and not is_foreign
             keyframe, place = packet.is_keyframe, (packet.pos or 0, packet.size)
             marks = (packet.is_corrupt, keyframe and packet.has_sidedata("new_extradata"))
-            rows.append((packet.pts, packet.dts, packet.duration, keyframe, discard, facts, *marks, place))
+            times = (packet.pts, packet.dts, packet.duration)
+            rows.append((*times, keyframe, discard, facts, *marks, place, read_clock(memoryview(packet))))
             num_bytes += packet.size
             if num_bytes <= MAX_KEPT_BYTES:
                 packets.append(packet)
@@ -218,7 +233,7 @@ def _ends_early(
             num_packets=len(table.pts),
             begin_seconds=max(float(seconds[0]), 0.0) if len(seconds) else 0.0,
             span_seconds=span_seconds_of(table.pts, table.duration, stream),
-            frame_seconds=usual_frame_seconds(seconds, stream),
+            frame_seconds=usual_frame_seconds(seconds, stream, table.duration),
             max_pixels=max_pixels,
         )
     breaks_off = (

@@ -38,7 +38,7 @@ def are_proven(outputs: Sequence[Output | None], rows: PacketRows) -> np.ndarray
     for output in outputs:
         if output is not None and output.damaged and output.packet is not None:
             spoiled |= _depending_on(output.packet, rows)
-    if not are_numbered(rows.facts):
+    if not are_numbered(rows.facts) and not rows.is_bare:
         spoiled |= _behind_holes(outputs, rows)
     ours = [None if output is None else output.packet for output in outputs]
     return proven & ~np.array([number is not None and bool(spoiled[number]) for number in ours], dtype=bool)

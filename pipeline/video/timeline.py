@@ -23,7 +23,7 @@ from tdn_data.pipeline.video.container import open_video, read_packets
 from tdn_data.pipeline.video.decode_plan import PacketTable
 from tdn_data.pipeline.video.frame_seconds import span_seconds_of, stored_seconds, usual_frame_seconds
 from tdn_data.pipeline.video.packet_facts import PacketFacts
-from tdn_data.pipeline.video.packet_rows import HOLDING_BACK, PacketRows
+from tdn_data.pipeline.video.packet_rows import HOLDING_BACK, PacketRows, stamped
 from tdn_data.pipeline.video.stamps import are_believable, can_reorder, lost_after
 from tdn_data.pipeline.video.structure import lacks_time_scale
 
@@ -64,7 +64,7 @@ def packet_timeline(
         return None
     pts, shown = np.array([0 if pts is None else pts for pts in rows.pts], dtype=np.int64), rows.shown
     if _may_begin_hidden(rows, pts, shown):
-        first = _first_shown_pts(path, max_pixels=max_pixels)
+        first = _first_shown_pts(path, rows, max_pixels=max_pixels)
         if first is None:
             return None
         shown &= pts >= first
@@ -107,7 +107,8 @@ def make_timeline(
     that only the header tells how long the video was to be.
     """
     pts_seconds = ticks * tick.numerator / tick.denominator
-    end_seconds = float(pts_seconds[-1]) + (last_seconds or usual_frame_seconds(pts_seconds, stream))
+    usual_seconds = usual_frame_seconds(pts_seconds, stream, rows.duration)
+    end_seconds = float(pts_seconds[-1]) + (last_seconds or usual_seconds)
     lost = np.zeros(len(ticks), dtype=np.int64) if known_lost is None else known_lost
     gap_after = lost > 0
     if rows.lacks_end and _is_steady(ticks):
@@ -123,7 +124,7 @@ def make_timeline(
     if breaks_off or rows.cut_off:
         span_seconds = span_seconds_of(rows.pts, rows.duration, stream)
         if not any(rows.duration):  # the last picture stays as long as others do
-            span_seconds += usual_frame_seconds(pts_seconds, stream)
+            span_seconds += usual_seconds
         begin_seconds = min(rows.shown_pts, default=0) * float(stream.time_base)
         by_header = announced_seconds(container, stream, begin_seconds=begin_seconds)
         by_header = by_header if rows.cut_off or not span_seconds else 0.0
@@ -165,10 +166,11 @@ def _may_begin_hidden(rows: PacketRows, pts: np.ndarray, shown: np.ndarray) -> b
     return not clean or bool((pts[shown] < pts[first_shown]).any())
 
 
-def _first_shown_pts(path: str | os.PathLike, *, max_pixels: int) -> int | None:
+def _first_shown_pts(path: str | os.PathLike, rows: PacketRows, *, max_pixels: int) -> int | None:
     """Timestamp of the first picture that the decoder gives out; None where there is none or damage comes before it."""
     with open_video(path, max_pixels=max_pixels) as (container, stream):
-        for packet in chain(read_packets(container, stream), [None]):  # None asks for what the decoder holds back
+        packets = stamped(read_packets(container, stream), rows.pts)
+        for packet in chain(packets, [None]):  # None asks for what the decoder holds back
             try:
                 frames = stream.codec_context.decode(packet)
             except MemoryError:

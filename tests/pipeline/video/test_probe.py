@@ -19,7 +19,7 @@ from tdn_data.pipeline.video import expected_times, probe
         ("demo.mp4", "h264", (256, 427), 28, 10, 280),
         ("video_90.mov", "h264", (568, 320), 30, 0.1, 3),
         ("no_duration.webm", "vp9", (720, 1280), 14.986, 4.938, 74),  # no header says so: counted
-        ("fixture.mpg", "mpeg1video", (120, 160), 14.25, 1.3333, 19),  # a bare stream: counted
+        ("fixture.mpg", "mpeg1video", (120, 160), 15, 19 / 15, 19),  # a bare stream: counted
     ],
 )
 def test_probe_tells_size_rate_and_length(shared_data, name, codec, size, fps, seconds, num_frames):

@@ -35,9 +35,11 @@ class Container:
     audio: str | None = None  # a sound codec that it takes
     announces: bool = True  # says how long it is or how many pictures there are
     steady: bool = False  # only 25 pictures per second: it keeps no rate, or FFmpeg reads the bitstream's
+    clock: Fraction | None = None  # pictures carry their places on a clock of that tick, rounded down
 
 
 _MILLISECOND = Fraction(1, 1000)
+_CIF_CLOCK = Fraction(1001, 30000)  # ITU-T H.261, 3.1
 _OLD = ("h263", "flv1", "msmpeg4v2", "msmpeg4v3", "wmv1", "wmv2")
 _LOSSLESS = ("ffv1", "huffyuv", "ffvhuff", "magicyuv", "png")
 _SCREEN = ("zmbv", "flashsv", "msvideo1", "cinepak")
@@ -87,8 +89,10 @@ CONTAINERS = {
         Container("m2v", ".m2v", "mpeg2video", ("mpeg2video",), in_band=True, regular=True, announces=False,
                   steady=True),
         Container("m4v", ".m4v", "m4v", ("mpeg4",), in_band=True, regular=True, announces=False, steady=True),
-        Container("h263es", ".h263", "h263", ("h263",), in_band=True, regular=True, announces=False, steady=True),
-        Container("h261es", ".h261", "h261", ("h261",), in_band=True, regular=True, announces=False, steady=True),
+        Container("h263es", ".h263", "h263", ("h263",), in_band=True, regular=True, announces=False, steady=True,
+                  clock=_CIF_CLOCK),
+        Container("h261es", ".h261", "h261", ("h261",), in_band=True, regular=True, announces=False, steady=True,
+                  clock=_CIF_CLOCK),
         Container("mjpges", ".mjpeg", "mjpeg", ("mjpeg",), in_band=True, regular=True, announces=False, steady=True),
     )
 }  # fmt: skip
@@ -217,8 +221,11 @@ def make_plan(stream: Stream, container: Container, timing: Timing) -> Plan:
     if timing.name == "edit" and container.name in EDIT_LISTS:
         kept = [rank for rank, moment in enumerate(moments) if moment + timing.shift >= 0]
         numbers, moments = [numbers[rank] for rank in kept], [moments[rank] - moments[kept[0]] for rank in kept]
-    tick = container.tick or timing.tick
-    return Plan(tuple(numbers), tuple(moments), moments[-1] + step, tick, exact_end=timing.regular)
+    clock = None if stream.name.startswith("h263p") else container.clock  # H.263+ has a clock of the stream's rate
+    if clock is not None:
+        moments = [moment // clock * clock for moment in moments]
+    tick, exact_end = container.tick or timing.tick, timing.regular and clock is None
+    return Plan(tuple(numbers), tuple(moments), moments[-1] + step, tick, exact_end=exact_end)
 
 
 def write(
