@@ -49,7 +49,8 @@ class _Packet:
     content: bytes
     whole: bool = True
     after_hole: bool = False  # a page is missing before the one that it ends on
-    place: int | None = None  # which picture of the stream it is
+    place: int | None = None  # which picture of the stream it is, or is needed for
+    is_shown: bool = True
 
 
 class PageLosses(NamedTuple):
@@ -79,10 +80,10 @@ def page_losses(path: str | os.PathLike, stream: int, pts: Sequence[int | None],
     offset = pts[0] - (packets[0].place or 0)
     for number, (before, after) in enumerate(pairwise(packets)):
         known = None not in (before.place, after.place)
-        missing = after.place - before.place - 1 if known else 0
+        missing = after.place - before.place - before.is_shown if known else 0
         if after.after_hole and missing > 0:
             lost[number] = missing
-        if known and after.place + offset != pts[number + 1] and (lost or spoiled):
+        if known and after.place + offset != pts[number + 1]:
             moved[number + 1] = after.place + offset
     has_end = bool(pages[-1].flags & _LAST)
     unmarked = not has_end and _stops_between_pages(every, pages[-1], num_bytes)
@@ -158,7 +159,8 @@ def _packets(pages: list[_Page]) -> list[_Packet] | None:
             if length < 255:
                 if not skips:
                     is_whole = not (comes_again or (is_spoiled and is_continued and not ended))
-                    ended.append(_Packet(rest, is_whole, hole))
+                    is_shown = shift != 32 or bool(rest and rest[0] & _VP8_SHOWN)
+                    ended.append(_Packet(rest, is_whole, hole, is_shown=is_shown))
                 rest, skips = b"", False
         is_open = bool(page.segments) and page.segments[-1] == 255
         _number_pictures(ended, page.granule, shift)
@@ -171,9 +173,8 @@ def _is_header(content: bytes) -> bool:
 
 
 def _number_pictures(packets: list[_Packet], granule: int, shift: int) -> None:
-    """Count back from the last packet that ends on a page; hidden VP8 pictures have the place of the shown one."""
-    is_vp8 = shift == 32
-    place = granule >> 32 if is_vp8 else (granule >> shift) + (granule & ((1 << shift) - 1))
+    """Count back from the last packet that ends on a page; hidden VP8 pictures have the place of the next shown one."""
+    place = granule >> 32 if shift == 32 else (granule >> shift) + (granule & ((1 << shift) - 1))
     for packet in reversed(packets if granule >= 0 else ()):
+        place -= packet is not packets[-1] and packet.is_shown
         packet.place = place
-        place -= not is_vp8 or bool(packet.content and packet.content[0] & _VP8_SHOWN)

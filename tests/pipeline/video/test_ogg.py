@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,8 @@ import pytest
 
 from tdn_data.pipeline.video import sample_frames
 from tdn_data.pipeline.video.ogg import PageLosses, page_losses
-from tests.pipeline.video.exact.files import CONTAINERS, TIMINGS, stamp, write
+from tests.pipeline.video.exact.files import CONTAINERS, TIMINGS, make_plan, stamp, write
+from tests.pipeline.video.exact.oracle import complaints
 from tests.pipeline.video.exact.streams import encoded
 
 pytestmark = pytest.mark.usefixtures("quiet_decoders")
@@ -57,6 +59,15 @@ def test_what_is_left_is_right_and_the_loss_is_noticed(tmp_path, kind):
         shown = np.rint(batch.pts_seconds * 25).astype(int)
         np.testing.assert_allclose(batch.pts_seconds, shown / 25, atol=1e-6)
         np.testing.assert_array_equal(batch.data, whole.data[shown])
+
+
+@pytest.mark.parametrize("page_microseconds", ["1", "1000000"], ids=["a page each", "long pages"])
+@pytest.mark.parametrize("timing", ["cfr", "ntsc"])
+def test_pictures_behind_hidden_ones_come_when_the_pages_say(tmp_path, timing, page_microseconds):
+    stream, timing, path = encoded("vp8-hidden"), TIMINGS[timing], tmp_path / "a.ogv"
+    kind = replace(CONTAINERS["ogg"], options={"page_duration": page_microseconds})
+    write(path, stream, kind, timing, stamp(stream, timing))
+    assert not complaints(path, stream, make_plan(stream, kind, timing), seed="hidden")
 
 
 def test_a_file_that_stops_between_two_pages_is_ok_with_a_note(tmp_path):
