@@ -25,7 +25,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tdn_data.models.networks.base import ClipShape
+from tdn_data.models.networks.base import ClipShape, check_count
 from tdn_data.pipeline.datasets.base import repeated_length
 from tdn_data.pipeline.datasets.registry import dataset_spec
 from tdn_data.pipeline.sampling import frames_at, grid_times, grid_tolerance
@@ -59,18 +59,13 @@ class Cut:
         reader: ShardReader,
         video: StoredVideo,
         shape: ClipShape,
-        *,
-        repeat_to: int | None = None,
-        after: int = 0,
-        generator: np.random.Generator | None = None,
-        nth: tuple[int, int] = MIDDLE,
+        **which: object,
     ) -> np.ndarray:
-        """Return the stored rows (S, K) of one clip of a video, see `places`."""
-        options = {"repeat_to": repeat_to, "after": after, "generator": generator, "nth": nth}
+        """Return the stored rows (S, K) of one clip of a video; the options of `places` say of which."""
         if self.fps is None:
-            return self.places(video.num_rows, shape, **options)
+            return self.places(video.num_rows, shape, **which)
         counted = rows_at_rate(reader.times(video.video_id), self.fps)
-        return counted[self.places(len(counted), shape, **options)]
+        return counted[self.places(len(counted), shape, **which)]
 
     def num_clips_of_all(
         self, reader: ShardReader, video: StoredVideo, shape: ClipShape, *, repeat_to: int | None = None
@@ -124,8 +119,7 @@ def snippet_starts(
     snippet starts at 0, and reading past the end is the caller's matter.
     """
     for name, value in (("num_frames", num_frames), ("num_segments", num_segments), ("snippet_length", snippet_length)):
-        if value < 1:
-            raise ValueError(f"{name} is {value!r}; it must be at least 1")
+        check_count(name, value)
     num_starts = max(num_frames - snippet_length + 1, 1)
     segments = np.arange(num_segments, dtype=np.int64)
     if generator is None:

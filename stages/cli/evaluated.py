@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from tdn_data.models.evaluation.protocol import EvaluateConfig, config_from
@@ -25,6 +26,11 @@ def run_folder(word: str) -> Path:
     )
     words = f"the runs here are {some_of(known)}" if known else "there is none here; stand in the project's folder"
     raise InputError(f"{word!r} is no run and no folder of one; {words}.", key=word)
+
+
+def are_different_runs(words: Sequence[str]) -> bool:
+    """Tell whether each word means another run, however it is written; InputError as `run_folder` for what is none."""
+    return len({run_folder(word).resolve() for word in words}) == len(words)
 
 
 def run_checkpoint(word: str) -> Path:

@@ -56,14 +56,14 @@ def explain(
     from tdn_data.models.evaluation.explain import video as explaining
     from tdn_data.models.evaluation.predict import ONE_VIEW
     from tdn_data.pipeline.images import write_png
-    from tdn_data.stages.cli.evaluated import run_checkpoint, run_folder, run_protocol
+    from tdn_data.stages.cli.evaluated import are_different_runs, run_checkpoint, run_folder, run_protocol
 
     refuse_idle_layer(method)
     if method == "flow":
         refuse_idle(("beside",), "with --method flow, which is of one network")
     runs = [run] if beside is None else [run, beside]
     with console.messages(), console.wrong_arguments():
-        if len({run_folder(one).resolve() for one in runs}) < len(runs):
+        if not are_different_runs(runs):
             raise InputError(f"--beside {beside} is the run itself; name another run, or leave it out.", key="beside")
         files = [run_checkpoint(one) for one in runs]
         found = []

@@ -37,14 +37,14 @@ def fuse(runs: tuple[str, ...], weights: tuple[float, ...], normalize: str, sear
     from tdn_data.models.evaluation.results import metric_words
     from tdn_data.models.evaluation.run_record import check_same_test
     from tdn_data.models.evaluation.scores import fuse_scores, search_weights
-    from tdn_data.stages.cli.evaluated import run_folder, run_scores
+    from tdn_data.stages.cli.evaluated import are_different_runs, run_scores
 
     if len(runs) < 2:
         raise click.UsageError("Give at least two runs.")
     if weights and (search or len(weights) != len(runs) or not sum(weights)):
         raise click.UsageError(f"Give --search, or --weight {len(runs)} times, once for each run and not all 0.")
     with console.messages(), console.wrong_arguments():
-        if len({run_folder(run).resolve() for run in runs}) < len(runs):
+        if not are_different_runs(runs):
             raise InputError("a run is given twice; give each once, with the --weight that it shall have.", key="runs")
         found = [run_scores(run) for run in runs]
         record = reduce(check_same_test, [one for _, one in found])
