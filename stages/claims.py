@@ -29,7 +29,7 @@ from tdn_data.models.claims.table import (
 from tdn_data.models.claims.trained import Place, hits_of
 from tdn_data.models.claims.verdict import judge
 from tdn_data.models.evaluation.run_record import hardware
-from tdn_data.models.versions import deciding_versions
+from tdn_data.models.library_versions import deciding_versions
 from tdn_data.pipeline.datasets.demo import CLASS_NAMES
 from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.files import read_text, write_json, write_text

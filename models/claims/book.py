@@ -17,7 +17,7 @@ from pydantic import Field, StringConstraints, TypeAdapter, model_validator
 
 from tdn_data.models.evaluation.protocol import EvaluateConfig
 from tdn_data.models.networks import MODELS
-from tdn_data.models.retrieval.options import VladOptions
+from tdn_data.models.retrieval.vlad_options import VladOptions
 from tdn_data.models.training.config import TrainConfig
 from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.parameters import DemoParameters, FlowParameters, FrameParameters, Strict

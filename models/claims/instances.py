@@ -13,8 +13,8 @@ import numpy as np
 
 from tdn_data.models.backbones import Backbone
 from tdn_data.models.retrieval.image_sets import read_holidays
-from tdn_data.models.retrieval.options import VladOptions
 from tdn_data.models.retrieval.search import check_database, search_layers
+from tdn_data.models.retrieval.vlad_options import VladOptions
 from tdn_data.models.threads import torch_threads
 from tdn_data.pipeline.datasets.demo import CLASS_NAMES, render_clip
 from tdn_data.pipeline.images import write_png

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from tdn_data.models.versions import deciding_versions
+from tdn_data.models.library_versions import deciding_versions
 from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.files import read_json, write_json
 from tdn_data.pipeline.machine import processor

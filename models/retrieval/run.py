@@ -10,7 +10,6 @@ from pathlib import Path
 from tdn_data.models.backbones import Backbone
 from tdn_data.models.retrieval.figures import layer_curves, scale_words, search_sheet
 from tdn_data.models.retrieval.image_sets import RetrievalSet, read_image_set
-from tdn_data.models.retrieval.options import VladOptions
 from tdn_data.models.retrieval.search import (
     Database,
     SearchResult,
@@ -21,6 +20,7 @@ from tdn_data.models.retrieval.search import (
     search_layers,
     table_layers,
 )
+from tdn_data.models.retrieval.vlad_options import VladOptions
 from tdn_data.pipeline.files import check_output_file, write_bytes
 from tdn_data.pipeline.images import write_png
 from tdn_data.pipeline.progress import OnProgress, Tally

@@ -21,7 +21,6 @@ import torch
 
 from tdn_data.models.backbones import Backbone, build_backbone
 from tdn_data.models.retrieval.image_sets import IMAGE_SETS, RetrievalSet
-from tdn_data.models.retrieval.options import BATCH_SIZE, VladOptions
 from tdn_data.models.retrieval.ranking import (
     ImageFiles,
     RetrievalScore,
@@ -37,6 +36,7 @@ from tdn_data.models.retrieval.vlad import (
     encode_together,
     fit_encoders,
 )
+from tdn_data.models.retrieval.vlad_options import BATCH_SIZE, VladOptions
 from tdn_data.models.weights.checkpoint import load_weights
 from tdn_data.pipeline.errors import InputError, PipelineError
 from tdn_data.pipeline.progress import Tally

@@ -32,8 +32,8 @@ from torch import Tensor
 from torch.utils.data import Subset
 
 from tdn_data.models.backbones.base import IMAGENET_MEAN, IMAGENET_STD, Backbone
-from tdn_data.models.retrieval.options import BATCH_SIZE, VladOptions
 from tdn_data.models.retrieval.ranking import read_ahead
+from tdn_data.models.retrieval.vlad_options import BATCH_SIZE, VladOptions
 from tdn_data.pipeline.progress import Tally
 
 # table 2.1: the chapter's name of a layer -> ours, which is after the ReLU and, for the first two, after the pooling

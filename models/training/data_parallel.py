@@ -27,12 +27,12 @@ from typing import NoReturn
 import torch
 
 from tdn_data.models.memory import keep_freed_memory
-from tdn_data.models.training.job import Job, prepare, run
 from tdn_data.models.training.phases import Phase
 from tdn_data.models.training.processes import Processes
 from tdn_data.models.training.reports import EpochReport
 from tdn_data.models.training.signals import Stopped, StopRequest
 from tdn_data.models.training.snapshot import SnapshotFolder
+from tdn_data.models.training.training_job import Job, prepare, run
 from tdn_data.pipeline.cluster import ray_cluster, require_room
 from tdn_data.pipeline.errors import InputError, PipelineError, own_words
 from tdn_data.pipeline.progress import OnProgress

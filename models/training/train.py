@@ -13,12 +13,12 @@ from pathlib import Path
 
 from tdn_data.models.training.config import TrainConfig
 from tdn_data.models.training.data_parallel import train_on_ray
-from tdn_data.models.training.job import Job, run
 from tdn_data.models.training.phases import Phase
 from tdn_data.models.training.reports import EpochReport
 from tdn_data.models.training.resources import ONE_PROCESS, Resources
 from tdn_data.models.training.signals import StopRequest, noted_signals
 from tdn_data.models.training.snapshot import SnapshotFolder, locked_snapshots
+from tdn_data.models.training.training_job import Job, run
 from tdn_data.pipeline.files import is_scratch
 from tdn_data.pipeline.progress import OnProgress
 from tdn_data.pipeline.shards.reader import ShardReader

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tdn_data.models.backbones.base import IMAGENET_MEAN, IMAGENET_STD
-from tdn_data.models.versions import deciding_versions
+from tdn_data.models.library_versions import deciding_versions
 from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.text import some_of
 

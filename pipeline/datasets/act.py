@@ -21,7 +21,7 @@ from tdn_data.pipeline.datasets.folder import class_names_of
 from tdn_data.pipeline.datasets.listing import ListedVideo, Listing, known_and_unknown
 from tdn_data.pipeline.datasets.manifest import video_id_of
 from tdn_data.pipeline.datasets.media_files import listed_path
-from tdn_data.pipeline.datasets.tables import read_csv
+from tdn_data.pipeline.datasets.table_files import read_csv
 from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.paths import under
 

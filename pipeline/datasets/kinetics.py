@@ -17,7 +17,7 @@ from tdn_data.pipeline.datasets.base import DatasetSpec, first_existing, require
 from tdn_data.pipeline.datasets.folder import class_names_of
 from tdn_data.pipeline.datasets.listing import ListedVideo, Listing, known_and_unknown
 from tdn_data.pipeline.datasets.media_files import files_by_stem
-from tdn_data.pipeline.datasets.tables import read_csv
+from tdn_data.pipeline.datasets.table_files import read_csv
 from tdn_data.pipeline.errors import InputError
 
 LIST_NAMES = {

@@ -18,7 +18,7 @@ from tdn_data.pipeline.datasets.base import DatasetSpec, first_existing, numbere
 from tdn_data.pipeline.datasets.frame_folders import FrameFolder, FrameFolders
 from tdn_data.pipeline.datasets.listing import ListedVideo, Listing, known_and_unknown
 from tdn_data.pipeline.datasets.media_files import files_by_stem
-from tdn_data.pipeline.datasets.tables import read_json_list, read_json_table
+from tdn_data.pipeline.datasets.table_files import read_json_list, read_json_table
 from tdn_data.pipeline.errors import InputError
 
 V1, V2 = "something-something-v1", "something-something-v2"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tdn_data.pipeline.datasets.manifest import Manifest, VideoRecord
 from tdn_data.pipeline.errors import InputError, PipelineError
-from tdn_data.pipeline.extraction.found import Found, StoredRows
+from tdn_data.pipeline.extraction.existing import Found, StoredRows
 from tdn_data.pipeline.parameters import ExtractParameters, Limits
 from tdn_data.pipeline.shards.plan import ShardPlan
 from tdn_data.pipeline.shards.planned import PlannedVideos

@@ -32,7 +32,7 @@ from tdn_data.pipeline.extraction.cache import (
     refuse_others,
     replaced_modalities,
 )
-from tdn_data.pipeline.extraction.found import Found, Sources, StoredRows, found_shards
+from tdn_data.pipeline.extraction.existing import Found, Sources, StoredRows, found_shards
 from tdn_data.pipeline.extraction.handover import ModalityCounts, count_and_compare
 from tdn_data.pipeline.extraction.one_shard import ShardJob, ShardResult, span_files
 from tdn_data.pipeline.extraction.probing import probing

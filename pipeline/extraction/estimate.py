@@ -21,7 +21,7 @@ from tdn_data.pipeline.errors import InputError, VideoError
 from tdn_data.pipeline.extraction.one_shard import extract_in_sandbox
 from tdn_data.pipeline.extraction.rows.job import VideoJob
 from tdn_data.pipeline.parameters import ExtractParameters
-from tdn_data.pipeline.shards.places import num_shards, shard_number
+from tdn_data.pipeline.shards.placement import num_shards, shard_number
 
 SAMPLE_SIZE = 8
 SAMPLE_SECONDS = 4.0  # for each modality; the video being measured then is finished

@@ -21,7 +21,7 @@ from functools import lru_cache
 
 from tdn_data.pipeline.datasets.manifest import Manifest, VideoRecord
 from tdn_data.pipeline.parameters import ExtractParameters
-from tdn_data.pipeline.shards.places import num_shards
+from tdn_data.pipeline.shards.placement import num_shards
 from tdn_data.pipeline.shards.planned import PlannedVideos
 from tdn_data.pipeline.shards.schema import SCHEMA_VERSION, Labelling, LedgerRow, shard_name
 

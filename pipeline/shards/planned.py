@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from tdn_data.pipeline.datasets.manifest import MANIFEST_SCHEMA, VideoRecord
 from tdn_data.pipeline.datasets.stored_records import LazyRecords, records_of
-from tdn_data.pipeline.shards.places import shard_number
+from tdn_data.pipeline.shards.placement import shard_number
 from tdn_data.pipeline.shards.sorting import SortedRows
 
 ROWS_AT_ONCE = 1 << 13

@@ -53,7 +53,7 @@ def explain(
       tdn-data explain tsn-rgb --beside tdn-rgb --video videos/move_left/test_000
     """
     from tdn_data.models.evaluation.explain import EXPLAIN
-    from tdn_data.models.evaluation.explain import video as explaining
+    from tdn_data.models.evaluation.explain import explainer as explaining
     from tdn_data.models.evaluation.predict import ONE_VIEW
     from tdn_data.pipeline.images import write_png
     from tdn_data.stages.cli.evaluated import are_different_runs, run_checkpoint, run_folder, run_protocol

@@ -74,7 +74,7 @@ def inspect(
 
 def _inspect_videos(path: str, limit: int, as_json: bool, chosen: dict) -> None:
     """Print the table of videos."""
-    from tdn_data.pipeline.view.videos import video_table
+    from tdn_data.pipeline.view.video_table import video_table
     from tdn_data.stages.cli.stored_videos import print_videos
 
     words = f"reading all videos to sort them by {chosen['sort']}" if chosen["sort"] else "reading"
@@ -85,7 +85,7 @@ def _inspect_videos(path: str, limit: int, as_json: bool, chosen: dict) -> None:
 
 def _inspect_video(path: str, video_id: str, limit: int, as_json: bool, files: dict[str, Path | None]) -> None:
     """Print one video, and write it as files that play it."""
-    from tdn_data.pipeline.view.videos import video_details
+    from tdn_data.pipeline.view.video_table import video_details
     from tdn_data.stages.cli.stored_videos import print_video
 
     with console.messages():
@@ -109,7 +109,7 @@ def _write_film(path: str, video_id: str, kind: str, file: Path) -> None:
 
 def _inspect_schema(path: str, as_json: bool) -> None:
     """Print the columns."""
-    from tdn_data.pipeline.view.videos import stored_columns
+    from tdn_data.pipeline.view.video_table import stored_columns
     from tdn_data.stages.cli.stored_videos import print_columns
 
     with console.messages():

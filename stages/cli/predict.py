@@ -57,7 +57,7 @@ def predict(
       tdn-data predict clips --checkpoint runs/tdn-rgb/checkpoint.pt --top 1 --csv
     """
     from tdn_data.models.evaluation.explain import EXPLAIN
-    from tdn_data.models.evaluation.explain.video import Explainer
+    from tdn_data.models.evaluation.explain.explainer import Explainer
     from tdn_data.models.evaluation.predict import ONE_VIEW, Predictor
     from tdn_data.pipeline.datasets.media_files import named_videos
     from tdn_data.stages.cli.evaluated import run_checkpoint, run_protocol

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.table import Table
 
-from tdn_data.models.retrieval.options import BATCH_SIZE, VladOptions
+from tdn_data.models.retrieval.vlad_options import BATCH_SIZE, VladOptions
 from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.files import check_output_file, write_text
 from tdn_data.pipeline.flow.methods import DEVICES

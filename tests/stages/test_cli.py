@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from tdn_data.pipeline.shards.places import ENOUGH_SHARDS, shard_number
+from tdn_data.pipeline.shards.placement import ENOUGH_SHARDS, shard_number
 from tdn_data.pipeline.shards.reader import ShardReader
 from tdn_data.pipeline.video import write_video
 from tdn_data.stages.cli import main

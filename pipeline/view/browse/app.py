@@ -29,10 +29,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tdn_data.pipeline.errors import PipelineError
 from tdn_data.pipeline.text import shown_text
 from tdn_data.pipeline.view.browse.charts import short
+from tdn_data.pipeline.view.browse.evaluated_runs import PICTURES
 from tdn_data.pipeline.view.browse.filters import AddressError, Filter
 from tdn_data.pipeline.view.browse.media import MAX_ROWS, Answer, NotStored
 from tdn_data.pipeline.view.browse.overview_page import overview
-from tdn_data.pipeline.view.browse.runs import PICTURES
 from tdn_data.pipeline.view.browse.runs_page import all_runs, compare, one_run
 from tdn_data.pipeline.view.browse.site import Moment, Site, UnknownVideo, link
 from tdn_data.pipeline.view.browse.video_page import video

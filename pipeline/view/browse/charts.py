@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from tdn_data.pipeline.view.browse.filters import Filter
-from tdn_data.pipeline.view.browse.videos import Videos, Words
+from tdn_data.pipeline.view.browse.video_columns import Videos, Words
 
 MAX_BARS = 24
 MAX_CLASSES = 300  # rows of the chart of classes; more are found through the list of classes

@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tdn_data.pipeline.view.browse.videos import Videos
+from tdn_data.pipeline.view.browse.video_columns import Videos
 
 if TYPE_CHECKING:
-    from tdn_data.pipeline.view.browse.runs import RunOnVideos
+    from tdn_data.pipeline.view.browse.evaluated_runs import RunOnVideos
 
 RANGES = {"seconds": "length", "frames": "frames", "motion": "motion", "clipped": "clipped flow"}
 SORTS = {

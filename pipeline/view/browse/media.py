@@ -25,7 +25,7 @@ from tdn_data.pipeline.shards.formats import Shard, open_shard
 from tdn_data.pipeline.shards.parquet import StoredEntry
 from tdn_data.pipeline.shards.reader import decode_pictures
 from tdn_data.pipeline.shards.storage import Storage
-from tdn_data.pipeline.view.browse.videos import Videos
+from tdn_data.pipeline.view.browse.video_columns import Videos
 from tdn_data.pipeline.view.flow_pictures import flow_scale, visible_flow
 
 OPEN_SHARDS = 8

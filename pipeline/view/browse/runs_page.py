@@ -8,11 +8,11 @@ from urllib.parse import urlencode
 import numpy as np
 
 from tdn_data.pipeline.view.browse import charts
+from tdn_data.pipeline.view.browse.evaluated_runs import EvaluatedRun, confusion
 from tdn_data.pipeline.view.browse.filters import (
     AddressError,
     Filter,
 )
-from tdn_data.pipeline.view.browse.runs import EvaluatedRun, confusion
 from tdn_data.pipeline.view.browse.site import Moment, link
 from tdn_data.pipeline.view.words import CURVE_WORDS, METRIC_WORDS
 

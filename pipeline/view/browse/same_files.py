@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from tdn_data.pipeline.datasets.manifest import UNUSED
 from tdn_data.pipeline.errors import PipelineError
-from tdn_data.pipeline.view.browse.videos import Videos
+from tdn_data.pipeline.view.browse.video_columns import Videos
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 
 import numpy as np
 
+from tdn_data.pipeline.view.browse.evaluated_runs import EvaluatedRun, read_runs, state_of
 from tdn_data.pipeline.view.browse.filters import (
     RANGES,
     Filter,
@@ -20,10 +21,9 @@ from tdn_data.pipeline.view.browse.filters import (
 )
 from tdn_data.pipeline.view.browse.lengths import Lengths
 from tdn_data.pipeline.view.browse.media import Media
-from tdn_data.pipeline.view.browse.runs import EvaluatedRun, read_runs, state_of
 from tdn_data.pipeline.view.browse.same_files import SameFile, same_files
-from tdn_data.pipeline.view.browse.source import VideoSource
-from tdn_data.pipeline.view.browse.videos import Videos
+from tdn_data.pipeline.view.browse.video_columns import Videos
+from tdn_data.pipeline.view.browse.watched import VideoSource
 
 SECONDS_BETWEEN_LOOKS = 5.0
 SECONDS_FOR_LENGTHS = 0.5  # that a page waits for lengths before it shows those that are known

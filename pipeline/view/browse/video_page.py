@@ -8,11 +8,11 @@ from urllib.parse import urlencode
 import numpy as np
 
 from tdn_data.pipeline.errors import PipelineError
+from tdn_data.pipeline.view.browse.evaluated_runs import EvaluatedRun, pictures_of
 from tdn_data.pipeline.view.browse.filters import (
     AddressError,
     Filter,
 )
-from tdn_data.pipeline.view.browse.runs import EvaluatedRun, pictures_of
 from tdn_data.pipeline.view.browse.site import MODALITY_WORDS, Moment, UnknownVideo, link, media_query
 
 REASON_WORDS = {  # the ledger's words -> what happened, and what helps

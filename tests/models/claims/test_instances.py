@@ -6,7 +6,7 @@ import torch
 
 from tdn_data.models.backbones import build_backbone
 from tdn_data.models.claims.instances import NUM_INSTANCES, SHOWN, query_average_precisions, render_instances
-from tdn_data.models.retrieval.options import VladOptions
+from tdn_data.models.retrieval.vlad_options import VladOptions
 
 VLAD = {"scales": (1,), "input_size": 32, "num_words": 8, "num_dimensions": 32}
 

@@ -12,10 +12,10 @@ import torch
 from tdn_data.models import build_model
 from tdn_data.models.clips.pixels import normalize_batch
 from tdn_data.models.evaluation.evaluate import evaluate
-from tdn_data.models.evaluation.explain.flow import change_rows, flow_rows, predicted_flow
+from tdn_data.models.evaluation.explain.explainer import below_each_other, explain
+from tdn_data.models.evaluation.explain.learned_flow import change_rows, flow_rows, predicted_flow
 from tdn_data.models.evaluation.explain.maps import activation_maps, gradient_maps, occlusion_map
 from tdn_data.models.evaluation.explain.seen import SeenClip
-from tdn_data.models.evaluation.explain.video import below_each_other, explain
 from tdn_data.models.evaluation.predict import ONE_VIEW
 from tdn_data.models.networks.base import VideoNetwork
 from tdn_data.pipeline.errors import InputError

@@ -11,7 +11,6 @@ import torch
 
 from tdn_data.models.retrieval.figures import ANSWER, OTHER, search_sheet
 from tdn_data.models.retrieval.image_sets import read_image_set
-from tdn_data.models.retrieval.options import VladOptions
 from tdn_data.models.retrieval.ranking import ImageFiles, RetrievalScore, rank_rows, relative_distances, score_ranking
 from tdn_data.models.retrieval.search import (
     SearchResult,
@@ -23,6 +22,7 @@ from tdn_data.models.retrieval.search import (
     table_layers,
 )
 from tdn_data.models.retrieval.vlad import encode_together, fit_encoders
+from tdn_data.models.retrieval.vlad_options import VladOptions
 from tdn_data.pipeline.errors import InputError, PipelineError
 from tdn_data.pipeline.progress import Tally
 from tdn_data.pipeline.view.sheet import INK, MARGIN

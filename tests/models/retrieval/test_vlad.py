@@ -16,7 +16,6 @@ import torch.nn.functional as F
 from tdn_data.models.backbones import build_backbone
 from tdn_data.models.retrieval import vlad
 from tdn_data.models.retrieval.image_sets import read_image_set
-from tdn_data.models.retrieval.options import VladOptions
 from tdn_data.models.retrieval.ranking import NUM_READERS
 from tdn_data.models.retrieval.vlad import (
     GOOGLENET_LAYERS,
@@ -29,6 +28,7 @@ from tdn_data.models.retrieval.vlad import (
     local_features,
     warp_images,
 )
+from tdn_data.models.retrieval.vlad_options import VladOptions
 from tdn_data.pipeline.progress import Tally
 
 # table 2.1, (side, channels)

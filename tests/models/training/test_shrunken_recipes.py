@@ -113,7 +113,7 @@ class Trainings:
     """Shrunken trainings on a few of the built-in clips; the same one is done once."""
 
     def __init__(self, make_shards: MakeShards, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("tdn_data.models.training.job.build_model", self._build)
+        monkeypatch.setattr("tdn_data.models.training.training_job.build_model", self._build)
         clips = [render_clip(name, seed=seed, num_frames=8, size=48) for name in CLASS_NAMES for seed in (0, 1)]
         names = [(f"v{number:02d}", "train", (clip.label,)) for number, clip in enumerate(clips)]
         options = {"class_names": CLASS_NAMES, "name": "demo", "frames_per_second": 8.0}

@@ -51,7 +51,7 @@ def newer(monkeypatch):
     """A program whose code is another, as the planning process and its workers see it."""
     now = row_versions("rgb")
     other = RowVersions("changed", {**now.libraries, "av": "99.0"})
-    for module in ("tdn_data.pipeline.extraction.found", "tdn_data.pipeline.extraction.engine"):
+    for module in ("tdn_data.pipeline.extraction.existing", "tdn_data.pipeline.extraction.engine"):
         monkeypatch.setattr(f"{module}.row_versions", lambda modality: other)
     return other
 

@@ -18,7 +18,7 @@ from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.extraction.estimate import ShardSizes, estimate_extraction, estimate_manifest, plan_sizes
 from tdn_data.pipeline.extraction.one_shard import VideoJob, extract_video
 from tdn_data.pipeline.parameters import ExtractParameters, FlowParameters, FrameParameters
-from tdn_data.pipeline.shards.places import shard_number
+from tdn_data.pipeline.shards.placement import shard_number
 from tdn_data.pipeline.shards.plan import plan_shards
 
 PARAMETERS = ExtractParameters(frames=FrameParameters(height=48, width=64), videos_per_shard=100)

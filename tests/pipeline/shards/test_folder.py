@@ -18,7 +18,7 @@ from tdn_data.pipeline.shards.folder import (
 )
 from tdn_data.pipeline.shards.formats import open_shard, shard_writer
 from tdn_data.pipeline.shards.labels import common_labelling, renumbered
-from tdn_data.pipeline.shards.places import shard_number
+from tdn_data.pipeline.shards.placement import shard_number
 from tdn_data.pipeline.shards.planned import PlannedVideos
 from tdn_data.pipeline.shards.reader import ShardReader
 from tdn_data.pipeline.shards.schema import PAYLOADS, SCHEMA_VERSION, Labelling, LedgerRow, VideoRows, shard_name

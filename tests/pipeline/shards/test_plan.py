@@ -4,7 +4,7 @@ import pytest
 
 from tdn_data.pipeline.datasets.manifest import Manifest, VideoRecord
 from tdn_data.pipeline.parameters import ExtractParameters, FlowParameters, FrameParameters
-from tdn_data.pipeline.shards.places import num_shards, shard_number, source_numbers
+from tdn_data.pipeline.shards.placement import num_shards, shard_number, source_numbers
 from tdn_data.pipeline.shards.plan import modality_digest, plan_shards
 
 PARAMETERS = ExtractParameters(frames=FrameParameters(height=32, width=32), videos_per_shard=4)

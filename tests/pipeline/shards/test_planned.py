@@ -3,7 +3,7 @@
 import pytest
 
 from tdn_data.pipeline.datasets.manifest import VideoRecord
-from tdn_data.pipeline.shards.places import shard_number
+from tdn_data.pipeline.shards.placement import shard_number
 from tdn_data.pipeline.shards.planned import PlannedVideos
 
 RECORDS = [VideoRecord(f"v{n}", "p", "train", (0, n), size_bytes=n, list_splits=(None, "x")) for n in range(100)]

@@ -13,7 +13,7 @@ from tdn_data.pipeline.shards.reader import ShardReader
 from tdn_data.pipeline.shards.single import storage_at
 from tdn_data.pipeline.shards.storage import Storage
 from tdn_data.pipeline.view.inspect import contact_sheet, inspect_shards
-from tdn_data.pipeline.view.videos import stored_columns, video_details, video_table
+from tdn_data.pipeline.view.video_table import stored_columns, video_details, video_table
 from tdn_data.stages.cli import main
 
 

@@ -130,7 +130,7 @@ def test_an_unfinished_or_damaged_folder_shows_what_is_there(browsed_shards, tmp
     words = " ".join(notice.words for notice in videos.notices)
     assert "is not finished" in words and shard.name in words and len(videos) > 5
     shard.write_bytes(content)
-    monkeypatch.setattr("tdn_data.pipeline.view.browse.source.SECONDS_BETWEEN_LOOKS", 0)
+    monkeypatch.setattr("tdn_data.pipeline.view.browse.watched.SECONDS_BETWEEN_LOOKS", 0)
     whole = opened.site.source.fresh()
     assert not any(shard.name in notice.words for notice in whole.notices)
     shutil.rmtree(copy)

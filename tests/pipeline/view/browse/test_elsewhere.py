@@ -9,7 +9,7 @@ import pytest
 
 from tdn_data.pipeline.shards.reader import ShardReader
 from tdn_data.pipeline.shards.storage import Storage
-from tdn_data.pipeline.view.videos import video_table
+from tdn_data.pipeline.view.video_table import video_table
 from tests.pipeline.conftest import s3_server
 from tests.pipeline.view.browse.conftest import answering, ask
 

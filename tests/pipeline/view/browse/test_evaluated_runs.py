@@ -6,8 +6,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tdn_data.pipeline.view.browse.runs import pictures_of, read_run, run_folders
-from tdn_data.pipeline.view.browse.source import VideoSource
+from tdn_data.pipeline.view.browse.evaluated_runs import pictures_of, read_run, run_folders
+from tdn_data.pipeline.view.browse.watched import VideoSource
 from tdn_data.stages.cli.explain import METHODS, picture_name
 
 

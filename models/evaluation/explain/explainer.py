@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tdn_data.models.clips.pixels import normalize_batch
 from tdn_data.models.evaluation.evaluate import check_checkpoint, restore_model, settled
-from tdn_data.models.evaluation.explain.flow import flow_rows
+from tdn_data.models.evaluation.explain.learned_flow import flow_rows
 from tdn_data.models.evaluation.explain.maps import activation_maps, check_method, gradient_maps, occlusion_map
 from tdn_data.models.evaluation.explain.picture import KEY, Row, draw_rows, frame_row, heat_row, same_pictures
 from tdn_data.models.evaluation.explain.seen import SeenClip, seen_clip

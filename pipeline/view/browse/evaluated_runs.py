@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.files import read_bytes, read_json, shown_path
 from tdn_data.pipeline.text import some_of
-from tdn_data.pipeline.view.browse.videos import Videos
+from tdn_data.pipeline.view.browse.video_columns import Videos
 
 METRICS, RECORD, TRAINING, SCORES = "metrics.json", "evaluation.json", "training.json", "scores.parquet"
 TOP = 5

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from tdn_data.pipeline.datasets.tables import read_csv, read_json_list, read_json_table
+from tdn_data.pipeline.datasets.table_files import read_csv, read_json_list, read_json_table
 from tdn_data.pipeline.errors import InputError
 
 

@@ -10,7 +10,7 @@ from tdn_data.pipeline.shards.ledger import DATASET_NAME
 from tdn_data.pipeline.shards.schema import parse_shard_name
 from tdn_data.pipeline.shards.storage import Storage
 from tdn_data.pipeline.view.browse.found import Folder, Gathering, Notice, folders_at, read_finished
-from tdn_data.pipeline.view.browse.videos import Videos, join_folders
+from tdn_data.pipeline.view.browse.video_columns import Videos, join_folders
 
 SECONDS_AT_START = 1.0  # for reading shards of an unfinished extraction; the others are read in the background
 SECONDS_BETWEEN_LOOKS = 5.0

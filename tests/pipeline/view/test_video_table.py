@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from tdn_data.pipeline.errors import InputError, ShardError
 from tdn_data.pipeline.flow import dequantize
 from tdn_data.pipeline.shards.reader import ShardReader
-from tdn_data.pipeline.view.videos import SORTS, stored_columns, video_details, video_table
+from tdn_data.pipeline.view.video_table import SORTS, stored_columns, video_details, video_table
 from tdn_data.stages.cli import main
 from tdn_data.stages.cli.stored_videos import sparkline
 

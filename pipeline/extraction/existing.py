@@ -18,7 +18,7 @@ from tdn_data.pipeline.parameters import ExtractParameters
 from tdn_data.pipeline.shards.folder import READ_THREADS, shard_names
 from tdn_data.pipeline.shards.formats import Shard, open_shard
 from tdn_data.pipeline.shards.ledger import ledger_rows, read_dataset_json
-from tdn_data.pipeline.shards.places import shard_number, source_numbers
+from tdn_data.pipeline.shards.placement import shard_number, source_numbers
 from tdn_data.pipeline.shards.plan import modality_digest
 from tdn_data.pipeline.shards.schema import LedgerRow, parse_shard_name, shard_name
 from tdn_data.pipeline.shards.storage import Storage
