@@ -183,7 +183,7 @@ def served(folder: Path) -> Iterator[tuple[str, float, object]]:
         url = child.stdout.readline().strip()
         if not url:
             raise InputError("the page did not start; `tdn-data browse` on a folder of shards says why.", key="browse")
-        fetch(url)
+        response_of(url)
         yield url, time.perf_counter() - started, ask
     finally:
         child.stdin.close()
@@ -191,7 +191,7 @@ def served(folder: Path) -> Iterator[tuple[str, float, object]]:
         child.stdout.close()
 
 
-def fetch(url: str) -> bytes:
+def response_of(url: str) -> bytes:
     """Return what an address answers."""
     with urlopen(url, timeout=SECONDS_TO_WAIT) as answer:
         return answer.read()
@@ -200,11 +200,11 @@ def fetch(url: str) -> bytes:
 def ask_pages(url: str, ask) -> dict[str, int]:
     """Ask for each of PAGES with its pictures, and for rows as the player does; return the counters."""
     for page in PAGES:
-        text = fetch(f"{url.rstrip('/')}{page}").decode()
+        text = response_of(f"{url.rstrip('/')}{page}").decode()
         for source in re.findall(r'<img[^>]* src="(/media/poster[^"]*)"', text):
-            fetch(f"{url.rstrip('/')}{source.replace('&amp;', '&')}")
+            response_of(f"{url.rstrip('/')}{source.replace('&amp;', '&')}")
     for modality in ("rgb", "flow"):
-        fetch(f"{url.rstrip('/')}/media/rows?id={SHOWN}&modality={modality}&start=0&count=8")
+        response_of(f"{url.rstrip('/')}/media/rows?id={SHOWN}&modality={modality}&start=0&count=8")
     return ask()
 
 

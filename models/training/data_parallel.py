@@ -32,7 +32,7 @@ from tdn_data.models.training.processes import Processes
 from tdn_data.models.training.reports import EpochReport
 from tdn_data.models.training.signals import Stopped, StopRequest
 from tdn_data.models.training.snapshot import SnapshotFolder
-from tdn_data.models.training.training_job import Job, prepare, run
+from tdn_data.models.training.training_job import Job, prepare, run_job
 from tdn_data.pipeline.cluster import ray_cluster, require_room
 from tdn_data.pipeline.errors import InputError, PipelineError, own_words
 from tdn_data.pipeline.progress import OnProgress
@@ -54,7 +54,7 @@ def train_on_ray(
     on_step: OnProgress | None,
     on_epoch: OnEpoch | None,
 ) -> None:
-    """Train as `run` does, in `job.resources.num_processes` processes.
+    """Train as `run_job` does, in `job.resources.num_processes` processes.
 
     Raises InputError, before any of them starts, where Ray Train is not installed, no cluster answers, there are fewer
     GPUs or cores than processes, or a batch has too few clips for them; PipelineError where a process was lost too
@@ -158,7 +158,7 @@ def _work(task: dict[str, object]) -> None:
         log.addHandler(handler)
     folder = None if task["snapshots"] is None else SnapshotFolder(task["snapshots"])
     try:
-        run(
+        run_job(
             task["job"],
             folder=folder,
             stop=stop,

@@ -18,7 +18,7 @@ from tdn_data.models.training.reports import EpochReport
 from tdn_data.models.training.resources import ONE_PROCESS, Resources
 from tdn_data.models.training.signals import StopRequest, noted_signals
 from tdn_data.models.training.snapshot import SnapshotFolder, locked_snapshots
-from tdn_data.models.training.training_job import Job, run
+from tdn_data.models.training.training_job import Job, run_job
 from tdn_data.pipeline.files import is_scratch
 from tdn_data.pipeline.progress import OnProgress
 from tdn_data.pipeline.shards.reader import ShardReader
@@ -65,7 +65,7 @@ def train(
         if resources.needs_ray:
             train_on_ray(job, on_start=on_start, **options)
         else:
-            run(job, on_start=on_start, **options)
+            run_job(job, on_start=on_start, **options)
         if folder is not None and stop.number is None:
             folder.delete()
     return out

@@ -80,7 +80,7 @@ def prepare(job: Job, processes: Processes = ALONE) -> Prepared:
     return Prepared(model, options, phases, criterion_of(config, multi_label=multi_label), validation)
 
 
-def run(
+def run_job(
     job: Job,
     *,
     folder: SnapshotFolder | None,
