@@ -27,7 +27,12 @@ class SelfFitting(nn.Module, ABC):
 
     @abstractmethod
     def fit_state(self, state: StateDict, prefix: str) -> None:
-        """Change, in place, what a file's `state` holds for this part, whose names there start with `prefix`."""
+        """Fit what a file holds for this part to it, in place.
+
+        Args:
+            state: The file's tensors by name, of the whole network; it is changed.
+            prefix: What the names of this part's tensors begin with.
+        """
 
 
 def _fit_before_loading(part: SelfFitting, state: StateDict, prefix: str, *_: object) -> None:
@@ -35,7 +40,15 @@ def _fit_before_loading(part: SelfFitting, state: StateDict, prefix: str, *_: ob
 
 
 def fitted_state(network: nn.Module, state: StateDict) -> StateDict:
-    """Return `state` as it is after each self-fitting part of `network` has fitted it to itself."""
+    """Return a file's weights as they are after each self-fitting part of a network has fitted its own.
+
+    Args:
+        network: The network that the weights are for.
+        state: The file's tensors by name; it is left as it is.
+
+    Returns:
+        The tensors by name.
+    """
     fitted = dict(state)
     for name, part in network.named_modules():
         if isinstance(part, SelfFitting):
@@ -44,12 +57,21 @@ def fitted_state(network: nn.Module, state: StateDict) -> StateDict:
 
 
 class Backbone(nn.Module, ABC):
-    """Image (N, C, H, W) to logits through named layers.
+    """Images float32 (N, C, H, W) to logits (N, num_classes) through named layers.
 
     `taps` names the layers just before each drop of the resolution, low to high: where "Temporal Difference Networks"
     (Ng & Davis, section 3.2, figure 1) takes differences. `num_features` is the number of channels of the last layer,
     `classifiers` what the published files call the parts that make scores of it, `architecture` the name that
     `build_backbone` knows the network by, empty where it was built without one.
+
+    Example:
+        >>> import torch
+        >>> from tdn_data.models.backbones import build_backbone
+        >>> network, images = build_backbone("resnet18", num_classes=5, width=8), torch.zeros(2, 3, 64, 64)
+        >>> network(images).shape, network.taps
+        (torch.Size([2, 5]), ('conv1', 'res2', 'res3', 'res4'))
+        >>> {name: tuple(x.shape[1:]) for name, x in network.forward_features(images, until="res3").items()}
+        {'conv1': (8, 16, 16), 'res2': (8, 16, 16), 'res3': (16, 8, 8)}
     """
 
     architecture: str = ""
@@ -60,33 +82,83 @@ class Backbone(nn.Module, ABC):
 
     @abstractmethod
     def layers(self) -> tuple[Layer, ...]:
-        """Return (name, function) in order; applied one after the other they give the last feature map."""
+        """Return the layers in order; applied one after the other they give the last feature map.
+
+        Returns:
+            (name, function from feature map to feature map) for each; the first takes images.
+        """
 
     @abstractmethod
     def head(self, x: Tensor) -> Tensor:
-        """Return logits (N, num_classes) from the last layer's feature map."""
+        """Score images by their last feature map.
+
+        Args:
+            x: The last layer's, (N, num_features, h, w).
+
+        Returns:
+            Logits (N, num_classes).
+        """
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return logits (N, num_classes) for images (N, C, H, W)."""
+        """Score images: all layers, then the head.
+
+        Args:
+            x: Images, float32 (N, C, H, W).
+
+        Returns:
+            Logits (N, num_classes).
+        """
         for _, run in self.layers():
             x = run(x)
         return self.head(x)
 
     def forward_features(self, x: Tensor, *, until: str | None = None) -> dict[str, Tensor]:
-        """Return every layer's feature map by name, in order; with `until` nothing past that layer is computed."""
+        """Return every layer's feature map.
+
+        Args:
+            x: Images, float32 (N, C, H, W).
+            until: The last layer that is computed; None for all.
+
+        Returns:
+            layer -> feature map (N, c, h, w), in order.
+
+        Raises:
+            ValueError: There is no such layer; the message names those that there are.
+        """
         features = {}
         for name, run in self.layers_until(until):
             features[name] = x = run(x)
         return features
 
     def feature_map(self, x: Tensor, layer: str) -> Tensor:
-        """Return the feature map of `layer` alone; no other is kept, and nothing past it is computed."""
+        """Return one layer's feature map; no other is kept, and nothing past it is computed.
+
+        Args:
+            x: Images, float32 (N, C, H, W).
+            layer: Its name.
+
+        Returns:
+            The feature map, (N, c, h, w).
+
+        Raises:
+            ValueError: There is no such layer; the message names those that there are.
+        """
         for _, run in self.layers_until(layer):
             x = run(x)
         return x
 
     def layers_until(self, last: str | None) -> tuple[Layer, ...]:
-        """Return the layers up to `last` (None: all); raise ValueError, naming them, for an unknown one."""
+        """Return the layers up to one and with it.
+
+        Args:
+            last: Its name; None for all layers.
+
+        Returns:
+            (name, function from feature map to feature map) for each.
+
+        Raises:
+            ValueError: There is no such layer; the message names those that there are.
+        """
         layers = self.layers()
         if last is None:
             return layers
@@ -100,7 +172,14 @@ class Backbone(nn.Module, ABC):
         return (self,)
 
     def is_classifier(self, parameter_name: str) -> bool:
-        """Return whether a parameter belongs to what makes scores from the last feature map."""
+        """Tell whether a parameter belongs to what makes scores from the last feature map.
+
+        Args:
+            parameter_name: Its name, or that of the same in a published file.
+
+        Returns:
+            Whether one of `classifiers` is a part of the name.
+        """
         return any(part in self.classifiers for part in parameter_name.split("."))
 
     @property
@@ -109,18 +188,38 @@ class Backbone(nn.Module, ABC):
         return next(name for name, value in self.state_dict().items() if value.ndim >= 4)
 
     def parts_for(self, state: StateDict) -> list[tuple[nn.Module, StateDict]]:
-        """Return the (part, its weights) pairs that a published file's weights go into: the backbone itself."""
+        """Return what a published file's weights go into, as networks do: the backbone itself.
+
+        Args:
+            state: Tensors by name, as the file has them.
+
+        Returns:
+            (this backbone, the weights fitted to it), alone in a list.
+        """
         return [(self, self.fit_published(state))]
 
     def fit_published(self, state: StateDict) -> StateDict:
-        """Return a published file's weights for our images, see `weights_for_rgb`, fitted as `fit_weights` does."""
+        """Fit a published file's weights to this network and to our images, see `weights_for_rgb` and `fit_weights`.
+
+        Args:
+            state: Tensors by name, as the file has them.
+
+        Returns:
+            Tensors by name; they fit only if the file is one of this architecture.
+        """
         return self.fit_weights(self.weights_for_rgb(state) if self.first_layer in state else state)
 
     def fit_weights(self, state: StateDict) -> StateDict:
-        """Return weights of the same network for other images or classes, fitted to this one.
+        """Fit weights of the same network for other images or classes to this one.
 
         A first layer for other channels is converted (`convert_first_layer`). A classifier of other classes stays as
         it is here; one that this network does not have is left out.
+
+        Args:
+            state: Tensors by name.
+
+        Returns:
+            Tensors by name, those that needed nothing being the same.
         """
         own, fitted = self.state_dict(), dict(state)
         for name in [name for name in own if name in fitted and fitted[name].shape != own[name].shape]:
@@ -132,7 +231,15 @@ class Backbone(nn.Module, ABC):
 
     @staticmethod
     def weights_for_rgb(state: StateDict) -> StateDict:
-        """Return a published file's weights for RGB in [0, 1], normalised by ImageNet's mean and deviation."""
+        """Return a published file's weights for the images that we give: RGB in [0, 1], normalised as ImageNet's.
+
+        Args:
+            state: Tensors by name, as the file has them; of a network that was trained on such images, as here, they
+                stay as they are.
+
+        Returns:
+            Tensors by name.
+        """
         return state
 
 
@@ -152,6 +259,10 @@ def convert_first_layer(weight: Tensor, in_channels: int) -> Tensor:
 
     Cross-modality pre-training of "Temporal Segment Networks" (Wang et al., ECCV 2016, section 3.2): the new weight is
     the same for every input channel. With `in_channels` equal to C the weight comes back as it is.
+
+    >>> import torch
+    >>> convert_first_layer(torch.tensor([1.0, 2.0, 6.0]).reshape(1, 3, 1, 1), 2).flatten().tolist()
+    [3.0, 3.0]
     """
     if in_channels < 1:
         raise ValueError(f"in_channels is {in_channels}; expected 1 or more")

@@ -48,12 +48,29 @@ def evaluate(
 ) -> VideoScores:
     """Return the scores of every video of the split, each the average over its views, in the shards' order of classes.
 
-    `network` is the name of the one that the checkpoint must hold, if it matters. `on_progress` counts videos. With
-    `config.clip_scores` the clips' scores are written to the file `clip_scores` as they come. Several processes, or
-    those of the cluster at `ray_address`, share the videos; the scores are the same.
-    Raises InputError when the checkpoint holds another network, or was trained on data of another kind than the shards
-    (`weights.trained_on`), when the split has no video, and when more than the allowed share of its videos has no
-    frames.
+    Args:
+        reader: The shards, of the modality that the network reads.
+        checkpoint: The file, as a training wrote it.
+        config: The test's protocol: the split, how many clips and crops of each video, and how they lie.
+        network: The name of the one that the checkpoint must hold, if it matters.
+        on_progress: Counts videos.
+        clip_scores: Where the clips' scores are written as they come, if `config.clip_scores` asks for them.
+        num_processes: How many processes share the videos; the scores are the same.
+        ray_address: A Ray cluster whose processes they are, HOST:PORT.
+
+    Returns:
+        The videos' identifiers and labels, and scores before softmax, float32 (videos, num_classes).
+
+    Raises:
+        InputError: The checkpoint holds another network, or was trained on data of another kind than the shards
+            (`weights.trained_on`); the split has no video; more than the allowed share of its videos has no frames.
+
+    Example:
+        >>> reader = ShardReader("shards", modality="rgb")  # what `tdn-data extract --out shards` made
+        >>> config = EvaluateConfig(num_clips=1, num_crops=1, max_missing_share=0.5)
+        >>> result = evaluate(reader, "runs/tsn-rgb/checkpoint.pt", config=config)
+        >>> result.video_ids[0], result.scores.shape
+        ('videos/clip 00', (4, 2))
     """
     saved = read_checkpoint(checkpoint)
     trained = check_checkpoint(saved, checkpoint, network)

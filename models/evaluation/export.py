@@ -53,10 +53,19 @@ class FromLevels(nn.Module):
 def export_model(
     checkpoint: str | os.PathLike[str], *, onnx: Path | None = None, program: Path | None = None
 ) -> dict[str, object]:
-    """Write a checkpoint's network as `onnx` and as `program` (torch.export), whole files; return their metadata.
+    """Write a checkpoint's network for other programs, its normalisation inside: whole files or none.
 
-    Raises InputError for a file that is no checkpoint of this program, and for `onnx` where a package is not installed
-    or the network has an operation of this program's own (`networks.tvl1_displacement`), which a `program` may have.
+    Args:
+        checkpoint: The file, as a training wrote it.
+        onnx: The file for ONNX, None for none.
+        program: The file for `torch.export.load`, None for none.
+
+    Returns:
+        The metadata that both files hold: classes, the input's shape and levels, and what the network was trained on.
+
+    Raises:
+        InputError: The file is no checkpoint of this program; a package for ONNX is not installed; the network has an
+            operation of this program's own (`networks.tvl1_displacement`), which a `program` may have and ONNX not.
     """
     saved = read_checkpoint(checkpoint)
     trained = check_checkpoint(saved, checkpoint)

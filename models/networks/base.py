@@ -34,7 +34,15 @@ class ClipShape:
 
     @classmethod
     def of(cls, model: VideoNetwork, size: int) -> ClipShape:
-        """Return the clips of `size` pixels that a network was built for."""
+        """Return the clips that a network was built for.
+
+        Args:
+            model: The network, which knows its S and K.
+            size: The side of the square that it shall see, in pixels.
+
+        Returns:
+            S, K and the side.
+        """
         return cls(model.num_segments, model.snippet_length, size)
 
 

@@ -39,24 +39,34 @@ def train(
 ) -> Path:
     """Train a network on the training split of finished shards and write its checkpoint to `out`; return `out`.
 
-    `flow` reads the same videos' flow; it is needed where `config.needs_flow`. The same shards, configuration, library
-    versions and number of threads give the same weights; global random state is left as it was.
+    The same shards, configuration, library versions and number of threads give the same weights; global random state is
+    left as it was. With validation `out` holds the best weights and `checkpoint-last.pt` beside it the last ones
+    (`config.keep`: or the other way round).
 
-    `on_start` is called with the first phase once nothing is refused any more and before anything is trained, `on_step`
-    after each step with how many are done and of how many, `on_epoch` after each epoch with its report.
+    With `snapshots` a training that was stopped goes on with the same call, on a CPU to the same weights bit for bit;
+    `on_epoch` is first called for the earlier epochs again. SIGTERM and SIGINT are obeyed after the step under way and
+    its snapshot.
 
-    With validation `out` holds the best weights and `checkpoint-last.pt` beside it the last ones (`config.keep`: or the
-    other way round).
+    Args:
+        reader: The shards of what the network sees.
+        model_name: One of `models.MODELS`.
+        config: How it is trained.
+        out: The checkpoint's file.
+        flow: The same videos' flow, needed where `config.needs_flow`.
+        on_start: Called with the first phase, once nothing is refused any more and before anything is trained.
+        on_step: Counts steps.
+        on_epoch: Called after each epoch with its report.
+        snapshots: This run's own folder for the state of an unfinished training, kept until the checkpoint is written.
+        resources: What it runs on: this process, or several on Ray, which all see the same folders.
 
-    `snapshots` is this run's own folder for the state of an unfinished training, kept until the checkpoint is written.
-    The same call then goes on from there, on a CPU to the same weights bit for bit; `on_epoch` is first called for the
-    earlier epochs again. SIGTERM and SIGINT are obeyed after the step under way and its snapshot.
+    Returns:
+        `out`.
 
-    `resources` are what it runs on: this process, or several on Ray, which all see the same folders.
-
-    Raises ValueError for what the network cannot do, InputError for files that do not fit and where another process
-    trains the same run, StorageError before the first epoch where the checkpoint has no room (it is kept from then
-    on), PipelineError where the loss is lost to infinity.
+    Raises:
+        ValueError: The network cannot do what `config` asks for.
+        InputError: Files do not fit, or another process trains the same run.
+        StorageError: The checkpoint has no room, which is said before the first epoch (it is kept from then on).
+        PipelineError: The loss is lost to infinity.
     """
     config.check_model(model_name)
     job = Job(reader, flow, model_name, config, out, resources)

@@ -56,8 +56,17 @@ def _files_read(listing: Listing, out: Path) -> list[Path]:
 def index_dataset(name: str, root: Path, *, list_split: int | None = None, limit: int | None = None) -> Manifest:
     """Return the manifest of the data set `name` under `root`, the first `limit` videos or all, without probing them.
 
-    `list_split` is one of its several train/test splits. Raises InputError for a wrong data set name, root, list or
-    label.
+    Args:
+        name: one of `tdn-data datasets`.
+        root: the folder that holds its lists and videos.
+        list_split: one of its several train/test splits, from 1; None for the first.
+        limit: how many videos at most; None for all.
+
+    Returns:
+        a record for each listed video, with its split, labels and the size of its file.
+
+    Raises:
+        InputError: no data set of that name, or a root, list, label or limit that is wrong.
     """
     return index_listing(read_videos(name, root, list_split=list_split), limit=limit)
 

@@ -29,9 +29,18 @@ class Shown:
 def show(path: str | os.PathLike[str], video_id: str, *, num_columns: int = 8) -> Shown:
     """Draw frames of a stored video and, below them, their flow: the last line of a notebook's cell.
 
-        from tdn_data.pipeline.view import show
-        show("shards", "kitchen/a")
+    Args:
+        path: the folder of the shards, or its address, e.g. s3://bucket/folder.
+        video_id: the video, by its name in the shards.
+        num_columns: how many frames, at even distances.
 
-    Raises InputError for a video of which nothing is stored.
+    Returns:
+        the picture, which Jupyter draws.
+
+    Raises:
+        InputError: nothing of the video is stored.
+
+    >>> show("shards", "videos/clip 00", num_columns=2)  # of what `tdn-data extract --out shards` made
+    Shown('videos/clip 00', 408 x 194 pixels)
     """
     return Shown(video_id, video_sheet(path, video_id, num_columns=num_columns))

@@ -13,6 +13,7 @@ FOR_USERS = (
     "tdn_data.models.weights.checkpoint.read_checkpoint",
     "tdn_data.models.clips.dataset.ClipDataset",
     "tdn_data.models.evaluation.predict.Predictor",
+    "tdn_data.models.evaluation.evaluate.evaluate",
 )
 
 
