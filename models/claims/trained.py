@@ -15,7 +15,7 @@ from tdn_data.models.claims.book import Book, short_digest
 from tdn_data.models.claims.instances import query_average_precisions, render_instances
 from tdn_data.models.claims.material import open_data
 from tdn_data.models.evaluation.evaluate import evaluate
-from tdn_data.models.evaluation.metrics import label_matrix
+from tdn_data.models.evaluation.metrics import are_hit, label_matrix
 from tdn_data.models.evaluation.scores import VideoScores, fuse_scores, in_order_of, read_scores, write_scores
 from tdn_data.models.networks import build_model
 from tdn_data.models.training.train import train
@@ -122,7 +122,8 @@ def hits_of(names: Sequence[str], book: Book, place: Place) -> Mapping[str, np.n
             continue
         every = [scores_of(name, seed, book, place) for seed in book.seeds]
         order = order or every[0].video_ids
-        found[name] = np.stack([_hits(in_order_of(order, one)) for one in every])
+        ordered = [in_order_of(order, one) for one in every]
+        found[name] = np.stack([are_hit(one.scores, label_matrix(one.labels, one.scores.shape[1])) for one in ordered])
     return found
 
 
@@ -140,8 +141,3 @@ def precisions_of(name: str, seed: int, book: Book, place: Place) -> np.ndarray:
         load_weights(model, run.folder(book, place) / CHECKPOINT)
         write_json(path, query_average_precisions(model.backbones()[0], images, search.vlad).tolist())
     return np.array(read_json(path))
-
-
-def _hits(scores: VideoScores) -> np.ndarray:
-    truth = label_matrix(scores.labels, scores.scores.shape[1])
-    return np.take_along_axis(truth, scores.scores.argmax(1)[:, None], 1)[:, 0]

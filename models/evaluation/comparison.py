@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
-from tdn_data.models.evaluation.metrics import label_matrix
+from tdn_data.models.evaluation.metrics import are_hit, label_matrix
 from tdn_data.models.evaluation.scores import VideoScores, in_order_of
 from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.files import check_output_file, write_bytes
@@ -88,7 +88,7 @@ def compare_runs(
         raise InputError("videos have several labels here, and no class an accuracy; compare by AP.")
     truth = label_matrix(first.labels, len(class_names))
     weights = _resamples(len(truth), num_resamples, seed)
-    hits = [_hits(run.scores, truth) for run in (first, second)]
+    hits = [are_hit(run.scores, truth).astype(np.float32) for run in (first, second)]
     precisions = [_average_precisions(run.scores, truth, weights) for run in (first, second)]
     of_classes = precisions if measure == "AP" else [_accuracies(one, truth, weights) for one in hits]
     counts, total = truth.sum(0), len(truth)
@@ -110,11 +110,6 @@ def _resamples(num_videos: int, count: int, seed: int) -> np.ndarray:
     generator = np.random.default_rng(seed)
     drawn = (np.bincount(generator.integers(num_videos, size=num_videos), minlength=num_videos) for _ in range(count))
     return np.stack([np.ones(num_videos, np.int64), *drawn]).astype(np.float32)
-
-
-def _hits(scores: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Return for each video whether its best score is of one of its classes, float32 (N,)."""
-    return np.take_along_axis(truth, scores.argmax(1)[:, None], 1)[:, 0].astype(np.float32)
 
 
 def _accuracies(hits: np.ndarray, truth: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -94,13 +94,21 @@ def _top_k(labels: np.ndarray, scores: np.ndarray, k: int) -> float:
 
 
 def hit_at_k(scores: np.ndarray, truth: np.ndarray, k: int) -> float:
-    """Return the share of videos with at least one of their labels among the k highest scores; `truth` bool (N, C).
+    """Return the share of videos that are hit, see `are_hit`: Karpathy et al. 2014; dissertation, section 3.4.1."""
+    return float(are_hit(scores, truth, k).mean())
 
-    Karpathy et al. 2014; dissertation, section 3.4.1. A video without a label cannot be hit and counts all the same;
-    equal scores rank in the order of the classes.
+
+def are_hit(scores: np.ndarray, truth: np.ndarray, k: int = 1) -> np.ndarray:
+    """Return for each video whether one of its labels is among the k highest scores, bool (N,).
+
+    `scores` and the bool `truth` are (N, C). A video without a label cannot be hit and counts all the same; equal
+    scores rank in the order of the classes.
+
+    >>> are_hit(np.array([[0.5, 2.0, 1.0], [3.0, 3.0, 0.0]]), np.array([[False, True, True], [False, True, False]]))
+    array([ True, False])
     """
     best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-    return float(np.take_along_axis(truth, best, axis=1).any(1).mean())
+    return np.take_along_axis(truth, best, axis=1).any(1)
 
 
 def mean_metrics(runs: Sequence[Mapping[str, float]]) -> dict[str, float]:
