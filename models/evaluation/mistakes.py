@@ -25,7 +25,7 @@ class Mistake:
     truth_score: float
 
     def words(self) -> str:
-        """Return it as one line."""
+        """Return one line: the video, its class, what it was taken for, and the probability of each."""
         truth = "; ".join(self.truth) or "no class"
         return f"{self.video_id}: {truth} {self.truth_score:.2f}, taken for {self.guess} {self.score:.2f}"
 

@@ -56,7 +56,7 @@ class Database:
 
     @property
     def name(self) -> str:
-        """The set's name."""
+        """The data set that the images are of: holidays, oxford5k or paris6k."""
         return self.retrieval.dataset
 
     @property

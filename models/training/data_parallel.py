@@ -107,11 +107,11 @@ class _Post:
         return items
 
     def ask_to_stop(self, number: int) -> None:
-        """Leave a signal's number."""
+        """Note that a signal, by its number, asks for a stop after the step under way."""
         self._stop = number
 
     def asked_to_stop(self) -> int:
-        """Return it, 0 for none."""
+        """Return the number of the signal that asks for a stop, 0 where none has come."""
         return self._stop
 
 
@@ -139,7 +139,7 @@ class _Posting(logging.Handler):
         self._post = post
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Send one."""
+        """Leave a message's level and text with the post, and do not wait until it is taken."""
         self._post.put.remote((record.levelno, record.getMessage()))
 
 

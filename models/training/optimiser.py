@@ -39,7 +39,7 @@ class Optimiser:
             group["lr"] = learning_rate_at(moment, self._config, part=part, left=left)
 
     def clear(self) -> None:
-        """Forget the gradients."""
+        """Forget the gradients of the step before, before those of the next are added up."""
         self._optimizer.zero_grad(set_to_none=True)
 
     def add(self, loss: Tensor) -> None:

@@ -23,7 +23,7 @@ class EpochSums:
     learning_rate: float = 0.0
 
     def add(self, losses: Mapping[str, float], *, num_hits: int, num_clips: int) -> None:
-        """Add one step."""
+        """Take in one step: its losses by name, how many clips it had, and of how many the best score was right."""
         for name, value in losses.items():
             self.values[name].append(value)
         self.num_hits += num_hits

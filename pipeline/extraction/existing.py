@@ -49,7 +49,7 @@ class Found:
 
     @property
     def modality(self) -> str:
-        """The shard's modality."""
+        """What the shard holds: `rgb` or `flow`."""
         return self.about["modality"]
 
     def other_versions(self) -> str:

@@ -79,7 +79,7 @@ class _Digests:
         self._last = bytearray()
 
     def add(self, video_ids: Iterable[str]) -> None:
-        """Take in more."""
+        """Take in the digests of more identifiers, 8 bytes each."""
         for video_id in video_ids:
             self._last += hashlib.blake2b(video_id.encode(), digest_size=8).digest()
             if len(self._last) >= PIECE_BYTES:

@@ -259,7 +259,7 @@ class _VideoColumns:
 
     @classmethod
     def of(cls, video: dict[str, object]) -> _VideoColumns:
-        """Return them from plain data."""
+        """Return the columns of a video from plain data, as its shard keeps them."""
         following, checksum = video["next_pts_seconds"], video.get("checksum")
         return cls(
             height=video["height"],

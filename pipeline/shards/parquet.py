@@ -134,7 +134,7 @@ class ParquetShard:
 
     @property
     def schema(self) -> pa.Schema:
-        """The columns."""
+        """The columns and their types as this file has them; those of schema 1 have no checksum."""
         return self._file.schema_arrow
 
     @cached_property

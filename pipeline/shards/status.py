@@ -160,7 +160,7 @@ class _Tally:
     reasons: Counter = field(default_factory=Counter)
 
     def add(self, rows: Iterable[LedgerRow]) -> None:
-        """Take rows in."""
+        """Count the ledger rows of more videos."""
         for row in rows:
             self.num_videos += 1
             self.num_rows += row.num_stored

@@ -94,7 +94,7 @@ class Guard:
         self._app, self._names = app, {name.lower() for name in host_names} | {"localhost"}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Pass a request on, or refuse it with a sentence."""
         if scope["type"] != "http":
             return
 

@@ -72,12 +72,12 @@ class EvaluatedRun:
 
     @property
     def network(self) -> str:
-        """The network's name."""
+        """The key of `models.MODELS` that was tested; empty where the record does not say."""
         return str(self.record.get("network", ""))
 
     @property
     def modality(self) -> str:
-        """What the network reads."""
+        """What the network reads, `rgb` or `flow`; empty where the record does not say."""
         return str(self.record.get("modality", ""))
 
 
@@ -102,7 +102,7 @@ def read_runs(roots: Sequence[Path], videos: Videos) -> dict[str, EvaluatedRun]:
 
 
 def read_run(name: str, folder: Path, videos: Videos) -> EvaluatedRun:
-    """Return one run."""
+    """Return one run from the files of its folder; what cannot be read of it is said in its notice."""
     faults: list[str] = []
     metrics = {key: float(value) for key, value in _json(folder / METRICS, faults).items() if _is_number(value)}
     record, training = _json(folder / RECORD, faults), _json(folder / TRAINING, [])

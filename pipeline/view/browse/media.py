@@ -81,7 +81,7 @@ class _OpenShard:
         self.shard, self.lock, self.closed = shard, threading.Lock(), False
 
     def close(self) -> None:
-        """Close it when nobody reads it."""
+        """Close the shard once nobody reads it."""
         with self.lock:
             self.shard.close()
             self.closed = True
@@ -95,7 +95,7 @@ class Media:
         self._lock, self._kept = threading.Lock(), _Kept()
 
     def close(self) -> None:
-        """Close all shards."""
+        """Close all shards, each once nobody reads it."""
         with self._lock:
             shards = list(self._open.values())
             self._open.clear()

@@ -57,7 +57,7 @@ def all_runs(moment: Moment) -> dict[str, object]:
 
 
 def one_run(moment: Moment, name: str) -> dict[str, object]:
-    """Return one run's page."""
+    """Return what a run's page shows: its numbers, curves, confusions, and the videos behind them."""
     run = _known(moment, name)
     counts = confusion(run, moment.videos)
     class_names = moment.videos.labelling.class_names
