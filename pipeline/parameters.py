@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
@@ -11,13 +11,20 @@ from tdn_data.pipeline.limits import DEFAULT_JPEG_QUALITY, DEFAULT_MAX_PIXELS, M
 METHODS = ("tvl1", "opencv-tvl1", "opencv-cuda-tvl1", "farneback", "dis")  # those of `pipeline.flow`
 
 
-LATER = {"short_side": None, "network_sha256": None, "preset": "opencv", "pairs": "sampled"}  # and their defaults
-
-
 class Strict(BaseModel):
-    """A section of parameters: unknown keys are refused, values do not change once loaded."""
+    """A section of parameters: unknown keys are refused, values do not change once loaded.
+
+    Fields that came later are left out of what is written and hashed as long as they have their defaults: what was made
+    before keeps its digest and bytes.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    later: ClassVar[tuple[str, ...]] = ()
+
+    @model_serializer(mode="wrap")
+    def _only_what_is_used(self, serialize: SerializerFunctionWrapHandler) -> dict[str, object]:
+        unused = {name for name in self.later if getattr(self, name, None) == type(self).model_fields[name].default}
+        return {name: value for name, value in serialize(self).items() if name not in unused}
 
 
 class FrameParameters(Strict):
@@ -25,6 +32,8 @@ class FrameParameters(Strict):
 
     `short_side` is the length of the shorter side, in pixels, with the aspect ratio kept. Frames from `max_seconds` on
     are left out."""
+
+    later: ClassVar[tuple[str, ...]] = ("short_side",)
 
     every_seconds: float | None = Field(None, gt=0, le=1e6)
     fps: float | None = Field(None, gt=0, le=MAX_RATE)
@@ -45,11 +54,6 @@ class FrameParameters(Strict):
             raise ValueError("short_side excludes height and width; set it or them to null")
         return self
 
-    @model_serializer(mode="wrap")
-    def _only_what_is_used(self, serialize: SerializerFunctionWrapHandler) -> dict[str, object]:
-        """Leave out what came later and is unused, so that shards made before keep their digests and bytes."""
-        return {name: value for name, value in serialize(self).items() if name not in LATER or value != LATER[name]}
-
     @property
     def size(self) -> tuple[int, int] | int | None:
         """(height, width), the shorter side alone, or None for the video's own."""
@@ -64,6 +68,8 @@ class FlowParameters(FrameParameters):
     class to the last bit; `fast`: nearly that in less time; or `opencv-cuda`: as its CUDA class computes. `pairs` is
     `sampled`: each frame taken and the next one taken; or `native`: each frame taken and the video's own next one.
     """
+
+    later: ClassVar[tuple[str, ...]] = (*FrameParameters.later, "preset", "pairs", "network_sha256")
 
     method: str = Field("tvl1", min_length=1, pattern=r"^[^\x00-\x1f]+$")
     preset: Literal["opencv", "fast", "opencv-cuda"] = "opencv"
@@ -110,14 +116,25 @@ class FlowNetwork(Strict):
 class DemoParameters(Strict):
     """How the built-in data set is rendered: clips of each class by split. Same seed, same bytes.
 
-    `noise` is the standard deviation of the sensor noise, in grey levels: above 4 makes the set harder.
+    `noise` is the standard deviation of the sensor noise, in grey levels: above 4 makes the set harder. Clips are
+    `size` pixels square; the object is as large, and as fast, as in one of `object_size`, by default of the same size.
     """
+
+    later: ClassVar[tuple[str, ...]] = ("size", "object_size")
 
     seed: int = Field(0, ge=0, le=MAX_SEED)
     train_per_class: int = Field(60, ge=1, le=100_000)
     val_per_class: int = Field(25, ge=1, le=100_000)
     test_per_class: int = Field(15, ge=1, le=100_000)
     noise: float = Field(4.0, ge=0, le=255)
+    size: int = Field(96, ge=16, le=1024)
+    object_size: int | None = Field(None, ge=16, le=1024)
+
+    @model_validator(mode="after")
+    def _object_fits(self) -> DemoParameters:
+        if self.object_size is not None and self.object_size > self.size:
+            raise ValueError(f"object_size is {self.object_size}, more than size, which is {self.size}")
+        return self
 
 
 class Limits(Strict):

@@ -1,4 +1,4 @@
-"""claims.yaml: data sets, runs, fusions, searches and claims, checked when it is loaded.
+"""claims.yaml: data sets, runs, fusions, searches, maps and claims, checked when it is loaded.
 
 A claim is a list of steps, each a weighted sum of runs' results that the paper says is above zero: `{tdn: 1, tsn: -1}`
 says that `tdn` is better than `tsn`. A `digest` names everything that decides a run, so that what is trained is found
@@ -69,6 +69,16 @@ class ClaimSearch(Strict):
     vlad: VladOptions
 
 
+class ClaimMap(Strict):
+    """Class activation maps of a run; its result is the share of them that lies in the object's box (`claims.maps`).
+
+    `even` is a map that is alike everywhere: the share of the frame that the box takes.
+    """
+
+    run: Name
+    subnetwork: Literal["image", "difference", "even"]
+
+
 class Step(Strict):
     """A sum of results, each times its weight, that a paper says is above zero, or `at_least` zero."""
 
@@ -98,7 +108,7 @@ class Claim(Strict):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The runs, fusions or searches that it compares, in order."""
+        """The runs, fusions, searches or maps that it compares, in order."""
         return tuple(dict.fromkeys(name for step in self.steps for name in step.sum))
 
 
@@ -112,6 +122,7 @@ class Book(Strict):
     runs: dict[Name, ClaimRun]
     fusions: dict[Name, ClaimFusion] = {}
     searches: dict[Name, ClaimSearch] = {}
+    maps: dict[Name, ClaimMap] = {}
     claims: dict[Name, Claim]
 
     @model_validator(mode="after")
@@ -120,18 +131,22 @@ class Book(Strict):
             raise ValueError(f"{min(both)} is a run and a fusion; give one of them another name")
         if both := self.searches.keys() & (self.runs | self.fusions).keys():
             raise ValueError(f"{min(both)} is a search and a run or fusion; give one of them another name")
+        if both := self.maps.keys() & (self.runs | self.fusions | self.searches).keys():
+            raise ValueError(f"{min(both)} is a map and a run, fusion or search; give one of them another name")
         for name, run in self.runs.items():
             _known(f"runs.{name}.data", [] if run.data is None else [run.data], self.data)
             trained = {other for other, one in self.runs.items() if one.of is None}
             _known(f"runs.{name}.of", [] if run.of is None else [run.of], trained)
         for name, fusion in self.fusions.items():
             _known(f"fusions.{name}.runs", fusion.runs, self.runs)
-        for name, search in self.searches.items():
-            _known(f"searches.{name}.run", [search.run], [one for one, run in self.runs.items() if run.of is None])
+        for kind, named in (("searches", self.searches), ("maps", self.maps)):
+            for name, one in named.items():
+                _known(f"{kind}.{name}.run", [one.run], [other for other, run in self.runs.items() if run.of is None])
         for name, claim in self.claims.items():
-            _known(f"claims.{name}.steps", claim.names, self.runs | self.fusions | self.searches)
-            if 0 < len(self.searches.keys() & set(claim.names)) < len(claim.names):
-                raise ValueError(f"claims.{name}.steps: searches are compared with searches alone")
+            _known(f"claims.{name}.steps", claim.names, self.runs | self.fusions | self.searches | self.maps)
+            for kind in (self.searches, self.maps):
+                if 0 < len(kind.keys() & set(claim.names)) < len(claim.names):
+                    raise ValueError(f"claims.{name}.steps: searches are compared with searches alone, maps with maps")
         for name in self.runs:
             self.train_config(name, seed=0).check_model(self.trained(name).network)
             self.test_config(name)
@@ -168,12 +183,12 @@ class Book(Strict):
         yield name
 
     def runs_of(self, names: Iterable[str]) -> tuple[str, ...]:
-        """Return the runs behind runs, fusions and searches, each once."""
+        """Return the runs behind runs, fusions, searches and maps, each once."""
         return tuple(dict.fromkeys(one for name in names for one in self._runs_behind(name)))
 
     def _runs_behind(self, name: str) -> Iterable[str]:
-        if name in self.searches:
-            return (self.searches[name].run,)
+        if name in self.searches or name in self.maps:
+            return ((self.searches | self.maps)[name].run,)
         return self.fusions[name].runs if name in self.fusions else (name,)
 
     def trainings(self, claims: Iterable[str]) -> tuple[str, ...]:

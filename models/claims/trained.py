@@ -13,11 +13,13 @@ import numpy as np
 
 from tdn_data.models.claims.book import Book, short_digest
 from tdn_data.models.claims.instances import query_average_precisions, render_instances
+from tdn_data.models.claims.maps import shares_in_box
 from tdn_data.models.claims.material import open_data
 from tdn_data.models.evaluation.evaluate import evaluate
 from tdn_data.models.evaluation.metrics import are_hit, label_matrix
 from tdn_data.models.evaluation.scores import VideoScores, fuse_scores, in_order_of, read_scores, write_scores
 from tdn_data.models.networks import build_model
+from tdn_data.models.networks.base import VideoNetwork
 from tdn_data.models.training.train import train
 from tdn_data.models.weights.checkpoint import load_weights
 from tdn_data.pipeline.datasets.demo import CLASS_NAMES
@@ -112,13 +114,14 @@ def scores_of(name: str, seed: int, book: Book, place: Place) -> VideoScores:
 def hits_of(names: Sequence[str], book: Book, place: Place) -> Mapping[str, np.ndarray]:
     """Return for each run or fusion which videos it hits with each seed, bool (seeds, videos), all in one order.
 
-    For a search it is the average precision of each query, float64 (seeds, queries). Raises InputError where runs were
-    tested on other videos.
+    For a search it is the average precision of each query, float64 (seeds, queries), for maps the share of each
+    video's that lies on its object. Raises InputError where runs were tested on other videos.
     """
     found, order = {}, None
     for name in names:
-        if name in book.searches:
-            found[name] = np.stack([precisions_of(name, seed, book, place) for seed in book.seeds])
+        if name in book.searches or name in book.maps:
+            result_of = precisions_of if name in book.searches else shares_of
+            found[name] = np.stack([result_of(name, seed, book, place) for seed in book.seeds])
             continue
         every = [scores_of(name, seed, book, place) for seed in book.seeds]
         order = order or every[0].video_ids
@@ -130,14 +133,35 @@ def hits_of(names: Sequence[str], book: Book, place: Place) -> Mapping[str, np.n
 def precisions_of(name: str, seed: int, book: Book, place: Place) -> np.ndarray:
     """Return the average precision of each query of a search with one seed, (queries,): read, or searched once."""
     search = book.searches[name]
-    run, trained = SeededRun(search.run, seed), book.trained(search.run)
+    run = SeededRun(search.run, seed)
     path = run.folder(book, place) / f"{place.split}-search-{short_digest(search.vlad.model_dump())}.json"
     if not path.exists():
-        demo = book.data[trained.data].demo
+        demo = book.data[book.trained(search.run).data].demo
         decides = {"seed": demo.seed, "noise": demo.noise, "split": place.split}
         images = render_instances(place.folder / "sets" / f"instances-{short_digest(decides)}", **decides)
-        options = book.train_config(search.run, seed=seed).model_options(trained.network, trained.modality)
-        model = build_model(trained.network, num_classes=len(CLASS_NAMES), **options)
-        load_weights(model, run.folder(book, place) / CHECKPOINT)
+        model = _network_of(run, book, place)
         write_json(path, query_average_precisions(model.backbones()[0], images, search.vlad).tolist())
     return np.array(read_json(path))
+
+
+def shares_of(name: str, seed: int, book: Book, place: Place) -> np.ndarray:
+    """Return the share of each video's maps that lies on its object, (videos,): read, or computed once."""
+    wanted = book.maps[name]
+    run, trained = SeededRun(wanted.run, seed), book.trained(wanted.run)
+    path = run.folder(book, place) / f"{place.split}-maps.json"
+    if not path.exists():
+        data = book.data[trained.data]
+        reader = open_data(place.folder, data, trained.modality)
+        model, size = _network_of(run, book, place), book.train_config(wanted.run, seed=seed).size
+        shares = shares_in_box(model, reader, data.demo, split=place.split, size=size)
+        write_json(path, {subnetwork: values.tolist() for subnetwork, values in shares.items()})
+    return np.array(read_json(path)[wanted.subnetwork])
+
+
+def _network_of(run: SeededRun, book: Book, place: Place) -> VideoNetwork:
+    """Return a run's network with the weights that it was trained to."""
+    trained = book.trained(run.name)
+    options = book.train_config(run.name, seed=run.seed).model_options(trained.network, trained.modality)
+    model = build_model(trained.network, num_classes=len(CLASS_NAMES), **options)
+    load_weights(model, run.folder(book, place) / CHECKPOINT)
+    return model.eval()

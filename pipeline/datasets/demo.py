@@ -18,7 +18,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -40,9 +40,11 @@ SHAPES = ("bar", "ellipse", "wedge", "hook", "tee")
 FPS = 10
 VIDEO_LIST, CLASS_LIST, COLUMNS = "videos.csv", "classes.txt", ("path", "split", "labels")
 SPLITS = ("train", "val", "test")  # a clip's seed holds its split's number
+_VIDEO_ID = re.compile(rf"videos/(?P<name>{'|'.join(CLASS_NAMES)})/(?P<split>{'|'.join(SPLITS)})_(?P<number>\d+)")
 TEXTURE_SIZE = 64  # texels along each side; textures repeat
 TEXELS_PER_RADIUS = 5.0
 NOISE_LEVELS = DemoParameters().noise  # standard deviation of the sensor noise
+SIZE = DemoParameters().size  # pixels along each side
 
 
 @dataclass(frozen=True)
@@ -72,18 +74,25 @@ class _Pose:
 
 
 def render_clip(
-    class_name: str, *, seed: int | Sequence[int], num_frames: int = 16, size: int = 96, noise: float = NOISE_LEVELS
+    class_name: str,
+    *,
+    seed: int | Sequence[int],
+    num_frames: int = 16,
+    size: int = SIZE,
+    object_size: int | None = None,
+    noise: float = NOISE_LEVELS,
 ) -> DemoClip:
     """Render one clip of `class_name`, `size` x `size` pixels, with its exact flow.
 
     `seed` is whatever `numpy.random.default_rng` takes; the partner class with the same seed gives the reversed clip.
+    With `object_size` the object is as large and as fast as in a clip of that size, which may lie anywhere in this one.
     `noise` is the standard deviation of the sensor noise in grey levels. Raises ValueError for an unknown class, fewer
-    than two frames, fewer than 16 pixels, or negative noise.
+    than two frames, fewer than 16 pixels, an object's size above the clip's, or negative noise.
     """
-    _check(class_name, num_frames, size, noise)
+    _check(class_name, num_frames, size, object_size, noise)
     rng = np.random.default_rng(seed)
     pair = CLASS_NAMES.index(class_name) // 2
-    poses = _draw_poses(PAIRS[pair][0], rng, num_frames, size)
+    poses = _draw_poses(PAIRS[pair][0], rng, num_frames, size, object_size)
     shape = SHAPES[rng.integers(len(SHAPES))]
     background_color, object_color = _draw_colors(rng)
     background = _paint(_draw_texture(rng, 3), background_color, *_grid(size), amplitude=22.0)
@@ -104,17 +113,38 @@ def render_clip(
     return DemoClip(np.stack(frames), flow, valid, CLASS_NAMES.index(class_name))
 
 
-def draw_states(class_name: str, *, seed: int | Sequence[int], num_frames: int = 16, size: int = 96) -> np.ndarray:
+def draw_states(
+    class_name: str,
+    *,
+    seed: int | Sequence[int],
+    num_frames: int = 16,
+    size: int = SIZE,
+    object_size: int | None = None,
+) -> np.ndarray:
     """Return what `render_clip` with the same arguments shows of the object in each frame, float64 (T, 4).
 
     The columns are x and y of its centre and its radius, in pixels, and its angle in radians: all that its class
     decides of a frame.
     """
-    _check(class_name, num_frames, size, 0)
+    _check(class_name, num_frames, size, object_size, 0)
     pair = PAIRS[CLASS_NAMES.index(class_name) // 2]
-    poses = _draw_poses(pair[0], np.random.default_rng(seed), num_frames, size)
+    poses = _draw_poses(pair[0], np.random.default_rng(seed), num_frames, size, object_size)
     states = np.array([(pose.x, pose.y, pose.radius, pose.angle) for pose in poses])
     return states if class_name == pair[0] else states[::-1]
+
+
+def states_of_video(video_id: str, parameters: DemoParameters, *, num_frames: int = 16) -> np.ndarray:
+    """Return the states of the object in a video of the data set, as `draw_states` does; ValueError for another video.
+
+    `video_id` is the identifier that extraction gives it, e.g. `videos/move_left/test_000`.
+    """
+    found = _VIDEO_ID.fullmatch(video_id)
+    if found is None:
+        raise ValueError(f"{video_id!r} is no video of the built-in data set")
+    name, split, number = found["name"], SPLITS.index(found["split"]), int(found["number"])
+    seed = (parameters.seed, split, CLASS_NAMES.index(name), number)
+    sizes = {"size": parameters.size, "object_size": parameters.object_size}
+    return draw_states(name, seed=seed, num_frames=num_frames, **sizes)
 
 
 def render_demo(
@@ -128,7 +158,8 @@ def render_demo(
 
     `parameters` are the fields of `DemoParameters`; ValueError names one that is not allowed. Same seed and library
     versions, same bytes, whatever the number of threads (`num_workers`, by default one for each core). A clip depends
-    on the seed, the noise, its split, its class and its number alone, so a larger data set contains the smaller one.
+    on the seed, the noise, the sizes, its split, its class and its number alone, so a set of more clips holds those of
+    a smaller one.
     The lists are written last.
 
     The validation clips are those that were the test split before there was validation, while the rendering and the
@@ -140,7 +171,7 @@ def render_demo(
     jobs = list(_jobs(out, asked.seed, (asked.train_per_class, asked.val_per_class, asked.test_per_class)))
     for folder in {path.parent for path, *_ in jobs}:
         folder.mkdir(parents=True, exist_ok=True)
-    for _ in reported(_render_all(jobs, asked.noise, num_workers or os.cpu_count() or 1), len(jobs), on_progress):
+    for _ in reported(_render_all(jobs, asked, num_workers or os.cpu_count() or 1), len(jobs), on_progress):
         pass
     rows = [(path.relative_to(out).as_posix(), split, name) for path, split, name, _ in jobs]
     _write_lists(out, rows)
@@ -149,7 +180,7 @@ def render_demo(
 
 def _refuse_other_lists(out: Path) -> None:
     """Raise InputError where `out` holds lists that no rendering of this data set has written."""
-    row = re.compile(rf"videos/({'|'.join(CLASS_NAMES)})/({'|'.join(SPLITS)})_\d+\.mp4,\2,\1")
+    row = re.compile(rf"{_VIDEO_ID.pattern}\.mp4,(?P=split),(?P=name)")
     own = {VIDEO_LIST: lambda lines: lines[:1] == [",".join(COLUMNS)] and all(map(row.fullmatch, lines[1:]))}
     own[CLASS_LIST] = lambda lines: tuple(lines) == CLASS_NAMES
     for name, is_own in own.items():
@@ -159,16 +190,29 @@ def _refuse_other_lists(out: Path) -> None:
             )
 
 
-def _check(class_name: str, num_frames: int, size: int, noise: float) -> None:
+def _check(class_name: str, num_frames: int, size: int, object_size: int | None, noise: float) -> None:
     if class_name not in CLASS_NAMES:
         raise ValueError(f"class_name is {class_name!r}; known classes: {', '.join(CLASS_NAMES)}")
     for name, value, least in (("num_frames", num_frames, 2), ("size", size, 16), ("noise", noise, 0)):
         if value < least:
             raise ValueError(f"{name} is {value!r}; it must be at least {least}")
+    if object_size is not None and not 16 <= object_size <= size:
+        raise ValueError(f"object_size is {object_size!r}; it must be from 16 to the size, which is {size}")
 
 
-def _draw_poses(first_of_pair: str, rng: np.random.Generator, num_frames: int, size: int) -> list[_Pose]:
+def _draw_poses(
+    first_of_pair: str, rng: np.random.Generator, num_frames: int, size: int, object_size: int | None
+) -> list[_Pose]:
     """Draw a motion that is symmetric in time up to its direction, and return its states in order."""
+    if object_size is None:
+        return _draw_motion(first_of_pair, rng, num_frames, size)
+    poses = _draw_motion(first_of_pair, rng, num_frames, object_size)
+    x, y = rng.uniform(0, size - object_size, 2)
+    return [replace(pose, x=pose.x + x, y=pose.y + y) for pose in poses]
+
+
+def _draw_motion(first_of_pair: str, rng: np.random.Generator, num_frames: int, size: int) -> list[_Pose]:
+    """Draw the states of an object that stays in the middle of a clip of `size`."""
     x, y = rng.uniform(0.34, 0.66, 2) * size  # centre in the middle of the clip
     radius = rng.uniform(0.18, 0.24) * size
     angle = rng.uniform(0, 2 * math.pi)
@@ -280,17 +324,18 @@ def _jobs(out: Path, seed: int, counts: tuple[int, int, int]) -> Iterator[_Job]:
                 yield path, split, name, (seed, split_number, label, number)
 
 
-def _render_all(jobs: list[_Job], noise: float, num_workers: int) -> Iterator[None]:
+def _render_all(jobs: list[_Job], asked: DemoParameters, num_workers: int) -> Iterator[None]:
     """Render every job in threads (array arithmetic and the encoder let go of the interpreter); order as given."""
     with ThreadPoolExecutor(num_workers) as pool:
-        yield from pool.map(partial(_render_file, noise=noise), jobs)
+        yield from pool.map(partial(_render_file, asked=asked), jobs)
 
 
-def _render_file(job: _Job, *, noise: float) -> None:
+def _render_file(job: _Job, *, asked: DemoParameters) -> None:
     from tdn_data.pipeline.video import write_video
 
     path, _, name, seed = job
-    write_video(path, render_clip(name, seed=seed, noise=noise).frames, fps=FPS)
+    look = {"size": asked.size, "object_size": asked.object_size, "noise": asked.noise}
+    write_video(path, render_clip(name, seed=seed, **look).frames, fps=FPS)
 
 
 def _write_lists(out: Path, rows: list[tuple[str, str, str]]) -> None:

@@ -24,6 +24,8 @@ from tdn_data.stages.cli.types import DatasetName, InputFolder, OutputFile, Outp
 @field_option("--val-per-class", DemoParameters, "val_per_class")
 @field_option("--test-per-class", DemoParameters, "test_per_class")
 @field_option("--noise", DemoParameters, "noise", help="Of the sensor, in grey levels; more is harder.")
+@field_option("--size", DemoParameters, "size", help="Pixels along each side of a clip.")
+@field_option("--object-size", DemoParameters, "object_size", help="Object and speed as in a clip of that size.")
 @json_option
 def demo(out: Path, as_json: bool, **parameters: float) -> None:
     """Render the built-in data set: labelled H.264 clips of eight motions.
@@ -33,7 +35,7 @@ def demo(out: Path, as_json: bool, **parameters: float) -> None:
     """
     from tdn_data.pipeline.datasets.demo import render_demo
 
-    with console.messages(), console.progress("rendering") as update:
+    with console.messages(), console.checked("options"), console.progress("rendering") as update:
         num_videos = render_demo(out, on_progress=update, **parameters)
     if as_json:
         console.print_json({"out": str(out), "num_videos": num_videos, "seed": parameters["seed"]})

@@ -10,6 +10,7 @@ from tdn_data.pipeline.errors import InputError
 from tests.models.claims.small import CLAIM, RUN, SMALL, small_book
 
 VLAD = {"layer": "res2"}
+MAP = {"run": "first", "subnetwork": "image"}
 PROJECT = Path(__file__).resolve().parents[3]
 
 
@@ -33,6 +34,12 @@ def with_run(name: str, **fields: object) -> dict:
         ({"seeds": [0]}, "at least 2"),
         ({"searches": {"s": {"run": "seen-longer", "vlad": VLAD}}}, "searches.s.run: 'seen-longer' is not known"),
         ({"searches": {"first": {"run": "first", "vlad": VLAD}}}, "first is a search and a run or fusion"),
+        ({"maps": {"m": MAP | {"run": "nobody"}}}, "maps.m.run: 'nobody' is not known"),
+        ({"maps": {"first": MAP}}, "first is a map and a run, fusion or search"),
+        (
+            {"maps": {"m": MAP}, "claims": {"c": CLAIM | {"steps": [{"sum": {"m": 1, "first": -1}}]}}},
+            "searches are compared with searches alone, maps with maps",
+        ),
         (
             {
                 "searches": {"s": {"run": "first", "vlad": VLAD}},
@@ -85,3 +92,8 @@ def test_the_projects_own_book_is_whole():
     assert {name for claim in book.claims.values() for name in claim.names} >= {
         name for name, run in book.runs.items() if name not in book.trainings(book.claims)
     }
+
+
+def test_maps_stand_for_their_runs():
+    book = small_book(maps={"m": {"run": "longer", "subnetwork": "even"}})
+    assert book.runs_of(["m"]) == ("longer",)

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from tdn_data.pipeline.datasets import demo
-from tdn_data.pipeline.datasets.demo import CLASS_NAMES, PAIRS, render_clip, render_demo
+from tdn_data.pipeline.datasets.demo import CLASS_NAMES, PAIRS, draw_states, render_clip, render_demo, states_of_video
+from tdn_data.pipeline.parameters import DemoParameters
 
 
 def _warp_back(image: np.ndarray, flow: np.ndarray) -> np.ndarray:
@@ -79,6 +80,26 @@ def test_noise_is_the_sensors_and_changes_nothing_else() -> None:
     difference = noisy.frames.astype(float) - clean.frames
     assert difference.std() == pytest.approx(demo.NOISE_LEVELS, rel=0.05)
     np.testing.assert_array_equal(noisy.flow, clean.flow)
+
+
+def test_an_object_of_a_smaller_clip_lies_anywhere_in_a_larger_one() -> None:
+    sizes = {"size": 96, "object_size": 32}
+    starts = []
+    for seed in range(8):
+        clip = render_clip("turn_clockwise", seed=seed, noise=0, **sizes)
+        assert clip.frames.shape == (16, 96, 96, 3)
+        assert np.array_equal(
+            clip.frames, render_clip("turn_counterclockwise", seed=seed, noise=0, **sizes).frames[::-1]
+        )
+        wide = draw_states("turn_clockwise", seed=seed, **sizes)
+        small = draw_states("turn_clockwise", seed=seed, size=32)
+        assert np.array_equal(wide[:, 2:], small[:, 2:])  # radius and angle
+        offset = wide[:, :2] - small[:, :2]
+        assert np.allclose(offset, offset[0]) and ((offset >= 0) & (offset <= 64)).all()
+        moving = np.argwhere(np.abs(clip.flow).sum(3)[0] > 0)[:, ::-1]  # x, y
+        assert np.abs(moving - wide[0, :2]).max() <= 1.35 * wide[0, 2] + 1
+        starts.append(offset[0])
+    assert np.ptp(starts, axis=0).min() > 20
 
 
 @pytest.mark.parametrize(
@@ -151,3 +172,27 @@ def test_noise_is_a_parameter_of_the_data_set(tmp_path: Path) -> None:
     decoded = sample_frames(tmp_path / "videos/grow/train_000.mp4", fps=demo.FPS).data.astype(float)
     plain = render_clip("grow", seed=(3, 0, 4, 0)).frames.astype(float)
     assert np.abs(np.diff(decoded, axis=0)).mean() > 2 * np.abs(np.diff(plain, axis=0)).mean()
+
+
+def test_sizes_are_parameters_and_leave_the_digest_of_what_does_not_use_them(tmp_path: Path) -> None:
+    from tdn_data.pipeline.video import sample_frames
+
+    parameters = DemoParameters(size=48, object_size=24, train_per_class=1, val_per_class=1, test_per_class=1)
+    render_demo(tmp_path, **parameters.model_dump())
+    frames = sample_frames(tmp_path / "videos/grow/val_000.mp4", fps=demo.FPS).data
+    assert frames.shape[1:3] == (48, 48)
+    states = states_of_video("videos/grow/val_000", parameters)
+    clip = render_clip("grow", seed=(0, 1, CLASS_NAMES.index("grow"), 0), size=48, object_size=24)
+    assert np.abs(clip.frames.astype(int) - frames).mean() < 8
+    assert np.array_equal(states, draw_states("grow", seed=(0, 1, 4, 0), size=48, object_size=24))
+    assert DemoParameters().model_dump().keys() == {
+        "seed",
+        "train_per_class",
+        "val_per_class",
+        "test_per_class",
+        "noise",
+    }
+    with pytest.raises(ValueError, match="no video of the built-in"):
+        states_of_video("videos/grow/val_0.mp4", parameters)
+    with pytest.raises(ValueError, match="object_size is 97, more than size, which is 96"):
+        DemoParameters(object_size=97)
