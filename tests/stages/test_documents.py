@@ -90,6 +90,7 @@ def desk(project: Path) -> Path:
         folder = project / f"runs-split{number}/tsn-rgb"
         folder.mkdir(parents=True)
         (folder / "metrics.json").write_text(f'{{"top1": 0.5, "mAP": 0.5, "list_split": {number}}}')
+        (folder / "average_precision.csv").write_text("class,average_precision,accuracy\nrun,0.5,0.5\n")
     return project
 
 

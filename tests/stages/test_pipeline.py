@@ -26,7 +26,9 @@ def test_every_stage_leaves_its_outputs(project, run):
         metrics = json.loads((project / folder / "metrics.json").read_text())
         assert metrics["num_videos"] == 8 and 0 <= metrics["top1"] <= metrics["top5"] <= 1
     report = (project / "report/report.html").read_text()
-    assert report.count("<svg") >= 9 and report.count("<img alt=") == 8 + len(RUNS)
+    num_mistakes = report.count('<img alt="frames of ')
+    assert report.count("<svg") >= 9 and report.count("<img alt=") == 8 + len(RUNS) + num_mistakes
+    assert report.count(", taken for <b>") == num_mistakes > 0  # so small a training errs
 
 
 def test_a_second_repro_does_nothing(project, run):
