@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from tdn_data.pipeline.datasets.flow_pairs import SINTEL_PASSES
 from tdn_data.pipeline.flow.methods import DEVICES, METHODS
 from tdn_data.stages.cli import console
 from tdn_data.stages.cli.options import json_option, refuse_idle
@@ -99,6 +100,7 @@ def _network(method: str):
 @click.option("--device", type=Word(*DEVICES), default="auto", show_default=True, help="For tvl1.")
 @click.option("--dataset", type=DatasetName("flow pairs"), help="sintel or flying-chairs.")
 @click.option("--root", type=InputFolder(), help="The folder that holds it.")
+@click.option("--pass", "render_pass", type=Word(*SINTEL_PASSES), help="Of sintel's pictures  [default: clean].")
 @click.option("--frames", type=ShardFolder(), help="Or shards of frames,")
 @click.option("--flow", "flow_folder", type=ShardFolder(), help="and shards of their flow  [default: the same folder].")
 @click.option("--split", type=Text(), help="Which is measured  [default: the data set's own].")
@@ -109,6 +111,7 @@ def flow_error(
     device: str,
     dataset: str | None,
     root: Path | None,
+    render_pass: str | None,
     frames: str | None,
     flow_folder: str | None,
     split: str | None,
@@ -119,26 +122,28 @@ def flow_error(
 
     \b
     Examples:
-      tdn-data flow-error --dataset sintel --root /data/sintel --method runs/actionflownet_2f/checkpoint.pt
+      tdn-data flow-error --dataset sintel --root /data/sintel --pass final --method runs/actionflownet_2f/checkpoint.pt
       tdn-data flow-error --frames shards --method farneback
     """
     from tdn_data.models.evaluation import flow_error as errors
     from tdn_data.models.evaluation.flow_solver import solver_named
-    from tdn_data.pipeline.datasets.registry import dataset_spec, read_dataset
+    from tdn_data.pipeline.datasets.registry import dataset_spec
     from tdn_data.pipeline.shards.reader import ShardReader
 
     if (dataset is None) == (frames is None) or (dataset is None) != (root is None):
         raise click.UsageError("Give --dataset and --root, or --frames.")
     if dataset is not None:
         refuse_idle(("flow_folder",), "with --dataset")
+    if dataset != "sintel":
+        refuse_idle(("render_pass",), "without --dataset sintel")
     with console.messages(), console.wrong_arguments():
         solver = solver_named(method, device=device)
         with console.progress("measuring", unit="pairs" if dataset else "videos") as update:
             options = {"limit": limit, "on_progress": update}
             if dataset is not None:
-                pairs = errors.known_pairs(
-                    read_dataset(dataset, root), split or dataset_spec(dataset).test_split, **options
-                )
+                spec = dataset_spec(dataset)
+                known = spec.read(root) if render_pass is None else spec.read(root, render_pass=render_pass)
+                pairs = errors.known_pairs(known, split or spec.test_split, **options)
             else:
                 readers = ShardReader(frames), ShardReader(flow_folder or frames, modality="flow")
                 pairs = errors.stored_pairs(*readers, split or dataset_spec(readers[0].info.name).test_split, **options)
