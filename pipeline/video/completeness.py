@@ -16,7 +16,8 @@ from av.video.stream import VideoStream
 
 from tdn_data.pipeline.video.asf import play_seconds
 from tdn_data.pipeline.video.container import format_names, open_video, read_packets, times_below_zero
-from tdn_data.pipeline.video.structure import index_seconds, is_fragmented, is_shorter_than_its_structure
+from tdn_data.pipeline.video.fragments import index_seconds
+from tdn_data.pipeline.video.structure import is_fragmented, is_shorter_than_its_structure
 
 _ANNOUNCING = {"avi", "matroska", "webm", "flv", "asf", "mxf"}  # their durations are written, not estimated
 _FROM_ZERO = {"matroska", "webm", "flv", "asf"}  # a duration is the time of the end, wherever the stream begins
@@ -96,7 +97,8 @@ def _stream_seconds(stream: VideoStream) -> float | None:
     duration of a file that is too short for it. By the index of a fragmented MP4 it counts what comes before zero.
     """
     if _lists_packets(stream.container):
-        seconds = index_seconds(stream.container.name.removeprefix("file:"), stream.id)
+        path, tick_seconds = stream.container.name.removeprefix("file:"), float(stream.time_base)
+        seconds = index_seconds(path, stream.id, tick_seconds=tick_seconds)
         if seconds is not None:
             return seconds
     if stream.duration:

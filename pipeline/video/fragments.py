@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tdn_data.pipeline.video.structure import MAX_MOVIE_BYTES, Box, box_at, inner_boxes
+from tdn_data.pipeline.video.structure import MAX_MOVIE_BYTES, Box, box_at, inner_boxes, segment_indexes
 
 _KINDS = frozenset(
     (
@@ -43,6 +43,7 @@ _KINDS = frozenset(
     + (b"emsg", b"prft", b"uuid", b"meta", b"udta", b"imda")
 )
 _HOLDING = (b"mdat", b"imda")
+_LISTING = (b"moov", b"moof")
 _LAST_BOX = b"mfro"  # inside that of the index which files of some writers end with (8.8.11)
 _FRAGMENT = re.compile(rb".{4}moof.{4}mfhd", re.DOTALL)
 _HEAD_BYTES = 8  # of a box
@@ -113,6 +114,41 @@ def fragment_losses(path: str | os.PathLike, track: int, places: Sequence[tuple[
         lacks_beginning=lacks_beginning,
         lacks_end=outline.is_cut or any(tear > last for tear in outline.tears),
     )
+
+
+def index_seconds(path: str | os.PathLike, track: int, *, tick_seconds: float) -> float | None:
+    """How long a track lasts by the segment indexes (14496-12, 8.16.3) of an ISO file; None where these do not tell.
+
+    Of a part that begins before time zero FFmpeg lists when it ends, which may be below zero, in a number without a
+    sign; so the first parts are asked for their own lengths, in ticks of `tick_seconds`, until one is listed as it is.
+    """
+    seconds, is_listed = 0.0, False
+    with Path(path).open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        for index in segment_indexes(file, track):
+            if not index.scale or index.lists_indexes:
+                return None
+            position = index.begin
+            for num_bytes, ticks in zip(index.sizes, index.ticks, strict=True):
+                listed = ticks / index.scale
+                own = 0 if is_listed else _ticks_between(data, position, position + num_bytes, track) * tick_seconds
+                is_listed |= not own or abs(own - listed) < 1 / index.scale + tick_seconds
+                seconds += own or listed
+                position += num_bytes
+    return seconds or None
+
+
+def _ticks_between(data: mmap.mmap, begin: int, end: int, track: int) -> int:
+    """How long a track's pictures last in the fragments from byte `begin` to byte `end`, which is not their own."""
+    position, ticks, defaults = 0, 0, {}
+    while position < end and (box := _box(data, position)) is not None:
+        content = data[box.begin + 8 : min(box.end, box.begin + MAX_MOVIE_BYTES)] if box.kind in _LISTING else b""
+        if box.kind == b"moov":
+            defaults |= _track_defaults(content)
+        if box.kind == b"moof" and position >= begin:
+            parts = (_read_part(inner, 0, 0, defaults) for kind, inner in inner_boxes(content) if kind == b"traf")
+            ticks += sum(part.duration for part in parts if part.track == track)
+        position = box.end
+    return ticks
 
 
 def _follow(data: mmap.mmap) -> _Outline:

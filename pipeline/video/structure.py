@@ -50,19 +50,32 @@ def is_fragmented(path: str | os.PathLike) -> bool:
         return any(box.kind in (b"moof", b"sidx") for box in _boxes(file, os.stat(path).st_size))
 
 
-def index_seconds(path: str | os.PathLike, track: int) -> float | None:
-    """How long a track lasts by the segment indexes (14496-12, 8.16.3) of an ISO file; None where these do not tell."""
-    seconds = 0.0
-    with Path(path).open("rb") as file:
-        for index in read_boxes(file, b"sidx", max_bytes=_MAX_INDEX_BYTES):
-            if len(index) < 20 or int.from_bytes(index[12:16], "big") != track:
-                continue
-            scale, (_, references) = int.from_bytes(index[16:20], "big"), _references(index)
-            if not scale or any(references[at] & 0x80 for at in range(0, len(references), 12)):  # of other indexes
-                return None
-            ticks = (int.from_bytes(references[at + 4 : at + 8], "big") for at in range(0, len(references), 12))
-            seconds += sum(ticks) / scale
-    return seconds or None
+class SegmentIndex(NamedTuple):
+    """What a `sidx` box (14496-12, 8.16.3) says of its track: the parts that it lists, one behind the other."""
+
+    begin: int  # the first byte of the first part
+    scale: int  # ticks in a second
+    sizes: tuple[int, ...]  # bytes of each part
+    ticks: tuple[int, ...]  # how long each lasts
+    lists_indexes: bool  # some are further indexes
+
+
+def segment_indexes(file: BinaryIO, track: int) -> Iterator[SegmentIndex]:
+    """The segment indexes of a track of an ISO file."""
+    for box in list(_boxes(file, os.fstat(file.fileno()).st_size)):
+        file.seek(box.begin)
+        index = file.read(min(box.end - box.begin, _MAX_INDEX_BYTES)) if box.kind == b"sidx" else b""
+        if len(index) < 20 or int.from_bytes(index[12:16], "big") != track:
+            continue
+        first, references = _references(index)
+        entries = [references[at : at + 12] for at in range(0, len(references), 12)]
+        yield SegmentIndex(
+            box.end + first,
+            int.from_bytes(index[16:20], "big"),
+            tuple(int.from_bytes(entry[:4], "big") & 0x7FFFFFFF for entry in entries),
+            tuple(int.from_bytes(entry[4:8], "big") for entry in entries),
+            lists_indexes=any(entry[0] & 0x80 for entry in entries),
+        )
 
 
 def is_followed_by_another_movie(path: str | os.PathLike) -> bool:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 
 import numpy as np
 import pytest
 
-from tdn_data.pipeline.video import sample_frames
+from tdn_data.pipeline.video import probe, sample_frames
 from tdn_data.pipeline.video.fragments import fragment_losses
-from tests.pipeline.video.exact.files import CONTAINERS, TIMINGS, stamp, write
+from tests.pipeline.video.exact.files import CONTAINERS, TIMINGS, Timing, stamp, write
 from tests.pipeline.video.exact.pictures import read_number
 from tests.pipeline.video.exact.streams import NUM_PICTURES, encoded
 
@@ -26,11 +27,11 @@ OPTIONS = (
 )
 
 
-def fragmented(folder, name=NAME, *, options=OPTIONS[0], timing="cfr"):
+def fragmented(folder, name=NAME, *, options=OPTIONS[0], timing=TIMINGS["cfr"]):
     """Write a stream as fragmented MP4; return its path, its stream and its bytes."""
     path, stream, container = folder / "a.mp4", encoded(name), CONTAINERS["frag"]
     container = container.__class__(**{**container.__dict__, "options": {"movflags": options}})
-    write(path, stream, container, TIMINGS[timing], stamp(stream, TIMINGS[timing]))
+    write(path, stream, container, timing, stamp(stream, timing))
     return path, stream, path.read_bytes()
 
 
@@ -57,8 +58,20 @@ def test_whole_files_lack_nothing(tmp_path, options, name):
     assert (len(batch), batch.problem, batch.note, batch.decoding) == (NUM_PICTURES, None, None, "sparse")
 
 
+@pytest.mark.parametrize("begin", [Fraction(-7, 25), Fraction(-1), Fraction(1, 2)])
+@pytest.mark.parametrize("options", ["frag_keyframe+dash+global_sidx", "frag_keyframe+dash"])
+def test_what_an_index_counts_from_time_zero_is_no_length(tmp_path, options, begin):
+    shifted = Timing("shifted", TIMINGS["cfr"].moment, Fraction(1, 25), regular=False, shift=begin)
+    path, *_ = fragmented(tmp_path, "h264-b2-gop12", options=options, timing=shifted)
+    batch = sample_frames(path, fps=5)
+    assert (len(batch), batch.num_expected, batch.problem) == (NUM_PICTURES // 5, NUM_PICTURES // 5, None)
+    assert probe(path).duration_seconds == pytest.approx(NUM_PICTURES / 25)
+    path.write_bytes(path.read_bytes()[: fragments(path.read_bytes())[-2]])
+    assert sample_frames(path).problem.reason == "truncated"
+
+
 def test_sound_beside_the_pictures_and_boxes_of_unknown_kinds_are_no_loss(tmp_path):
-    path, _, data = fragmented(tmp_path, timing="vfr")
+    path, _, data = fragmented(tmp_path, timing=TIMINGS["vfr"])
     second = fragments(data)[1]
     path.write_bytes(data[:second] + b"\0\0\0\x0cabcdefgh" + data[second:])
     batch = sample_frames(path)
