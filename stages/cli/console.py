@@ -172,9 +172,10 @@ def print_json(content: object) -> None:
 
 
 def as_json(content: object) -> str:
-    """Return a record or a dict as lines of JSON."""
+    """Return a record or a dict as lines of JSON, which has no word for what is not a number: that is null."""
     plain = asdict(content) if is_dataclass(content) and not isinstance(content, type) else content
-    return json.dumps(plain, indent=2, default=_plain) + "\n"
+    written = json.loads(json.dumps(plain, default=_plain), parse_constant=lambda _: None)
+    return json.dumps(written, indent=2) + "\n"
 
 
 def _plain(value: object) -> object:

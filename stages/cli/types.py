@@ -1,6 +1,6 @@
 """What an option or argument may be: every type refuses, before any work, what the commands could not use.
 
-NumberList are finite and within bounds, files are regular files that open, folders are there, outputs can be written.
+Numbers are finite and within bounds, files are regular files that open, folders are there, outputs can be written.
 No command takes a plain `str`, `int`, `float` or `click.Path`; a test walks all of them.
 """
 

@@ -1,9 +1,11 @@
-"""NumberList as a person reads them."""
+"""Numbers as a person reads them, and JSON as programs do."""
 
 from __future__ import annotations
 
+import json
 import logging
 
+import numpy as np
 import pytest
 from rich.table import Table
 
@@ -66,3 +68,9 @@ def test_an_error_is_one_line_whatever_it_names(capsys):
     with pytest.raises(SystemExit):
         console.fail(f"{NAME}\nerror: another", console.EXIT_USAGE)
     assert capsys.readouterr().err == "error: a\\x1b[2J\\x9b31m\\u202e [bold]b[/] :bug:\\nerror: another\n"
+
+
+def test_what_is_no_number_is_null_in_json_so_that_every_program_reads_it():
+    text = console.as_json({"a": float("nan"), "b": [np.float64("inf"), 1.5], "c": np.array([np.nan, 2])})
+    strict = json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+    assert strict == {"a": None, "b": [None, 1.5], "c": [None, 2.0]}
