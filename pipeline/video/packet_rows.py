@@ -20,6 +20,7 @@ from tdn_data.pipeline.video.container_losses import ContainerLosses, find_losse
 from tdn_data.pipeline.video.frame_seconds import span_seconds_of, usual_frame_seconds
 from tdn_data.pipeline.video.missing import SeenPackets, holes_in_rate, missing_pictures, proves_loss, tell_of_loss
 from tdn_data.pipeline.video.packet_facts import BROKEN, PREDICTED, PacketFacts
+from tdn_data.pipeline.video.screen_family import whole_reader
 from tdn_data.pipeline.video.settings import find_foreign
 from tdn_data.pipeline.video.unannounced import lacks_its_end
 
@@ -121,7 +122,9 @@ def read_rows(
     """Read all packets of the stream, to the end of the file or to where it breaks."""
     codec = stream.codec_context.codec
     reader = packet_reader(codec.canonical_name, stream.codec_context.extradata, intra_only=codec.intra_only)
-    table, packets, failed = _read_table(path, container, stream, reader or (lambda packet: PREDICTED))
+    context = stream.codec_context
+    sees_whole = whole_reader(codec.canonical_name, bits_per_pixel=context.bits_per_coded_sample, width=context.width)
+    table, packets, failed = _read_table(path, container, stream, reader or sees_whole or (lambda packet: PREDICTED))
     own = shown_times(container, table.pts, table.duration, table.clock)
     table = table if own is None else table._replace(pts=own[0], duration=own[1])
     losses = find_losses(path, container, stream, table.pts, table.dts, table.places)
