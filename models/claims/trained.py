@@ -13,7 +13,7 @@ import numpy as np
 
 from tdn_data.models.claims.book import Book, short_digest
 from tdn_data.models.claims.instances import query_average_precisions, render_instances
-from tdn_data.models.claims.maps import shares_in_box
+from tdn_data.models.claims.map_shares import shares_in_box
 from tdn_data.models.claims.material import open_data
 from tdn_data.models.evaluation.evaluate import evaluate
 from tdn_data.models.evaluation.metrics import are_hit, label_matrix

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from tdn_data.models.claims.maps import object_box, share_inside, shares_in_box
+from tdn_data.models.claims.map_shares import object_box, share_inside, shares_in_box
 from tdn_data.models.networks import build_model
 from tdn_data.pipeline.datasets.demo import render_clip, states_of_video
 from tdn_data.pipeline.parameters import DemoParameters
