@@ -70,7 +70,7 @@ class ClaimSearch(Strict):
 
 
 class ClaimMap(Strict):
-    """Class activation maps of a run; its result is the share of them that lies in the object's box (`claims.map_shares`).
+    """Class activation maps of a run; its result is the share of them in the object's box (`claims.map_shares`).
 
     `even` is a map that is alike everywhere: the share of the frame that the box takes.
     """
