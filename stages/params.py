@@ -105,13 +105,15 @@ class Run(Strict):
 
     `train` and `test` are what this run changes in the defaults. `reads` names the shards that training reads, twice
     the same where it reads one kind, and `after` the checkpoint or file of weights that it starts from, or `models` for
-    none: DVC, which cannot see into `init`, makes its dependencies of these two.
+    none: DVC, which cannot see into `init`, makes its dependencies of these two. A run that starts from several others
+    names two checkpoints there, the first and the last of a list being all that DVC can ask for; a third run must be
+    one that these start from.
     """
 
     network: Literal[tuple(MODELS)]
     modality: Literal[MODALITIES]
     reads: tuple[Literal[MODALITIES], Literal[MODALITIES]]
-    after: tuple[str]
+    after: tuple[str, ...] = Field(min_length=1, max_length=2)
     train: dict[str, object] = {}
     test: dict[str, object] = {}
 
@@ -283,7 +285,6 @@ def _check_run(params: Params, name: str, run: Run) -> None:
         raise _wrong(name, "reads", f"{list(run.reads)}, and its training reads {' and '.join(sorted(read))}")
     for modality in read - set(params.stored()):
         raise _wrong(name, "reads", f"{list(run.reads)}, and shards.{modality} is null: nothing stores it")
-    from_runs = [one for one in config.init if one in params.runs]
     files_of_runs = {os.path.abspath(checkpoint(one)): one for one in params.runs}
     for one in config.init:
         if (of := files_of_runs.get(os.path.abspath(one))) is not None:
@@ -291,22 +292,47 @@ def _check_run(params: Params, name: str, run: Run) -> None:
     for one in config.init:
         if one not in params.runs and "/" not in one and "." not in one and one != IMAGENET:
             raise _wrong(name, "train.init", f"{one!r}, which is no run ({', '.join(params.runs)}) and no file")
+    _check_no_circle(params, name, ())
+    _check_after(params, name, run, config)
+
+
+def _check_after(params: Params, name: str, run: Run, config: TrainConfig) -> None:
+    """Raise InputError where `after` does not make DVC train a run again when what it starts from has changed."""
     files = [one for one in config.init if one not in params.runs and one != IMAGENET]
-    expected = [str(checkpoint(from_runs[0]))] if from_runs else [CODE, *files]
-    if len(from_runs) > 1 or run.after[0] not in expected:
-        words = " or ".join(f"[{one}]" for one in expected)
+    last = _last_parents(params, name)
+    expected = [[str(checkpoint(one)) for one in last]] if last else [[one] for one in (CODE, *files)]
+    if len(last) > 2:
+        words = f"{list(config.init)}, of which DVC can follow two; let one of {', '.join(last)} start from another one"
+        raise _wrong(name, "train.init", words)
+    if sorted(run.after) not in [sorted(one) for one in expected]:
+        words = " or ".join(f"[{', '.join(one)}]" for one in expected)
         raise _wrong(name, "after", f"{list(run.after)}; for train.init {list(config.init)} it must be {words}")
-    _check_no_circle(params, name)
 
 
-def _check_no_circle(params: Params, name: str) -> None:
+def _parents(params: Params, name: str) -> tuple[str, ...]:
+    """Return the runs that a run starts from."""
+    return tuple(one for one in params.train_config(name).init if one in params.runs)
+
+
+def _last_parents(params: Params, name: str) -> tuple[str, ...]:
+    """Return the runs that a run starts from, without those that another one of these starts from in its turn."""
+    parents = tuple(dict.fromkeys(_parents(params, name)))
+    behind = {one for parent in parents for one in _ancestors(params, parent)}
+    return tuple(one for one in parents if one not in behind)
+
+
+def _ancestors(params: Params, name: str) -> set[str]:
+    """Return the runs behind a run, however far; there must be no circle."""
+    parents = _parents(params, name)
+    return {*parents, *(one for parent in parents for one in _ancestors(params, parent))}
+
+
+def _check_no_circle(params: Params, name: str, above: tuple[str, ...]) -> None:
     """Raise InputError where a run starts from itself, be it by way of others."""
-    seen, here = [], name
-    while here is not None:
-        if here in seen:
-            raise _wrong(name, "train.init", f"a circle: {' <- '.join([*seen, here])}")
-        seen.append(here)
-        here = next((one for one in params.train_config(here).init if one in params.runs), None)
+    if name in above:
+        raise _wrong(above[0], "train.init", f"a circle: {' <- '.join([*above, name])}")
+    for parent in _parents(params, name):
+        _check_no_circle(params, parent, (*above, name))
 
 
 def _check_fusion(params: Params, name: str, fusion: Fusion) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
@@ -186,6 +186,17 @@ class Backbone(nn.Module, ABC):
     def first_layer(self) -> str:
         """The name of the weight that the image meets first."""
         return next(name for name, value in self.state_dict().items() if value.ndim >= 4)
+
+    def start_from(self, files: Sequence[tuple[object, StateDict]]) -> list[StateDict]:
+        """Return what each of several files gives, as networks do: all that it has.
+
+        Args:
+            files: (path, tensors by name) of each.
+
+        Returns:
+            Tensors by name for each.
+        """
+        return [state for _, state in files]
 
     def parts_for(self, state: StateDict) -> list[tuple[nn.Module, StateDict]]:
         """Return what a published file's weights go into, as networks do: the backbone itself.

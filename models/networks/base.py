@@ -11,7 +11,7 @@ its name. So a new one is a file with a subclass of it, of which only `forward_s
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -191,6 +191,20 @@ class VideoNetwork(nn.Module, ABC):
             name -> maps (N, S, K - 1, h, w), large where much changes.
         """
         return {}
+
+    def start_from(self, files: Sequence[tuple[object, StateDict]]) -> list[StateDict]:
+        """Return what each of the files that the network starts from gives it, before any is loaded. Here it is all.
+
+        Args:
+            files: (path, tensors by name) of each, in the order in which they are loaded.
+
+        Returns:
+            Tensors by name for each.
+
+        Raises:
+            InputError: The network cannot start from these together.
+        """
+        return [state for _, state in files]
 
     def parts_for(self, state: StateDict) -> list[tuple[nn.Module, StateDict]]:
         """Return what a file's weights go into: the network itself, or each of its backbones.

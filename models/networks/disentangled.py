@@ -33,12 +33,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tdn_data.models.backbones import BNInception, build_backbone
+from tdn_data.models.backbones.base import StateDict
 from tdn_data.models.networks.base import NUM_CHANNELS, VideoNetwork
 from tdn_data.models.networks.cost_volume import check_matching, displacement, warp
+from tdn_data.models.networks.disentangled_start import BRANCHES, LOW_LEVEL, branches_in, weights_of_each
 from tdn_data.models.networks.tvl1_displacement import tvl1_displacement
 
-BRANCHES = ("appearance", "motion", "change")
-LOW_LEVEL, NUM_LOW_LEVEL = "conv1", 64
+NUM_LOW_LEVEL = 64  # channels
 MIN_SIDE = 32  # pixels; BN-Inception halves a frame five times
 POOLED = {"gradual": ("pool2", "inception_3c", "inception_4e"), "late": ()}  # layers that halve time follow
 ALLOWED = {
@@ -58,6 +59,9 @@ class Disentangled(VideoNetwork):
     `assignment` `soft` or `hard` (table 3); of tables 4 and 6 `warped=False` for plain differences, `change_of`
     `features` or `frames`, which together are RGB-Diff, and `motion_by` `cost_volume` or `tvl1`. `radius` is that of
     the search, in places of the low-level maps; by default 8 pixels of the frame.
+
+    It starts from files of single branches, each with its classifier, or of several. The shared layer is that of the
+    file with the appearance branch, else of the first one; a network without that branch may take it alone.
     """
 
     gives_flow = True
@@ -152,6 +156,31 @@ class Disentangled(VideoNetwork):
             "warped by the displacement": _changes(low, self._moved(frames, low)),
         }
         return {name: maps.abs().mean(2).unflatten(0, clip.shape[:2]) for name, maps in kinds.items()}
+
+    def start_from(self, files: Sequence[tuple[object, StateDict]]) -> list[StateDict]:
+        """Return what each file gives: its branches, and one of them the shared layer; see `weights_of_each`."""
+        return weights_of_each(files, self.branches, has_layer=self._has_features)
+
+    def parts_for(self, state: StateDict) -> list[tuple[nn.Module, StateDict]]:
+        """Return the (part, its weights) pairs that a file's weights go into: its branches stand for themselves.
+
+        What the file does not hold stays as it is, and a branch that the network does not have is left out. ImageNet
+        weights go into each branch, and into the shared layer where that is all that is there of the appearance branch.
+        """
+        held, own = branches_in(state), self.state_dict()
+        if not held:
+            return [(part, self._for_layers_kept(part, weights)) for part, weights in super().parts_for(state)]
+        served = tuple(f"{name}." for name in held if name in self.branches)
+        absent = tuple(f"{name}." for name in BRANCHES if name not in self.branches)
+        kept = {name: value for name, value in own.items() if not name.startswith(served)}
+        given = {name: value for name, value in state.items() if name in own or not name.startswith(absent)}
+        return [(self, kept | given)]
+
+    def _for_layers_kept(self, part: nn.Module, weights: StateDict) -> StateDict:
+        """Return a backbone's weights, for the appearance branch without those of layers that are not kept."""
+        if "appearance" in self.branches or not self._has_features or part is not self.appearance:
+            return weights
+        return {name: value for name, value in weights.items() if name.startswith(LOW_LEVEL)}
 
     @property
     def _warps(self) -> bool:

@@ -68,8 +68,7 @@ def prepare(job: Job, processes: Processes = ALONE) -> Prepared:
     options = config.model_options(job.model_name, reader.modality)
     model = build_model(job.model_name, num_classes=len(reader.info.class_names), **options)
     model.to(memory_format=model.memory_format)
-    for path in config.init:
-        load_weights(model, path)
+    load_weights(model, *config.init)
     check_parts(model, config)
     multi_label = reader.info.multi_label
     plain = criterion_of(config, multi_label=multi_label, smoothed=False)

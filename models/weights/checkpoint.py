@@ -161,25 +161,28 @@ def _damaged_weights(state: dict[str, object]) -> str | None:
     return None
 
 
-def load_weights(model: VideoNetwork | Backbone, path: str | os.PathLike[str]) -> None:
-    """Load a file into `model`: our checkpoint of the same network, or published weights for its backbones.
+def load_weights(model: VideoNetwork | Backbone, *paths: str | os.PathLike[str]) -> None:
+    """Load files into `model`, one after the other.
+
+    Each is our checkpoint of the same network, or published weights for its backbones.
 
     A file with a backbone's parameter names (torchvision's, or `bninception`) goes into every backbone of the model: a
     first layer for other channels is converted by averaging and repeating (cross-modality initialisation, Ng & Davis,
     section 3.4), the classifier stays as it is where its size differs and is left out where the network has none of
     that kind. A network may know more files (`VideoNetwork.parts_for`): a TSN's checkpoint goes into the image
-    subnetwork of a TDN, the files of TDN's authors into theirs. Where our checkpoint knows another number of classes,
+    subnetwork of a TDN, the files of TDN's authors into theirs, runs of single branches into a network of several
+    (`VideoNetwork.start_from`). Where our checkpoint knows another number of classes,
     what gives scores stays as it is (fine-tuning). Parts that fit a file to themselves do so: a removed flow decoder is
     passed over, local pooling's softmax layer grows to the network's windows.
 
     Args:
-        model: The network or the bare backbone; it is changed in place, as a whole or not at all.
-        path: The file, or "imagenet": the published one of the model's backbone, downloaded on first use, see
+        model: The network or the bare backbone; it is changed in place, by each file as a whole or not at all.
+        paths: The files, or "imagenet": the published one of the model's backbone, downloaded on first use, see
             `weights.published`.
 
     Raises:
-        InputError: The file is missing, damaged or cannot be downloaded, was trained on another modality, or belongs to
-            another network; the message names what differs.
+        InputError: A file is missing, damaged or cannot be downloaded, was trained on another modality, belongs to
+            another network, or cannot be loaded beside another one; the message names what differs.
 
     Example:
         >>> import tempfile
@@ -195,12 +198,12 @@ def load_weights(model: VideoNetwork | Backbone, path: str | os.PathLike[str]) -
         >>> network.backbone.fc.weight.shape  # the file's 1000 classes are others
         torch.Size([5, 64])
     """
-    if path == IMAGENET:
-        path = published_file(model)
-    state = _state_for(model, path)
-    parts = [(part, _checked(part, own, path)) for part, own in model.parts_for(state)]
-    for part, own in parts:
-        part.load_state_dict(own)
+    files = [published_file(model) if path == IMAGENET else path for path in paths]
+    states = model.start_from([(path, _state_for(model, path)) for path in files])
+    for path, state in zip(files, states, strict=True):
+        parts = [(part, _checked(part, own, path)) for part, own in model.parts_for(state)]
+        for part, own in parts:
+            part.load_state_dict(own)
 
 
 def _state_for(model: VideoNetwork | Backbone, path: str | os.PathLike[str]) -> StateDict:

@@ -43,6 +43,15 @@ def test_a_name_has_options_of_its_own():
     assert [network.clip_shape[1] for network in result.networks] == [2, 2, 3]
 
 
+def test_each_branch_of_a_network_is_timed_alone():
+    names = [f"disentangled:branches=[{branch}]" for branch in ("appearance", "motion", "change")]
+    options = {"size": 32, "num_rounds": 1, "num_segments": 2, "snippet_length": 2}
+    result = benchmark.run([*names, "disentangled"], device="cpu", **options)
+    assert [network.name for network in result.networks] == ["tsn", *names, "disentangled"]
+    *branches, whole = [network.multiply_adds for network in result.networks[1:]]
+    assert max(branches) < whole < sum(branches)  # which share the low-level maps and the displacement
+
+
 def test_half_precision_runs_under_autocast():
     assert benchmark.run(["tdn_wang"], device="cpu", precision="bfloat16", **SMALL).precision == "bfloat16"
 

@@ -159,6 +159,46 @@ def test_a_run_starts_from_the_checkpoint_of_another(changed):
     assert params.init_files("tdn-rgb") == ("runs/tsn-rgb/checkpoint.pt",)
 
 
+BRANCH = {"network": "disentangled", "modality": "rgb", "reads": ["rgb", "rgb"]}
+
+
+def branch_runs(*, full, motion=("appearance",)):
+    """Runs of three branches, of which motion starts from the ones named, and a run of all that starts from them."""
+    files = [f"runs/{name}/checkpoint.pt" for name in motion] or ["models"]
+    return {
+        "appearance": BRANCH | {"after": ["models"]},
+        "motion": BRANCH | {"after": files, "train": {"init": list(motion)}},
+        "change": BRANCH | {"after": ["models"]},
+        "full": BRANCH | {"after": full, "train": {"init": ["appearance", "motion", "change"]}},
+    }
+
+
+BOTH = ["runs/motion/checkpoint.pt", "runs/change/checkpoint.pt"]
+
+
+@pytest.mark.parametrize("after", [BOTH, BOTH[::-1]])
+def test_a_run_starts_from_several_others(changed, after):
+    params = load_params(changed("runs", **branch_runs(full=after)))
+    assert params.init_files("full") == ("runs/appearance/checkpoint.pt", *BOTH)
+
+
+@pytest.mark.parametrize(
+    ("runs", "message"),
+    [
+        (
+            branch_runs(full=BOTH[:1]),
+            r"full\.after is .*must be \[runs/motion/checkpoint.pt, runs/change/checkpoint.pt\]",
+        ),
+        (branch_runs(full=[*BOTH, "models"]), r"runs\.full\.after: .*at most 2"),
+        (branch_runs(full=BOTH, motion=()), "DVC can follow two; let one of appearance, motion, change start from"),
+        (branch_runs(full=BOTH, motion=("full",)), "a circle: full <- motion <- full"),
+    ],
+)
+def test_what_a_run_that_starts_from_several_must_follow_is_said(changed, runs, message):
+    with pytest.raises(InputError, match=message):
+        load_params(changed("runs", **runs))
+
+
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_a_recipe_is_a_whole_file_of_parameters(path):
     params = load_params(path)

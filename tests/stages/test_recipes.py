@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from dvc.repo import Repo
 
 from tdn_data.models import build_model
@@ -228,3 +229,14 @@ def test_dvc_reads_a_recipe_and_hashes_no_data_set(pipeline: Path, recipe: str) 
     root = pipeline / params.dataset.root
     deps = {Path(dep.fs_path) for stage in stages.values() for dep in stage.deps}
     assert params.demos or not any(root.is_relative_to(dep) for dep in deps)
+
+
+def test_dvc_follows_both_checkpoints_that_a_run_starts_from(pipeline: Path) -> None:
+    content = yaml.safe_load(RECIPES["demo-others"].read_text())
+    starts = [f"runs/{name}/checkpoint.pt" for name in list(content["runs"])[:2]]
+    content["runs"]["both"] = {**content["runs"]["disentangled-rgb"], "after": starts}
+    (pipeline / "params.yaml").write_text(yaml.safe_dump(content))
+    with Repo(str(pipeline)) as repo:
+        (stage,) = (stage for stage in repo.index.stages if stage.name == "train@both")
+        deps = {str(dep) for dep in stage.deps}
+    assert deps >= set(starts)

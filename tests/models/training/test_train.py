@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from tdn_data.models.training.learning_rate import learning_rate_at
 from tdn_data.models.training.phases import set_phase, training_phases
 from tdn_data.models.training.resources import Resources
 from tdn_data.models.training.train import train
+from tdn_data.models.training.training_job import Job, prepare
 from tdn_data.models.weights.checkpoint import read_checkpoint
 from tdn_data.pipeline.errors import InputError, StorageError
 from tdn_data.pipeline.shards.reader import ShardReader
@@ -337,3 +339,26 @@ print(same, sorted(path.name for path in folder.iterdir()))
 """,
     )
     assert words.splitlines() == ["No space left on device", "True ['c.pt', 'others']"]
+
+
+def test_branches_that_learned_on_one_fixed_layer_start_a_network_of_all(coloured, tmp_path, caplog) -> None:
+    caplog.set_level(logging.INFO)
+    config = TrainConfig(backbone="bninception", num_segments=1, size=32, batch_size=8, epochs=1, num_threads=1)
+
+    def trained(*branches: str, **changes: object) -> Path:
+        options = {"snippet_length": 2, "branches": list(branches)}
+        out = tmp_path / f"{'-'.join(branches)}.pt"
+        train(coloured, "disentangled", config=replace(config, backbone_options=options, **changes), out=out)
+        return out
+
+    appearance = trained("appearance")
+    motion = trained("motion", init=(str(appearance),), fixed=("appearance.",), fixed_share=1.0)
+    whole = replace(config, backbone_options={"snippet_length": 2}, init=(str(motion), str(appearance)))
+    network = prepare(Job(coloured, None, "disentangled", whole, tmp_path / "all.pt", Resources())).model.eval()
+    clip = torch.randn(1, 1, 2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        scores = network.forward_streams(clip)
+        for branch, path in (("appearance", appearance), ("motion", motion)):
+            own = restore_model(read_checkpoint(path)).cpu().eval()
+            assert torch.equal(scores[branch], own(clip)), branch
+    assert f"{motion} gives the motion branch" in caplog.messages and "not score" not in caplog.text
