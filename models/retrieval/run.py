@@ -10,6 +10,9 @@ from pathlib import Path
 from tdn_data.models.backbones import Backbone
 from tdn_data.models.retrieval.figures import layer_curves, scale_words, search_sheet
 from tdn_data.models.retrieval.image_sets import RetrievalSet, read_image_set
+from tdn_data.models.retrieval.patch_figures import correspondence_sheet, patch_cluster_sheet
+from tdn_data.models.retrieval.patches import PatchNeighbours, choose_patches
+from tdn_data.models.retrieval.ranking import ImageFiles
 from tdn_data.models.retrieval.search import (
     Database,
     SearchResult,
@@ -58,6 +61,11 @@ class RetrievalRun:
         """The result of the highest mAP."""
         return max(self.results, key=lambda result: result.score.mean_average_precision)
 
+    @property
+    def neighbours(self) -> tuple[PatchNeighbours, ...]:
+        """The nearest patches of those asked about, for each layer and each scale."""
+        return tuple(one.neighbours for one in self.results if one.neighbours is not None)
+
 
 def plan_retrieval(
     dataset: str,
@@ -90,10 +98,13 @@ def run_retrieval(
     *,
     batch_size: int,
     fail_above: float,
+    num_corresponding: int = 0,
+    num_clusters: int = 0,
     on_progress: OnProgress | None = None,
 ) -> RetrievalRun:
     """Check every image, then search; `on_progress` counts every time that an image is read.
 
+    The nearest patches are found for every place of `num_corresponding` queries and for `num_clusters` places drawn.
     Raises PipelineError when a larger share than `fail_above` of a set's images is lost, and what `search_layers` does.
     """
     num_images = [len(one.images) for one in plan.sets]
@@ -102,8 +113,24 @@ def run_retrieval(
     database, learned_on = checked[0], checked[-1]
     # what does not decode is not read again
     tally.num_total = tally.num_done + num_readings(plan.options, len(database.images), len(learned_on.images))
+    patches = None
+    if num_corresponding or num_clusters:
+        queries = [query.image for query in database.retrieval.queries]
+        patches = choose_patches(
+            list(database.images),
+            queries,
+            num_images=num_corresponding,
+            num_spots=num_clusters,
+            seed=plan.options[0].seed,
+        )
     results = search_layers(
-        plan.network, database, plan.options, learn_on=learned_on, batch_size=batch_size, tally=tally
+        plan.network,
+        database,
+        plan.options,
+        learn_on=learned_on,
+        patches=patches,
+        batch_size=batch_size,
+        tally=tally,
     )
     return RetrievalRun(plan, database, learned_on, results)
 
@@ -161,3 +188,17 @@ def draw_curves(path: Path, run: RetrievalRun) -> None:
     content = io.BytesIO()
     figure.savefig(content, format="png", metadata={"Software": None})
     write_bytes(check_output_file(path), content.getvalue())
+
+
+def draw_correspondences(path: Path, run: RetrievalRun) -> None:
+    """Write a PNG of queries put together from their patches' nearest ones, by layer and scale (figure 2.3)."""
+    names = run.neighbours[0].question.images
+    images = ImageFiles(tuple(run.database.images[name] for name in names))
+    title = f"{run.database.name}: {run.plan.network_words}, queries put together from patches of other images"
+    write_png(path, correspondence_sheet(run.neighbours, images, title=title))
+
+
+def draw_patch_clusters(path: Path, run: RetrievalRun) -> None:
+    """Write a PNG of drawn patches and their nearest ones, by layer and scale (figure 2.4)."""
+    title = f"{run.database.name}: {run.plan.network_words}, patches at the left and those nearest to them"
+    write_png(path, patch_cluster_sheet(run.neighbours, title=title))

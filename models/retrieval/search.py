@@ -21,6 +21,7 @@ import torch
 
 from tdn_data.models.backbones import Backbone, build_backbone
 from tdn_data.models.retrieval.image_sets import IMAGE_SETS, RetrievalSet
+from tdn_data.models.retrieval.patches import PatchNeighbours, PatchQuestion, PatchSearch
 from tdn_data.models.retrieval.ranking import (
     ImageFiles,
     RetrievalScore,
@@ -33,6 +34,7 @@ from tdn_data.models.retrieval.vlad import (
     BEST_LAYERS,
     TABLE_LAYERS,
     VladEncoder,
+    Watch,
     encode_together,
     fit_encoders,
 )
@@ -72,12 +74,16 @@ class Database:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """One layer at one scale or several together: what its descriptors of `num_dimensions` found."""
+    """One layer at one scale or several together: what its descriptors of `num_dimensions` found.
+
+    `neighbours` are the nearest patches of those asked about, None where none were and for several scales together.
+    """
 
     layer: str
     scales: tuple[int, ...]
     num_dimensions: int
     score: RetrievalScore
+    neighbours: PatchNeighbours | None = None
 
 
 def check_database(retrieval: RetrievalSet, *, fail_above: float = FEW, tally: Tally | None = None) -> Database:
@@ -156,14 +162,17 @@ def search_layers(
     runs: Sequence[VladOptions],
     *,
     learn_on: Database | None = None,
+    patches: PatchQuestion | None = None,
     batch_size: int = BATCH_SIZE,
     tally: Tally | None = None,
 ) -> tuple[SearchResult, ...]:
     """Return for each of `runs` (one a layer) a result per scale, and one for all scales together.
 
-    Vocabulary and PCA are learned on `learn_on`, by default on the database itself (see `retrieval.vlad`). `tally`
-    counts the readings of images, `num_readings` in all. Raises InputError when a query's own image does not decode,
-    and ValueError for options that the images do not allow, where possible before the first of them is read.
+    Vocabulary and PCA are learned on `learn_on`, by default on the database itself (see `retrieval.vlad`). `patches`
+    asks for the nearest of some patches too (see `retrieval.patches`). `tally` counts the readings of images,
+    `num_readings` in all, without those of the few images that `patches` asks about. Raises InputError when a query's
+    own image does not decode, and ValueError for options that the images do not allow, where possible before the first
+    of them is read.
     """
     learned = ImageFiles(tuple((learn_on or database).images.values()))
     tally = tally or Tally(num_readings(runs, len(database.images), len(learned)))
@@ -174,7 +183,9 @@ def search_layers(
     for options in runs:
         _check_options(options, len(learned))
     return tuple(
-        result for options in runs for result in _search_layer(network, database, options, learned, batch_size, tally)
+        result
+        for options in runs
+        for result in _search_layer(network, database, options, learned, patches, batch_size, tally)
     )
 
 
@@ -191,44 +202,52 @@ def _search_layer(
     database: Database,
     options: VladOptions,
     learned: ImageFiles,
+    patches: PatchQuestion | None,
     batch_size: int,
     tally: Tally,
 ) -> Iterator[SearchResult]:
     """Yield what one layer finds at each of its sets of scales."""
     queries, sets = database.retrieval.queries, scale_sets(options.scales)
     encoders = fit_encoders(network, learned, options, sets, batch_size=batch_size, tally=tally)
-    distances = _distances(encoders, database.images, [query.image for query in queries], batch_size, tally)
+    asked = list(dict.fromkeys(query.image for query in queries))
+    order = list(dict.fromkeys([*asked, *database.images]))
+    nearest = None
+    if patches is not None:
+        nearest = PatchSearch(network, options, patches, database.images, order, batch_size=batch_size)
+    files = ImageFiles(tuple(database.images[name] for name in order))
+    watch = None if nearest is None else nearest.watch
+    distances = _distances(encoders, files, len(asked), batch_size, tally, watch)
+    place = {name: number for number, name in enumerate(order)}
+    rows, columns = ([place[name] for name in names] for names in ([query.image for query in queries], database.images))
     for scales, (num_dimensions, values) in zip(sets, distances, strict=True):
-        score = score_ranking(queries, list(database.images), rank_rows(values))
-        yield SearchResult(options.layer, scales, num_dimensions, score)
+        score = score_ranking(queries, list(database.images), rank_rows(values[np.ix_(rows, columns)]))
+        neighbours = None if nearest is None or len(scales) > 1 else nearest.found(scales[0])
+        yield SearchResult(options.layer, scales, num_dimensions, score, neighbours)
 
 
 def _distances(
     encoders: Sequence[VladEncoder],
-    images: Mapping[str, Path],
-    query_images: Sequence[str],
+    files: ImageFiles,
+    num_asked: int,
     batch_size: int,
     tally: Tally,
+    watch: Watch | None,
 ) -> list[tuple[int, np.ndarray]]:
-    """Return for each encoder its number of dimensions and the distances (Q, N) that order `images` for each query.
+    """Return for each encoder its number of dimensions and the distances (num_asked, N) that order the N images.
 
-    The queries' images are read first, so that every batch can be compared with them and let go.
+    The images that are asked for, the queries', come first, so that every batch can be compared with them and let go.
     """
-    asked = list(dict.fromkeys(query_images))
-    order = list(dict.fromkeys([*asked, *images]))
-    files = ImageFiles(tuple(images[name] for name in order))
-    batches = _with_progress(encode_together(encoders, files, batch_size=batch_size), tally, encoders[0].options.layer)
-    first = list(islice(batches, -(-len(asked) // batch_size)))
-    anchors = [np.concatenate(parts)[: len(asked)] for parts in zip(*first, strict=True)]
-    distances = [np.empty((len(asked), len(order))) for _ in encoders]
+    described = encode_together(encoders, files, batch_size=batch_size, watch=watch)
+    batches = _with_progress(described, tally, encoders[0].options.layer)
+    first = list(islice(batches, -(-num_asked // batch_size)))
+    anchors = [np.concatenate(parts)[:num_asked] for parts in zip(*first, strict=True)]
+    distances = [np.empty((num_asked, len(files))) for _ in encoders]
     done = 0
     for batch in chain(first, batches):
         for values, anchor, rows in zip(distances, anchors, batch, strict=True):
             values[:, done : done + len(rows)] = relative_distances(anchor, rows)
         done += len(batch[0])
-    place = {name: number for number, name in enumerate(order)}
-    rows, columns = ([place[name] for name in names] for names in (query_images, images))
-    return [(anchor.shape[1], values[np.ix_(rows, columns)]) for anchor, values in zip(anchors, distances, strict=True)]
+    return [(anchor.shape[1], values) for anchor, values in zip(anchors, distances, strict=True)]
 
 
 def _with_progress(batches: Iterator[list[np.ndarray]], tally: Tally, layer: str) -> Iterator[list[np.ndarray]]:

@@ -21,7 +21,7 @@ features of each scale, for the PCA the whole descriptors (204,800 numbers for 1
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -51,6 +51,9 @@ BEST_LAYERS = {
     "googlenet": {"holidays": "inception3a", "oxford5k": "inception5b", "paris6k": "inception4e"},
     "vgg16": {"holidays": "conv4_2", "oxford5k": "conv5_1", "paris6k": "conv5_2"},
 }
+
+# takes a scale, a batch's normalised input (B, 3, side, side) and its local features (B, n * n, d)
+Watch = Callable[[int, Tensor, Tensor], None]
 
 
 @dataclass(frozen=True)
@@ -154,18 +157,22 @@ class VladEncoder:
 
 
 def encode_together(
-    encoders: Sequence[VladEncoder], images: Sequence[np.ndarray], *, batch_size: int = BATCH_SIZE
+    encoders: Sequence[VladEncoder],
+    images: Sequence[np.ndarray],
+    *,
+    batch_size: int = BATCH_SIZE,
+    watch: Watch | None = None,
 ) -> Iterator[list[np.ndarray]]:
     """Yield batch by batch what each encoder gives, (B, D); the encoders must come from one call of `fit_encoders`.
 
-    Each image is read once and each scale computed once for all of them.
+    Each image is read once and each scale computed once for all of them; `watch` is shown the features of each scale.
     """
     vocabularies = {
         scale: words
         for encoder in encoders
         for scale, words in zip(encoder.options.scales, encoder.vocabularies, strict=True)
     }
-    for vlads in _encode_scales(encoders[0].network, images, encoders[0].options, vocabularies, batch_size):
+    for vlads in _encode_scales(encoders[0].network, images, encoders[0].options, vocabularies, batch_size, watch):
         yield [encoder.join(vlads) for encoder in encoders]
 
 
@@ -233,7 +240,7 @@ def _sample_features(
     generators = {scale: np.random.default_rng(options.seed) for scale in options.scales}
     drawn: dict[int, np.ndarray] = {}
     done = 0
-    for batch in _warped_batches(images, options, batch_size):
+    for batch in warped_batches(images, options, batch_size):
         for scale, warped in batch.items():
             features = local_features(network, warped, layer=options.layer)
             _, num_places, num_channels = features.shape
@@ -275,20 +282,23 @@ def _encode_scales(
     options: VladOptions,
     vocabularies: Mapping[int, np.ndarray],
     batch_size: int,
+    watch: Watch | None = None,
 ) -> Iterator[dict[int, np.ndarray]]:
     """Yield scale -> VLADs (B, k * d) for each of the vocabularies' scales, batch by batch."""
     device = next(network.parameters()).device
     centres = {scale: torch.from_numpy(words).to(device) for scale, words in vocabularies.items()}
-    for batch in _warped_batches(images, options.model_copy(update={"scales": tuple(vocabularies)}), batch_size):
+    for batch in warped_batches(images, options.model_copy(update={"scales": tuple(vocabularies)}), batch_size):
         vlads = {}
         for scale, warped in batch.items():
             features = local_features(network, warped, layer=options.layer)
+            if watch is not None:
+                watch(scale, warped, features)
             vlads[scale] = torch.stack([encode_vlad(one, centres[scale]) for one in features]).cpu().numpy()
         yield vlads
 
 
-def _warped_batches(images: Sequence[np.ndarray], options: VladOptions, batch_size: int) -> Iterator[dict[int, Tensor]]:
-    """Yield scale -> (B, 3, side, side), the images themselves let go as soon as they are warped."""
+def warped_batches(images: Sequence[np.ndarray], options: VladOptions, batch_size: int) -> Iterator[dict[int, Tensor]]:
+    """Yield scale -> (B, 3, side, side), normalised, the images themselves let go as soon as they are warped."""
     if not len(images):
         raise ValueError("images is empty; expected at least one")
     sides = {scale: scale * options.input_size for scale in options.scales}

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from tdn_data.models.retrieval.search import Database
 
 NAMES_SHOWN = 20
+NUM_CORRESPONDING, NUM_CLUSTERS = 4, 10  # queries in figure 2.3's picture, patches in figure 2.4's
 
 
 @click.command()
@@ -94,17 +95,29 @@ NAMES_SHOWN = 20
 @click.option("--sheet", type=OutputFile(".png"), help="Draw queries and what was found into this PNG.")
 @click.option("--queries", default=12, show_default=True, type=Whole(1, 1000), help="Queries on the sheet.")
 @click.option("--curves", type=OutputFile(".png"), help="Draw mAP by layer and scale into this PNG, as figure 2.2.")
+@click.option(
+    "--correspondences",
+    type=OutputFile(".png"),
+    help="Draw four queries, each patch replaced by its nearest of other images, into this PNG, as figure 2.3.",
+)
+@click.option(
+    "--patch-clusters",
+    type=OutputFile(".png"),
+    help="Draw ten patches, each with its nearest of other images, into this PNG, as figure 2.4.",
+)
 @json_option
 def retrieve(dataset: str, root: Path, backbone: str, weights: Path | str | None, layers: tuple[str, ...],
              all_layers: bool, vocabulary_from: tuple[str, Path] | None, seed: int, device: str, batch_size: int,
-             fail_above: float, out: Path | None, sheet: Path | None, curves: Path | None, queries: int, as_json: bool,
-             **descriptor: object) -> None:  # fmt: skip
+             fail_above: float, out: Path | None, sheet: Path | None, curves: Path | None, correspondences: Path | None,
+             patch_clusters: Path | None, queries: int, as_json: bool, **descriptor: object) -> None:  # fmt: skip
     """Search a retrieval set with VLAD of convolutional features; mAP by layer and scale.
 
     After J. Y.-H. Ng's dissertation (2018), chapter 2. The text does not say where vocabulary and PCA are learned and
     names no other set ("in instance retrieval generally there is no training data available", section 2.3.3): they are
     learned on the set that is searched, or with --vocabulary-from on another. Every image is warped to a square, as in
     section 2.3.2. The sheet shows the best layer and scale: answers green, others red, queries from best to worst.
+    --correspondences and --patch-clusters show every layer at each scale; a patch is the place of one local feature,
+    and the nearest are those of the least L2 distance between features.
 
     \b
     Examples:
@@ -113,14 +126,26 @@ def retrieve(dataset: str, root: Path, backbone: str, weights: Path | str | None
           --all-layers --dimensions 0 --vocabulary-from paris6k /data/paris --curves figure_2_2.png
     """
     from tdn_data.models.memory import keep_freed_memory
-    from tdn_data.models.retrieval.run import draw_curves, draw_sheet, plan_retrieval, retrieval_record, run_retrieval
+    from tdn_data.models.retrieval.run import (
+        draw_correspondences,
+        draw_curves,
+        draw_patch_clusters,
+        draw_sheet,
+        plan_retrieval,
+        retrieval_record,
+        run_retrieval,
+    )
+
+    pictures = {
+        "sheet": sheet, "curves": curves, "correspondences": correspondences, "patch-clusters": patch_clusters,
+    }  # fmt: skip
 
     with console.messages(), console.wrong_arguments():
         if all_layers and layers:
             raise InputError("--layer and --all-layers exclude each other.", key="layer")
         if sheet is None:
             refuse_idle(("queries",), "without --sheet")
-        _check_outputs(root, {"out": out, "sheet": sheet, "curves": curves}, weights)
+        _check_outputs(root, {"out": out, **pictures}, weights)
         keep_freed_memory()
         plan = plan_retrieval(
             dataset,
@@ -135,7 +160,14 @@ def retrieve(dataset: str, root: Path, backbone: str, weights: Path | str | None
         )
         _warn_if_untrained(plan)
         with console.progress("", unit="readings of images") as update:
-            run = run_retrieval(plan, batch_size=batch_size, fail_above=fail_above, on_progress=update)
+            run = run_retrieval(
+                plan,
+                batch_size=batch_size,
+                fail_above=fail_above,
+                num_corresponding=NUM_CORRESPONDING if correspondences else 0,
+                num_clusters=NUM_CLUSTERS if patch_clusters else 0,
+                on_progress=update,
+            )
         record = retrieval_record(run)
         if out is not None:
             write_text(check_output_file(out), console.as_json(record))
@@ -143,11 +175,15 @@ def retrieve(dataset: str, root: Path, backbone: str, weights: Path | str | None
             draw_sheet(sheet, run, num_queries=queries)
         if curves is not None:
             draw_curves(curves, run)
+        if correspondences is not None:
+            draw_correspondences(correspondences, run)
+        if patch_clusters is not None:
+            draw_patch_clusters(patch_clusters, run)
     if as_json:
         console.print_json(record)
         return
     _print_retrieval(run)
-    for name, path in (("results", out), ("sheet", sheet), ("curves", curves)):
+    for name, path in {"results": out, **pictures}.items():
         if path is not None:
             console.out.print(f"{name}: {console.shown(path)}", soft_wrap=True, highlight=False)
 
@@ -160,9 +196,8 @@ def _check_outputs(root: Path, outputs: dict[str, Path | None], weights: Path | 
     for (one, path), (other, same) in itertools.combinations(given.items(), 2):
         if path == same:
             raise InputError(f"--{one} and --{other} name the same file; give each its own.", key=one)
-    for name in ("sheet", "curves"):
-        path = given.get(name)
-        if path is not None and path.resolve().is_relative_to(root.resolve()):
+    for name, path in given.items():
+        if name != "out" and path.resolve().is_relative_to(root.resolve()):
             raise InputError(
                 f"{path} would be an image of the data set from then on; draw it outside --root.", key=name
             )

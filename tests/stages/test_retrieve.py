@@ -26,9 +26,11 @@ def call(*arguments):
 
 def test_a_search_ends_in_a_table_a_file_and_a_picture(holidays_folder, tmp_path):
     out, sheet = tmp_path / "new/results.json", tmp_path / "sheet.png"
+    correspondences, clusters = tmp_path / "correspondences.png", tmp_path / "clusters.png"
     code, stdout, stderr = call(
         "--dataset", "holidays", "--root", holidays_folder, *SMALL, "--layer", "maxpool2", "--layer", "inception3a",
-        "--out", out, "--sheet", sheet, "--queries", 3,
+        "--out", out, "--sheet", sheet, "--queries", 3, "--correspondences", correspondences,
+        "--patch-clusters", clusters,
     )  # fmt: skip
     assert code == 0, stderr
     for words in ("maxpool2", "inception3a", "scale 1", "scale 2", "scales 1 + 2", "UNTRAINED", "8 queries, 32 images"):
@@ -46,6 +48,11 @@ def test_a_search_ends_in_a_table_a_file_and_a_picture(holidays_folder, tmp_path
         assert f"{100 * one['mAP']:.1f}" in stdout
     picture = cv2.imread(str(sheet))
     assert picture.shape[0] > 3 * 136 and picture.shape[1] > 9 * 136 and picture.std() > 20
+    # four queries and two mosaics of each for two layers at two scales; ten rows of eleven patches for the same
+    for path, num_rows, num_columns, side in ((correspondences, 9, 4, 224), (clusters, 40, 11, 48)):
+        picture = cv2.imread(str(path))
+        assert picture.shape[0] > num_rows * side and picture.shape[1] > num_columns * side and picture.std() > 20
+        assert f"{path}" in stdout
 
 
 def test_trained_weights_and_another_vocabulary_are_said(paris_folder, holidays_folder, tmp_path):
@@ -117,6 +124,12 @@ def test_lost_images_are_named_and_more_than_few_end_the_run(holidays_copy):
         (("--out", "{}/jpg"), "jpg is a folder; give the name of a file to write"),
         (("--sheet", "{}/sheet.png"), "sheet.png would be an image of the data set from then on"),
         (("--sheet", "{}/jpg/100000.png/sheet.png"), "100000.png is no folder"),
+        (("--correspondences", "{}/c.png"), "c.png would be an image of the data set from then on"),
+        (("--patch-clusters", "clusters.jpg"), "clusters.jpg"),
+        (
+            ("--correspondences", "{}.png", "--patch-clusters", "{}.png"),
+            "--correspondences and --patch-clusters name the same file",
+        ),
     ],
 )
 def test_wrong_input_is_one_sentence_and_exit_code_two(holidays_folder, arguments, message):
