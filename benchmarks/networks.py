@@ -2,16 +2,18 @@
 
 Each network has its default form (backbone, segments, frames: those of its paper). Its normalisations have a clip's
 statistics and are folded as in evaluation; it sees a random clip that lies in memory as it likes it, channels-last. On
-the CPU with one thread processor time counts, which other processes disturb less; otherwise wall time. The table is
-that of Wang et al.'s supplement (section B, table 2) without the reading of videos.
+the CPU with one thread processor time counts, which other processes disturb less; otherwise wall time. Wang et al.'s
+supplement (section B, table 2) counts the loading of data, too: with shards, each network is also timed on clips
+that are read, decoded and normalised for each call.
 """
 
 from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -20,15 +22,20 @@ import yaml
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from tdn_data.benchmarks.stored_clips import StoredClips
 from tdn_data.models import MODELS, build_model
 from tdn_data.models.networks.base import VideoNetwork
 from tdn_data.models.networks.cost import default_clip_shape, model_cost
 from tdn_data.models.networks.folding import fold_norms
 from tdn_data.models.threads import torch_threads
+from tdn_data.pipeline.shards.reader import ShardReader
 
 PEER = "tsn"
+LOADING = "with loading"
 NUM_CLASSES = 400
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+Call = Callable[..., Tensor]
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,7 @@ class NetworkTimes:
     multiply_adds: int  # per video
     milliseconds: float  # per video
     fastest_milliseconds: float
+    loading_milliseconds: float | None = None  # per video, with the reading of its clip; None where none is read
 
 
 @dataclass(frozen=True)
@@ -75,6 +83,7 @@ def run(
     num_rounds: int = 5,
     num_threads: int = 1,
     precision: str = "float32",
+    shards: ShardReader | None = None,
     **options: object,
 ) -> NetworksTimes:
     """Time `names` (None: every registered network) and TSN-ResNet-50 in turn, `num_rounds` times after a warm-up.
@@ -82,8 +91,9 @@ def run(
     A name may have options of its own behind it, `tdn_wang:long_term=[]:temporal=[]`, each value as YAML has it:
     S-TDM and L-TDM alone (Wang et al., supplement, table 2), single branches (Zhao et al., table 9).
     `num_videos` clips of `size` pixels go in at once. `device`: "cpu", "cuda" or "auto". `precision`: "float32", or
-    autocast to "bfloat16" or "float16". `options` go to every network, e.g. `num_segments=16`. Raises ValueError for
-    wrong arguments, among them networks whose scores are not finite.
+    autocast to "bfloat16" or "float16". With `shards` of frames each is timed again, with the loading of its clips from
+    there. `options` go to every network, e.g. `num_segments=16`. Raises ValueError for wrong arguments, among them
+    networks whose scores are not finite, and InputError for shards whose frames are smaller than `size`.
     """
     variants = _variants(MODELS if names is None else names)
     if min(num_videos, num_rounds, num_threads) < 1 or precision not in PRECISIONS:
@@ -99,11 +109,13 @@ def run(
         }
         shapes = {name: default_clip_shape(model, num_videos=num_videos, size=size) for name, model in networks.items()}
         costs = {name: model_cost(model, (1, *shapes[name][1:])) for name, model in networks.items()}
+        stored = {} if shards is None else {name: StoredClips(shards, shapes[name], device) for name in networks}
         calls = {name: _call(model, shapes[name], device, precision) for name, model in networks.items()}
         for name, call in calls.items():
             if not call().isfinite().all():
                 raise ValueError(f"{name} gives scores that are not finite in {precision}")
-        seconds = _interleaved(calls, num_rounds, _clock(device, num_threads))
+        loading = {(name, LOADING): partial(_loaded, calls[name], clips) for name, clips in stored.items()}
+        seconds = _interleaved(calls | loading, num_rounds, _clock(device, num_threads))
     records = tuple(
         NetworkTimes(
             name=name,
@@ -112,6 +124,7 @@ def run(
             multiply_adds=costs[name].multiply_adds,
             milliseconds=1e3 * median(seconds[name]) / num_videos,
             fastest_milliseconds=1e3 * min(seconds[name]) / num_videos,
+            loading_milliseconds=1e3 * median(seconds[name, LOADING]) / num_videos if stored else None,
         )
         for name in variants
     )
@@ -123,23 +136,25 @@ def format_times(result: NetworksTimes) -> str:
     """The result as a table of text: input, parameters, multiply-adds, time, both ratios, versions."""
     threads = f", threads: {result.num_threads}" if result.device == "cpu" else ""
     width = max(16, *(len(network.name) for network in result.networks))
+    loading = any(network.loading_milliseconds is not None for network in result.networks)
     lines = [f"networks on {result.hardware}, {result.precision}{threads}, median of {result.num_rounds} rounds"]
     lines.append(
         f"  {'network':{width}} {'S x K x C x H x W':>22} {'params':>8} {'mult-adds':>10} {'time':>12}"
-        f" {'x cost':>7} {'x time':>7}"
+        f" {'x cost':>7} {'x time':>7}" + (f" {'with loading':>13}" if loading else "")
     )
     lines += [
         f"  {network.name:{width}} {' x '.join(map(str, network.clip_shape[1:])):>22} {network.parameters / 1e6:6.1f} M"
         f" {network.multiply_adds / 1e9:8.1f} G {network.milliseconds:9.1f} ms"
         f" {result.cost_ratios[network.name]:7.2f} {result.ratios[network.name]:7.2f}"
+        + (f" {network.loading_milliseconds:10.1f} ms" if loading else "")
         for network in result.networks
     ]
     lines.append("  " + ", ".join(f"{name} {version}" for name, version in result.versions.items()))
     return "\n".join(lines)
 
 
-def _call(model: VideoNetwork, shape: tuple[int, ...], device: str, precision: str) -> Callable[[], Tensor]:
-    """Return a function that runs the network once and waits for the result."""
+def _call(model: VideoNetwork, shape: tuple[int, ...], device: str, precision: str) -> Call:
+    """Return a function that runs the network once, on a clip of its own or a given one, and waits for the result."""
     model.to(device, memory_format=model.memory_format)
     clip = torch.randn(shape, device=device, generator=torch.Generator(device).manual_seed(0))
     if shape[2] == 1:  # one frame a snippet: the images lie channels-last as a loader would hand them on
@@ -147,14 +162,19 @@ def _call(model: VideoNetwork, shape: tuple[int, ...], device: str, precision: s
     fold_norms(_calibrated(model, clip))
     dtype = PRECISIONS[precision]
 
-    def call() -> Tensor:
+    def call(given: Tensor | None = None) -> Tensor:
         with torch.autocast(device, dtype, enabled=dtype is not None):
-            scores = model(clip)
+            scores = model(clip if given is None else given)
         if device == "cuda":
             torch.cuda.synchronize()
         return scores
 
     return call
+
+
+def _loaded(call: Call, clips: StoredClips) -> Tensor:
+    """Run a network once on the next clips of shards."""
+    return call(clips.batch())
 
 
 def _calibrated(model: nn.Module, clip: Tensor) -> nn.Module:
@@ -170,8 +190,8 @@ def _calibrated(model: nn.Module, clip: Tensor) -> nn.Module:
 
 
 def _interleaved(
-    calls: dict[str, Callable[[], Tensor]], num_rounds: int, clock: Callable[[], float]
-) -> dict[str, list[float]]:
+    calls: Mapping[object, Callable[[], Tensor]], num_rounds: int, clock: Callable[[], float]
+) -> dict[object, list[float]]:
     """Return the seconds of each call in each round; a round runs every call once."""
     seconds = {name: [] for name in calls}
     for _ in range(num_rounds):

@@ -13,7 +13,7 @@ from tdn_data.pipeline.flow.methods import DEVICES
 from tdn_data.pipeline.limits import MAX_CLIP_SIDE, MAX_SEGMENTS, MAX_THREADS, MIN_CLIP_SIDE
 from tdn_data.stages.cli import console
 from tdn_data.stages.cli.options import json_option
-from tdn_data.stages.cli.types import InputFile, OutputFile, Real, Size, Text, Whole, Word
+from tdn_data.stages.cli.types import InputFile, OutputFile, Real, ShardFolder, Size, Text, Whole, Word
 
 
 @click.group()
@@ -114,6 +114,7 @@ def loader(
 @click.option("--segments", type=Whole(1, MAX_SEGMENTS), help="Snippets over the video [default: each network's].")
 @click.option("--threads", default=1, show_default=True, type=Whole(1, MAX_THREADS), help="Threads on a CPU.")
 @click.option("--precision", type=Word("float32", "bfloat16"), default="float32", show_default=True)
+@click.option("--loading", type=ShardFolder(), help="Time them on clips read from these shards of frames, too.")
 @click.option("--rounds", default=5, show_default=True, type=Whole(1, 10_000))
 @json_option
 def networks(
@@ -124,6 +125,7 @@ def networks(
     segments: int | None,
     threads: int,
     precision: str,
+    loading: str | None,
     rounds: int,
     as_json: bool,
 ) -> None:
@@ -135,10 +137,12 @@ def networks(
     Examples:
       tdn-data bench networks tsn tdn_wang --segments 16 --threads 2
       tdn-data bench networks 'tdn_wang:long_term=[]:temporal=[]' 'tdn_wang:short_term=[]' tdn_wang --videos 16
+      tdn-data bench networks tdn_wang --videos 16 --size 56 --loading data/shards/demo/rgb
       tdn-data bench networks 'disentangled:branches=[motion]' 'disentangled:branches=[change]' disentangled
     """
     from tdn_data.benchmarks import networks as benchmark
     from tdn_data.models.memory import keep_freed_memory
+    from tdn_data.pipeline.shards.reader import ShardReader
 
     keep_freed_memory()  # as in training and evaluation
     with console.messages(), console.wrong_arguments(), console.err.status("running the networks in turn"):
@@ -150,6 +154,7 @@ def networks(
             num_rounds=rounds,
             num_threads=threads,
             precision=precision,
+            shards=None if loading is None else ShardReader(loading),
             **({} if segments is None else {"num_segments": segments}),
         )
     _show(benchmark, result, "ratios", as_json)

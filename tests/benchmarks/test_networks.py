@@ -10,6 +10,10 @@ import torch
 from click.testing import CliRunner
 
 from tdn_data.benchmarks import networks as benchmark
+from tdn_data.pipeline.datasets.index import index_dataset
+from tdn_data.pipeline.extraction.engine import run_extraction
+from tdn_data.pipeline.parameters import ExtractParameters, FrameParameters
+from tdn_data.pipeline.shards.reader import ShardReader
 from tdn_data.stages.cli import main
 
 SMALL = {"size": 32, "num_rounds": 1, "backbone": "resnet18", "width": 8, "num_segments": 2}
@@ -50,6 +54,19 @@ def test_each_branch_of_a_network_is_timed_alone():
     assert [network.name for network in result.networks] == ["tsn", *names, "disentangled"]
     *branches, whole = [network.multiply_adds for network in result.networks[1:]]
     assert max(branches) < whole < sum(branches)  # which share the low-level maps and the displacement
+
+
+def test_loading_from_shards_is_timed_beside_the_network_alone(clip_folder, tmp_path):
+    parameters = ExtractParameters(frames=FrameParameters(height=40, width=48, fps=5))
+    run_extraction(index_dataset("folder", clip_folder), parameters, out=tmp_path, num_workers=1)
+    result = benchmark.run(["tdn_wang"], device="cpu", num_videos=2, shards=ShardReader(tmp_path), **SMALL)
+    assert all(network.loading_milliseconds > network.fastest_milliseconds for network in result.networks)
+    assert "with loading" in benchmark.format_times(result)
+    assert "with loading" not in benchmark.format_times(benchmark.run(["tsn"], device="cpu", **SMALL))
+    arguments = ["--segments", "2", "--size", "48", "--rounds", "1", "--device", "cpu", "--loading", str(tmp_path)]
+    outcome = CliRunner().invoke(main, ["bench", "networks", "tsn", *arguments])
+    assert outcome.exit_code == 2
+    assert "a crop of 48 does not fit into it; give shards of larger frames, or a smaller --size" in outcome.stderr
 
 
 def test_half_precision_runs_under_autocast():
