@@ -10,6 +10,7 @@ that are read, decoded and normalised for each call.
 from __future__ import annotations
 
 import platform
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -103,10 +104,7 @@ def run(
         )
     device = _checked_device(device)
     with torch_threads(num_threads), torch.inference_mode():
-        networks = {
-            label: build_model(name, num_classes=NUM_CLASSES, **options | own).eval()
-            for label, (name, own) in variants.items()
-        }
+        networks = {label: _built(label, name, options | own).eval() for label, (name, own) in variants.items()}
         shapes = {name: default_clip_shape(model, num_videos=num_videos, size=size) for name, model in networks.items()}
         costs = {name: model_cost(model, (1, *shapes[name][1:])) for name, model in networks.items()}
         stored = {} if shards is None else {name: StoredClips(shards, shapes[name], device) for name in networks}
@@ -226,6 +224,16 @@ def _variant(label: str) -> tuple[str, dict[str, object]]:
         if not equals or not key.isidentifier():
             raise ValueError(f"names has {label!r}; write NAME:OPTION=VALUE, e.g. tdn_wang:long_term=[]")
     return name, options
+
+
+def _built(label: str, name: str, options: Mapping[str, object]) -> VideoNetwork:
+    try:
+        return build_model(name, num_classes=NUM_CLASSES, **options)
+    except TypeError as error:
+        unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+        if unknown is None:
+            raise
+        raise ValueError(f"names has {label!r}; {name} has no option {unknown[1]}") from error
 
 
 def _checked_device(device: str) -> str:

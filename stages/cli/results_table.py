@@ -35,7 +35,7 @@ def print_results(folders: Sequence[Path] = (), *, as_json: bool = False) -> Non
         console.print_json(found)
         return
     _print(_table(found, dataset), result_lines(found, dataset))
-    if not folders:
+    if not folders and REPORT.is_file():
         console.out.print(f"report: {REPORT}", highlight=False)
 
 

@@ -78,6 +78,7 @@ def test_half_precision_runs_under_autocast():
     [
         (["tsm"], {}, "names has 'tsm'; known models: tsn, tdn, tdn_wang"),
         (["tsn:width"], {}, "names has 'tsn:width'; write NAME:OPTION=VALUE"),
+        (["tdn_wang:nope=1"], {}, "names has 'tdn_wang:nope=1'; tdn_wang has no option nope"),
         (["tsn"], {"num_rounds": 0}, "num_rounds 0"),
         (["tsn"], {"precision": "int8"}, "known precisions: float32, bfloat16, float16"),
         (["tsn"], {"device": "tpu"}, "device is 'tpu'; allowed: auto, cpu, cuda"),
