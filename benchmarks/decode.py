@@ -146,6 +146,11 @@ def _check_agreement(decoders: dict[str, Callable[[], np.ndarray]]) -> None:
     ours = decoders["ours"]()
     for name, decode in decoders.items():
         theirs = decode()
+        if ours.shape[-2] != theirs.shape[-2]:
+            raise ValueError(
+                f"{name} shows {theirs.shape[-2]} columns where ours shows {ours.shape[-2]}, as players do: its "
+                "pixels are not square, or it is turned; measure another one"
+            )
         if ours.shape != theirs.shape or not np.array_equal(ours, theirs):
             raise ValueError(f"{name} gives frames {theirs.shape} that differ from ours {ours.shape}")
 

@@ -23,13 +23,11 @@ import yaml
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from tdn_data.benchmarks.stored_clips import StoredClips
 from tdn_data.models import MODELS, build_model
 from tdn_data.models.networks.base import VideoNetwork
 from tdn_data.models.networks.cost import default_clip_shape, model_cost
 from tdn_data.models.networks.folding import fold_norms
 from tdn_data.models.threads import torch_threads
-from tdn_data.pipeline.shards.reader import ShardReader
 
 PEER = "tsn"
 LOADING = "with loading"
@@ -37,6 +35,7 @@ NUM_CLASSES = 400
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 Call = Callable[..., Tensor]
+Load = Callable[[], Tensor]  # the next batch of clips
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ def run(
     num_rounds: int = 5,
     num_threads: int = 1,
     precision: str = "float32",
-    shards: ShardReader | None = None,
+    clips_of: Callable[[tuple[int, ...], str], Load] | None = None,
     **options: object,
 ) -> NetworksTimes:
     """Time `names` (None: every registered network) and TSN-ResNet-50 in turn, `num_rounds` times after a warm-up.
@@ -92,9 +91,10 @@ def run(
     A name may have options of its own behind it, `tdn_wang:long_term=[]:temporal=[]`, each value as YAML has it:
     S-TDM and L-TDM alone (Wang et al., supplement, table 2), single branches (Zhao et al., table 9).
     `num_videos` clips of `size` pixels go in at once. `device`: "cpu", "cuda" or "auto". `precision`: "float32", or
-    autocast to "bfloat16" or "float16". With `shards` of frames each is timed again, with the loading of its clips from
-    there. `options` go to every network, e.g. `num_segments=16`. Raises ValueError for wrong arguments, among them
-    networks whose scores are not finite, and InputError for shards whose frames are smaller than `size`.
+    autocast to "bfloat16" or "float16". With `clips_of`, which for a batch's shape and a device gives what loads the
+    next batch (`stored_clips.StoredClips` from shards), each is timed again with the loading of its clips. `options`
+    go to every network, e.g. `num_segments=16`. Raises ValueError for wrong arguments, among them networks whose
+    scores are not finite.
     """
     variants = _variants(MODELS if names is None else names)
     if min(num_videos, num_rounds, num_threads) < 1 or precision not in PRECISIONS:
@@ -107,12 +107,12 @@ def run(
         networks = {label: _built(label, name, options | own).eval() for label, (name, own) in variants.items()}
         shapes = {name: default_clip_shape(model, num_videos=num_videos, size=size) for name, model in networks.items()}
         costs = {name: model_cost(model, (1, *shapes[name][1:])) for name, model in networks.items()}
-        stored = {} if shards is None else {name: StoredClips(shards, shapes[name], device) for name in networks}
+        loads = {} if clips_of is None else {name: clips_of(shapes[name], device) for name in networks}
         calls = {name: _call(model, shapes[name], device, precision) for name, model in networks.items()}
         for name, call in calls.items():
             if not call().isfinite().all():
                 raise ValueError(f"{name} gives scores that are not finite in {precision}")
-        loading = {(name, LOADING): partial(_loaded, calls[name], clips) for name, clips in stored.items()}
+        loading = {(name, LOADING): partial(_loaded, calls[name], load) for name, load in loads.items()}
         seconds = _interleaved(calls | loading, num_rounds, _clock(device, num_threads))
     records = tuple(
         NetworkTimes(
@@ -122,7 +122,7 @@ def run(
             multiply_adds=costs[name].multiply_adds,
             milliseconds=1e3 * median(seconds[name]) / num_videos,
             fastest_milliseconds=1e3 * min(seconds[name]) / num_videos,
-            loading_milliseconds=1e3 * median(seconds[name, LOADING]) / num_videos if stored else None,
+            loading_milliseconds=1e3 * median(seconds[name, LOADING]) / num_videos if loads else None,
         )
         for name in variants
     )
@@ -170,9 +170,9 @@ def _call(model: VideoNetwork, shape: tuple[int, ...], device: str, precision: s
     return call
 
 
-def _loaded(call: Call, clips: StoredClips) -> Tensor:
-    """Run a network once on the next clips of shards."""
-    return call(clips.batch())
+def _loaded(call: Call, load: Load) -> Tensor:
+    """Load the next clips and run a network once on them."""
+    return call(load())
 
 
 def _calibrated(model: nn.Module, clip: Tensor) -> nn.Module:

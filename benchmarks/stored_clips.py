@@ -40,7 +40,7 @@ class StoredClips:
         except ValueError as error:  # of a crop that does not fit
             raise InputError(f"{error}; give shards of larger frames, or a smaller --size.", key="loading") from error
 
-    def batch(self) -> Tensor:
+    def __call__(self) -> Tensor:
         """Return the next clips, float32 (N, S, K, C, H, W) on the device."""
         clips = [self._dataset[0, next(self._places)][0] for _ in range(self._count)]
         return normalize_batch(torch.stack(clips).to(self._device))

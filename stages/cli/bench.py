@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import click
@@ -59,7 +60,7 @@ def decode(video: Path, every_seconds: float, rounds: int, as_json: bool) -> Non
     """Decoding against plain PyAV and, where it is installed, torchcodec."""
     from tdn_data.benchmarks import decode as benchmark
 
-    with console.messages(), console.err.status("decoding in turn"):
+    with console.messages(), console.wrong_arguments(), console.err.status("decoding in turn"):
         result = benchmark.run(video, every_seconds=every_seconds, num_rounds=rounds)
     _show(benchmark, result, "ratios", as_json)
 
@@ -141,6 +142,7 @@ def networks(
       tdn-data bench networks 'disentangled:branches=[motion]' 'disentangled:branches=[change]' disentangled
     """
     from tdn_data.benchmarks import networks as benchmark
+    from tdn_data.benchmarks.stored_clips import StoredClips
     from tdn_data.models.memory import keep_freed_memory
     from tdn_data.pipeline.shards.reader import ShardReader
 
@@ -154,7 +156,7 @@ def networks(
             num_rounds=rounds,
             num_threads=threads,
             precision=precision,
-            shards=None if loading is None else ShardReader(loading),
+            clips_of=None if loading is None else partial(StoredClips, ShardReader(loading)),
             **({} if segments is None else {"num_segments": segments}),
         )
     _show(benchmark, result, "ratios", as_json)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from functools import partial
 
 import pytest
 import torch
 from click.testing import CliRunner
 
 from tdn_data.benchmarks import networks as benchmark
+from tdn_data.benchmarks.stored_clips import StoredClips
 from tdn_data.pipeline.datasets.index import index_dataset
 from tdn_data.pipeline.extraction.engine import run_extraction
 from tdn_data.pipeline.parameters import ExtractParameters, FrameParameters
@@ -59,7 +61,8 @@ def test_each_branch_of_a_network_is_timed_alone():
 def test_loading_from_shards_is_timed_beside_the_network_alone(clip_folder, tmp_path):
     parameters = ExtractParameters(frames=FrameParameters(height=40, width=48, fps=5))
     run_extraction(index_dataset("folder", clip_folder), parameters, out=tmp_path, num_workers=1)
-    result = benchmark.run(["tdn_wang"], device="cpu", num_videos=2, shards=ShardReader(tmp_path), **SMALL)
+    clips_of = partial(StoredClips, ShardReader(tmp_path))
+    result = benchmark.run(["tdn_wang"], device="cpu", num_videos=2, clips_of=clips_of, **SMALL)
     assert all(network.loading_milliseconds > network.fastest_milliseconds for network in result.networks)
     assert "with loading" in benchmark.format_times(result)
     assert "with loading" not in benchmark.format_times(benchmark.run(["tsn"], device="cpu", **SMALL))
