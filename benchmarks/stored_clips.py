@@ -24,13 +24,15 @@ class StoredClips:
         device: Where a batch is to lie.
 
     Raises:
-        InputError: The frames are smaller than a crop, or the network reads other channels.
+        InputError: No frames are stored, they are smaller than a crop, or the network reads other channels.
     """
 
     def __init__(self, reader: ShardReader, shape: tuple[int, ...], device: str) -> None:
         count, num_segments, snippet_length, channels, size, _ = shape
         if channels != 3:
             raise InputError(f"shards of frames have 3 channels; the network reads {channels}.", key="loading")
+        if not reader.videos:
+            raise InputError("the shards hold no frames of any video; `tdn-data status` says why.", key="loading")
         clip_shape, crop = ClipShape(num_segments, snippet_length, size), Augment(size, "center")
         options = {"shape": clip_shape, "augment": crop, "normalized": False, "cache_bytes": 0}
         self._dataset = ClipDataset(reader, split=reader.videos[0].split, **options)

@@ -47,6 +47,8 @@ def print_classes(folders: Sequence[Path], measure: str, *, as_json: bool = Fals
     else:
         own, tested = _own_folders(), _own_results()[1]
         runs = {name: [own[name]] for name in tested}
+    if not runs:
+        raise InputError("no run is in all of these folders; give folders of the same runs, or one.", key="folders")
     found = classes_of_runs(runs, measure)
     if as_json:
         console.print_json(found)

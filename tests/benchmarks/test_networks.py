@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from tdn_data.benchmarks import networks as benchmark
 from tdn_data.benchmarks.stored_clips import StoredClips
 from tdn_data.pipeline.datasets.index import index_dataset
+from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.extraction.engine import run_extraction
 from tdn_data.pipeline.parameters import ExtractParameters, FrameParameters
 from tdn_data.pipeline.shards.reader import ShardReader
@@ -70,6 +71,15 @@ def test_loading_from_shards_is_timed_beside_the_network_alone(clip_folder, tmp_
     outcome = CliRunner().invoke(main, ["bench", "networks", "tsn", *arguments])
     assert outcome.exit_code == 2
     assert "a crop of 48 does not fit into it; give shards of larger frames, or a smaller --size" in outcome.stderr
+
+
+def test_shards_of_failed_videos_alone_are_refused(clip_folder_copy, tmp_path):
+    for video in clip_folder_copy.rglob("*.mp4"):
+        video.write_bytes(b"no video")
+    parameters = ExtractParameters(frames=FrameParameters())
+    run_extraction(index_dataset("folder", clip_folder_copy), parameters, out=tmp_path / "shards", num_workers=1)
+    with pytest.raises(InputError, match="hold no frames of any video"):
+        StoredClips(ShardReader(tmp_path / "shards"), (1, 2, 1, 3, 32, 32), "cpu")
 
 
 def test_half_precision_runs_under_autocast():

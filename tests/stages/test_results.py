@@ -89,6 +89,14 @@ def test_each_class_is_averaged_over_the_splits_as_the_whole_is(project, tmp_pat
     assert list(one) == ["tdn-rgb", "tsn-rgb"] and one["tsn-rgb"] == pytest.approx({"x": 0.75, "y": 2 / 3}, abs=0.01)
 
 
+def test_folders_without_a_run_of_the_same_name_have_no_mean(project, tmp_path):
+    for number, run in ((1, "a/tsn-rgb"), (2, "b/tdn-rgb")):
+        project(run)
+        write_split(tmp_path / run, number, [0, 0, 1, 1])
+    answer = results("a", "b", "--by-class", "AP")
+    assert answer.exit_code == 2 and "no run is in all of these folders" in answer.stderr
+
+
 def test_classes_that_cannot_be_put_together_are_named(project, tmp_path):
     for folder, classes in (("a", ("x", "y")), ("b", ("x", "z")), ("c", ("x", "y"))):
         project(f"{folder}/tsn-rgb")
