@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from contextlib import suppress
 
-from tdn_data.pipeline.errors import InputError
+from tdn_data.pipeline.errors import InputError, StorageError
 from tdn_data.pipeline.shards.schema import parse_shard_name
 from tdn_data.pipeline.shards.storage import Storage
 from tdn_data.pipeline.text import some_of
@@ -33,15 +33,26 @@ def nothing_here(storage: Storage, words: str, way_out: str = "run `tdn-data ext
 
 
 def shards_below(storage: Storage) -> list[str]:
-    """Return the folders below, as names relative to this one, that hold shards; `LEVELS` deep, the first few."""
+    """Return the folders below, as names relative to this one, that hold shards; `LEVELS` deep, the first few.
+
+    What may not be read is passed over: it is not what was asked for.
+    """
     found, level = [], [""]
     for _ in range(LEVELS):
         level = [f"{above}{name}" for above in level for name in _folders(storage, above)][:MOST_FOLDERS]
-        found += [name for name in level if any(map(parse_shard_name, storage.folder(name).names()))]
+        found += [name for name in level if _holds_shards(storage.folder(name))]
         level = [f"{name}/" for name in level if name not in found]
     return sorted(found)
 
 
-def _folders(storage: Storage, name: str) -> Iterator[str]:
+def _folders(storage: Storage, name: str) -> list[str]:
     inner = storage.folder(name.rstrip("/")) if name else storage
-    return (folder for folder in inner.folders() if not folder.startswith("."))
+    with suppress(StorageError):
+        return [folder for folder in inner.folders() if not folder.startswith(".")]
+    return []
+
+
+def _holds_shards(storage: Storage) -> bool:
+    with suppress(StorageError):
+        return any(map(parse_shard_name, storage.names()))
+    return False

@@ -1,5 +1,7 @@
 """What is said of a folder that holds no shards."""
 
+import os
+
 import pytest
 
 from tdn_data.pipeline.errors import InputError
@@ -26,6 +28,14 @@ def test_shards_in_folders_below_are_named(tmp_path, folders, words):
         (tmp_path / folder / NAME).touch()
     error = nothing_here(Storage(tmp_path), "holds no shard")
     assert isinstance(error, InputError) and str(error) == words.format(tmp_path)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_what_may_not_be_read_is_passed_over(tmp_path):
+    (tmp_path / "locked").mkdir(mode=0)
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open" / NAME).touch()
+    assert shards_below(Storage(tmp_path)) == ["open"]
 
 
 def test_a_reader_names_them(tmp_path):
