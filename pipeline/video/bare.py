@@ -89,4 +89,5 @@ def _steps(clock: Sequence[int | None], num_places: int) -> np.ndarray:
     ]
     known = [step for step in steps if 0 < step <= min(_MAX_SKIPPED, num_places // 2)]
     usual = int(np.median(known)) if known else 1
-    return np.array([step if step in known else usual for step in [*steps, 0]], dtype=np.int64)
+    possible = frozenset(known)
+    return np.array([step if step in possible else usual for step in [*steps, 0]], dtype=np.int64)

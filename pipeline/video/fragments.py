@@ -127,28 +127,32 @@ def index_seconds(path: str | os.PathLike, track: int, *, tick_seconds: float) -
         for index in segment_indexes(file, track):
             if not index.scale or index.lists_indexes:
                 return None
-            position = index.begin
-            for num_bytes, ticks in zip(index.sizes, index.ticks, strict=True):
+            parts = _ticks_of_parts(data, index.begin, index.sizes, track)
+            for ticks in index.ticks:
                 listed = ticks / index.scale
-                own = 0 if is_listed else _ticks_between(data, position, position + num_bytes, track) * tick_seconds
+                own = 0 if is_listed else next(parts) * tick_seconds
                 is_listed |= not own or abs(own - listed) < 1 / index.scale + tick_seconds
                 seconds += own or listed
-                position += num_bytes
     return seconds or None
 
 
-def _ticks_between(data: mmap.mmap, begin: int, end: int, track: int) -> int:
-    """How long a track's pictures last in the fragments from byte `begin` to byte `end`, which is not their own."""
-    position, ticks, defaults = 0, 0, {}
-    while position < end and (box := _box(data, position)) is not None:
-        content = data[box.begin + 8 : min(box.end, box.begin + MAX_MOVIE_BYTES)] if box.kind in _LISTING else b""
-        if box.kind == b"moov":
-            defaults |= _track_defaults(content)
-        if box.kind == b"moof" and position >= begin:
-            parts = (_read_part(inner, 0, 0, defaults) for kind, inner in inner_boxes(content) if kind == b"traf")
-            ticks += sum(part.duration for part in parts if part.track == track)
-        position = box.end
-    return ticks
+def _ticks_of_parts(data: mmap.mmap, begin: int, sizes: Sequence[int], track: int) -> Iterator[int]:
+    """How long a track's pictures last in each of the parts of so many bytes that lie behind each other at `begin`."""
+    end, position, ticks, defaults = begin, 0, 0, {}
+    for num_bytes in sizes:
+        end += num_bytes
+        while position < end and (box := _box(data, position)) is not None:
+            content = data[box.begin + 8 : min(box.end, box.begin + MAX_MOVIE_BYTES)] if box.kind in _LISTING else b""
+            if box.kind == b"moov":
+                defaults |= _track_defaults(content)
+            if box.kind == b"moof" and position >= begin:
+                fragment = (
+                    _read_part(inner, 0, 0, defaults) for kind, inner in inner_boxes(content) if kind == b"traf"
+                )
+                ticks += sum(part.duration for part in fragment if part.track == track)
+            position = box.end
+        yield ticks
+        ticks = 0
 
 
 def _follow(data: mmap.mmap) -> _Outline:
