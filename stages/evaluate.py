@@ -11,7 +11,7 @@ from tdn_data.models.evaluation.run_record import EVALUATION, describe_run, writ
 from tdn_data.models.memory import keep_freed_memory
 from tdn_data.pipeline.files import check_output_file
 from tdn_data.stages.cli import console
-from tdn_data.stages.params import RUNS, checkpoint, load_params
+from tdn_data.stages.params import RUNS, load_params, trained
 
 
 def main(name: str) -> None:
@@ -25,13 +25,14 @@ def evaluate_run(name: str, *, num_processes: int = 1, ray_address: str | None =
     with console.messages(), console.wrong_arguments():
         params = load_params()
         run, config, folder = params.run(name), params.test_config(name), RUNS / name
+        network = trained(folder, name)
         reader = params.open_shards(run.modality)
         check_output_file(folder / SCORES)
         started = datetime.now(UTC)
         with console.progress(name, unit="videos") as update:
             options = {"config": config, "network": run.network, "clip_scores": folder / CLIP_SCORES}
             options |= {"num_processes": num_processes, "ray_address": ray_address}
-            scores = evaluate(reader, checkpoint(name), on_progress=update, **options)
+            scores = evaluate(reader, network, on_progress=update, **options)
         if not config.clip_scores:
             (folder / CLIP_SCORES).unlink(missing_ok=True)  # of an earlier test
         metrics = write_results(folder, scores, reader.info, list_split=params.dataset.list_split)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from functools import reduce
 
 from tdn_data.models.evaluation.results import SCORES, write_results
 from tdn_data.models.evaluation.run_record import (
     EVALUATION,
-    check_same_test,
+    check_same_tests,
     describe_fusion,
     read_record,
     write_record,
 )
-from tdn_data.models.evaluation.scores import fuse_scores, read_scores
+from tdn_data.models.evaluation.scores import fuse_scores, read_scores, remark_on_mixture
 from tdn_data.stages.cli import console
 from tdn_data.stages.params import FUSIONS, RUNS, check_word, load_params
 
@@ -24,14 +23,15 @@ def main(name: str) -> None:
         params, started = load_params(), datetime.now(UTC)
         check_word("fusion", name, params.fusions)
         fusion = params.fusions[name]
-        records = [read_record(RUNS / run / EVALUATION) for run in fusion.runs]
-        reduce(check_same_test, records)
-        scores = [read_scores(RUNS / run / SCORES) for run in fusion.runs]
+        record = check_same_tests({run: read_record(RUNS / run / EVALUATION) for run in fusion.runs})
+        scores = {run: read_scores(RUNS / run / SCORES) for run in fusion.runs}
+        if remark := remark_on_mixture(scores, fusion.normalize):
+            console.err.print(console.shown(f"{name}: {remark}"), soft_wrap=True, highlight=False)
         fused = fuse_scores(scores, weights=tuple(fusion.runs.values()), normalize=fusion.normalize)
-        info = params.open_shards(records[0].modality).info
+        info = params.open_shards(record.modality).info
         write_results(FUSIONS / name, fused, info, list_split=params.dataset.list_split)
         facts = {"runs": dict(fusion.runs), "normalize": fusion.normalize}
-        write_record(FUSIONS / name / EVALUATION, describe_fusion(started, name, records[0], facts))
+        write_record(FUSIONS / name / EVALUATION, describe_fusion(started, name, record, facts))
 
 
 if __name__ == "__main__":

@@ -241,6 +241,17 @@ def checkpoint(run: str) -> Path:
     return RUNS / run / "checkpoint.pt"
 
 
+def trained(folder: Path, name: str) -> Path:
+    """Return the checkpoint in a run's folder; raise InputError with how to train it where there is none."""
+    path = folder / checkpoint(name).name
+    if not path.is_file():
+        raise InputError(
+            f"{name} has no {path.name}: it is a fusion, or not trained yet; `dvc repro train@NAME` trains a run.",
+            path=path,
+        )
+    return path
+
+
 def check_word(name: str, word: str, known: Iterable[str]) -> None:
     """Raise InputError unless `word` is one of the `known` ones."""
     if word not in known:

@@ -106,7 +106,7 @@ def scores_of(name: str, seed: int, book: Book, place: Place) -> VideoScores:
     """Return the scores of a run or a fusion with one seed."""
     if name in book.fusions:
         fusion = book.fusions[name]
-        streams = [scores_of(one, seed, book, place) for one in fusion.runs]
+        streams = {one: scores_of(one, seed, book, place) for one in fusion.runs}
         return fuse_scores(streams, weights=tuple(fusion.runs.values()), normalize=fusion.normalize)
     return read_scores(SeededRun(name, seed).scores(book, place))
 
@@ -125,7 +125,7 @@ def hits_of(names: Sequence[str], book: Book, place: Place) -> Mapping[str, np.n
             continue
         every = [scores_of(name, seed, book, place) for seed in book.seeds]
         order = order or every[0].video_ids
-        ordered = [in_order_of(order, one) for one in every]
+        ordered = [in_order_of(order, one, (names[0], name)) for one in every]
         found[name] = np.stack([are_hit(one.scores, label_matrix(one.labels, one.scores.shape[1])) for one in ordered])
     return found
 

@@ -56,7 +56,10 @@ class Views:
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; it must be one of {', '.join(known)}")
         if self.temporal == "dense" and (self.num_clips is not None or self.cut.kind != "consecutive"):
-            raise ValueError("temporal is 'dense', which counts clips itself; set num_clips null and cut consecutive")
+            raise ValueError(
+                "temporal is 'dense', which shows all frames and counts clips itself; set num_clips null and cut "
+                "consecutive"
+            )
         if self.temporal != "dense" and self.num_clips is None:
             raise ValueError(f"num_clips is null; {self.temporal} clips need a number, only dense ones do not")
         if self.spatial == "fixed" and self.num_crops not in CROPS:

@@ -135,7 +135,8 @@ def settled(config: EvaluateConfig, saved: Checkpoint, path: object) -> Evaluate
     try:
         return config.settled(Cut(**(saved.cut or {})))
     except (TypeError, ValueError) as error:
-        raise InputError(f"{path}, in which clips are cut as {saved.cut}: {error}.", path=path) from error
+        kind = saved.cut["kind"] if isinstance(saved.cut, dict) and "kind" in saved.cut else "segments"
+        raise InputError(f"{path}, trained on clips that are cut as {kind!r}: {error}.", path=path) from error
 
 
 def check_complete(reader: ShardReader, split: str, *, max_missing_share: float) -> None:

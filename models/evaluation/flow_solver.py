@@ -121,17 +121,18 @@ def _checkpoint_network(path: Path) -> Callable[[Tensor], Tensor]:
     saved = read_checkpoint(path)
     if saved.model not in FLOW_LEARNERS:
         raise InputError(
-            f"{path} holds a {saved.model}, which gives no flow; these do: {', '.join(FLOW_LEARNERS)}.", path=path
+            f"{path} holds {saved.model}, which gives no flow of images; these do: {', '.join(FLOW_LEARNERS)}.",
+            path=path,
         )
     model = restore_model(saved)
     if model.snippet_length != 2 or model.num_fields != 1:
         raise InputError(
-            f"{path} holds a {saved.model} that reads {model.snippet_length} frames at once; the flow of two images "
+            f"{path} holds {saved.model}, which reads {model.snippet_length} frames at once; the flow of two images "
             "needs a network of two frames, e.g. actionflownet_2f.",
             path=path,
         )
     if model.flownet.decoder is None:
-        raise InputError(f"{path} holds a {saved.model} without its flow decoder, so it gives no flow.", path=path)
+        raise InputError(f"{path} holds {saved.model} without its flow decoder, so it gives no flow.", path=path)
     module, device = FlowFromImages(model).eval(), next(model.parameters()).device
     module.to(device)
 

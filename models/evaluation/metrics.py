@@ -73,6 +73,15 @@ def probabilities_of(scores: np.ndarray, *, multi_label: bool) -> np.ndarray:
     return expit(scores) if multi_label else softmax(scores, axis=-1)
 
 
+def are_log_probabilities(scores: np.ndarray) -> bool:
+    """Whether scores (N, C) before softmax are logarithms of probabilities, as those averaged after softmax are.
+
+    >>> are_log_probabilities(np.log([[0.25, 0.75]])), are_log_probabilities(np.array([[0.0, 2.0]]))
+    (True, False)
+    """
+    return bool(np.allclose(softmax(scores, axis=1), np.exp(np.minimum(scores, 1)), atol=1e-4))
+
+
 def label_matrix(labels: Sequence[Sequence[int]], num_classes: int) -> np.ndarray:
     """Return for each video which classes it has, bool (N, C)."""
     truth = np.zeros((len(labels), num_classes), bool)

@@ -19,6 +19,7 @@ from tdn_data.models.evaluation.evaluate import check_checkpoint, scorer_of, set
 from tdn_data.models.evaluation.flow_solver import with_network
 from tdn_data.models.evaluation.metrics import probabilities_of
 from tdn_data.models.evaluation.protocol import EvaluateConfig
+from tdn_data.models.networks.base import ClipShape
 from tdn_data.models.threads import torch_threads
 from tdn_data.models.weights.checkpoint import read_checkpoint
 from tdn_data.models.weights.trained_on import NORMALIZATION, TrainedOn
@@ -36,7 +37,8 @@ ONE_VIEW = EvaluateConfig(num_clips=1, num_crops=1)
 class Prediction:
     """One video's `scores` before softmax and `probabilities`, float32 (C,), in the order of `class_names`.
 
-    Several labels a video: each class has a probability of its own. `problem` is why a part of the video was not read.
+    Several labels a video: each class has a probability of its own. `problem` is why a part of the video was not read;
+    `remark` is what else speaks against the result: that there were fewer frames than the network sees at once.
     """
 
     path: str
@@ -44,6 +46,7 @@ class Prediction:
     scores: np.ndarray
     probabilities: np.ndarray
     problem: str | None = None
+    remark: str | None = None
 
     def top(self, count: int) -> list[tuple[str, float]]:
         """Return the most probable classes.
@@ -150,7 +153,8 @@ class Predictor:
         with torch_threads(self._config.num_threads):
             scores = self._score(decoded, decoded.video).video
         probabilities = probabilities_of(scores, multi_label=self.trained.multi_label)
-        return Prediction(decoded.path, self.trained.class_names, scores, probabilities, decoded.problem)
+        about = (decoded.problem, _few_frames(decoded.video.num_rows, self._score.shape))
+        return Prediction(decoded.path, self.trained.class_names, scores, probabilities, *about)
 
     def _check_size(self, rows: VideoRows) -> None:
         """Raise VideoError where the crop that the network sees does not fit into a video's frames."""
@@ -195,6 +199,15 @@ class DecodedVideo:
         """
         pictures = [decode_pictures(self._rows.between(row, row + 1), self._codec)[0] for row in rows]
         return StoredPictures(pictures, self._rows.pts_seconds[rows], self._rows.bound)
+
+
+def _few_frames(count: int, shape: ClipShape) -> str | None:
+    """Return what is to be said of a video with fewer stored frames than a clip has, None of others."""
+    wanted = shape.num_segments * shape.snippet_length
+    if count >= wanted:
+        return None
+    words = "1 frame was sampled" if count == 1 else f"{count} frames were sampled"
+    return f"{words} of it and the network looks at {wanted}: it saw some repeatedly"
 
 
 def _section(trained: TrainedOn, path: object) -> FrameParameters | FlowParameters:

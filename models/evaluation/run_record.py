@@ -7,7 +7,7 @@ shows several runs says of each what its own record says, not what params.yaml s
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +18,7 @@ from tdn_data.models.library_versions import deciding_versions
 from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.files import read_json, write_json
 from tdn_data.pipeline.machine import processor
+from tdn_data.pipeline.text import some_of
 
 TRAINING, EVALUATION = "training.json", "evaluation.json"
 FUSION = "fusion"
@@ -96,19 +97,45 @@ def read_record(path: Path) -> RunRecord:
         raise InputError(f"{path} is no record of a run; run its stage again.", path=path) from error
 
 
-def check_same_test(first: RunRecord, second: RunRecord) -> RunRecord:
-    """Return `first`; raise InputError that names what differs where the scores of two runs cannot be put together."""
-    for name in SAME_TEST:
-        one, other = getattr(first, name), getattr(second, name)
+def check_same_test(first: RunRecord, second: RunRecord, names: Sequence[str] | None = None) -> RunRecord:
+    """Return `first`; raise InputError with what differs and what to do where scores of two runs are of two tests.
+
+    `names` are what the runs are called in the sentence, by default as their records do.
+    """
+    for key in SAME_TEST:
+        one, other = getattr(first, key), getattr(second, key)
         if one != other:
-            raise InputError(
-                f"{first.name} and {second.name} were tested with another {name} ({_short(one)} and {_short(other)}); "
-                "evaluate both again.",
-                key=name,
-            )
+            raise InputError(_difference(key, names or (first.name, second.name), (one, other)), key=key)
     return first
 
 
-def _short(value: object) -> str:
-    words = str(value)
-    return words if len(words) <= 60 else f"{words[:57]}..."
+def check_same_tests(records: Mapping[str, RunRecord]) -> RunRecord:
+    """Return the first of the records of several runs, by their names; InputError as `check_same_test`."""
+    (first, record), *others = records.items()
+    for name, other in others:
+        check_same_test(record, other, (first, name))
+    return record
+
+
+def _difference(key: str, names: Sequence[str], values: Sequence) -> str:
+    """Return in what the tests of two runs differ, and the way out."""
+    first, second = names
+    one, other = values
+    if key == "class_names":
+        sides = zip(names, (one, other), (other, one), strict=True)
+        own = [(name, [word for word in mine if word not in its]) for name, mine, its in sides]
+        words = "; ".join(f"only {name} has {some_of(only)}" for name, only in own if only)
+        return (
+            f"{first} and {second} know different classes ({words or 'the same in another order'}); train and evaluate "
+            "both on the same shards."
+        )
+    if key == "multi_label":
+        several, single = (first, second) if one else (second, first)
+        return f"videos have several labels in the test of {several}, and one for {single}; evaluate both on one set."
+    what = {"dataset": "the data set ", "split": "the split ", "list_split": "the official split "}[key]
+    advice = {
+        "dataset": "only scores of the same data set can be put together",
+        "split": "write the same `split` under `test` of both runs in params.yaml, and evaluate them again",
+        "list_split": "evaluate both with the same `list_split` of `dataset` in params.yaml",
+    }[key]
+    return f"{first} was tested on {what}{one} and {second} on {other}; {advice}."

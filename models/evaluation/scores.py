@@ -18,12 +18,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tdn_data.models.evaluation.metrics import compute_metrics, fuse, hit_at_k, label_matrix
+from tdn_data.models.evaluation.metrics import are_log_probabilities, compute_metrics, fuse, hit_at_k, label_matrix
 from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.files import replacing
 from tdn_data.pipeline.shards.reader import StoredVideo
+from tdn_data.pipeline.text import some_of
 
 ABOUT = b"tdn_data"  # the key of the metadata
+EVALUATE_FIRST = "`dvc repro evaluate@NAME` makes it, and `dvc checkout` fetches it where it was made before"
+EVALUATE_AGAIN = "evaluate the run again: delete the file, then `dvc repro evaluate@NAME`"
 MAX_SEARCHED = 300  # weights that a search tries
 _FIELDS = [("labels", pa.list_(pa.int32())), ("scores", pa.list_(pa.float32()))]
 SCORES_SCHEMA = pa.schema([("video_id", pa.string()), *_FIELDS])
@@ -76,12 +79,18 @@ def write_scores(path: Path, result: VideoScores) -> None:
 
 def read_scores(path: Path) -> VideoScores:
     """Read scores back; raise InputError when the file is missing or does not hold what a test gives."""
+    if not path.is_file():
+        raise InputError(f"{path} is missing; {EVALUATE_FIRST}.", path=path)
     try:
         table = pq.read_table(path)
         about = json.loads((table.schema.metadata or {}).get(ABOUT, b"{}"))
-        return _from_table(table.cast(SCORES_SCHEMA), about)
+        table = table.cast(SCORES_SCHEMA)
     except (OSError, ValueError, pa.ArrowException) as error:
-        raise InputError(f"{path} holds no scores ({error}); evaluate the network first.", path=path) from error
+        raise InputError(f"{path} is damaged or holds no scores; {EVALUATE_AGAIN}.", path=path) from error
+    try:
+        return _from_table(table, about)
+    except ValueError as error:
+        raise InputError(f"{path} is damaged: {error}; {EVALUATE_AGAIN}.", path=path) from error
 
 
 def _from_table(table: pa.Table, about: object) -> VideoScores:
@@ -134,22 +143,46 @@ def _with_about(schema: pa.Schema, about: Mapping[str, object]) -> pa.Schema:
     return schema.with_metadata({ABOUT: json.dumps(dict(about), sort_keys=True).encode()}) if about else schema
 
 
-def fuse_scores(streams: Sequence[VideoScores], *, weights: Sequence[float], normalize: str = "l1") -> VideoScores:
-    """Return the scores of several runs added as `metrics.fuse` does, joined by the videos' identifiers."""
-    first, *others = streams
-    ordered = [first, *(in_order_of(first.video_ids, other) for other in others)]
+def fuse_scores(streams: Mapping[str, VideoScores], *, weights: Sequence[float], normalize: str = "l1") -> VideoScores:
+    """Return the scores of several runs, by their names, added as `metrics.fuse` does and joined by video.
+
+    After `l1` they are of a few hundredths, and all probabilities by them nearly alike: they are multiplied by the mean
+    norm of the runs' scores, one number for all, which changes no order and gives them the size that those have.
+    """
+    (name, first), *others = streams.items()
+    ordered = [first, *(in_order_of(first.video_ids, other, (name, its_name)) for its_name, other in others)]
     options = {"weights": tuple(weights), "normalize": normalize}
     fused = fuse([one.scores for one in ordered], **options)
-    return replace(first, scores=fused, about={"fused": [dict(one.about) for one in streams], **options})
+    if normalize == "l1":
+        fused *= np.average([np.abs(one.scores).sum(axis=1).mean() for one in ordered], weights=weights)
+    return replace(first, scores=fused, about={"fused": [dict(one.about) for one in ordered], **options})
 
 
-def search_weights(streams: Sequence[VideoScores], *, multi_label: bool, normalize: str = "l1") -> tuple[float, ...]:
+def remark_on_mixture(streams: Mapping[str, VideoScores], normalize: str) -> str | None:
+    """Return what to say where scores of two kinds are added before softmax: logarithms of probabilities and others.
+
+    The former, which are an LSTM's and those averaged after softmax, are all below zero: l1-normalised beside scores
+    around zero they count for less than their weight says.
+    """
+    kinds = {name: are_log_probabilities(one.scores) for name, one in streams.items()}
+    if normalize == "softmax" or len(set(kinds.values())) == 1:
+        return None
+    logarithms, others = ([name for name in kinds if kinds[name] is kind] for kind in (True, False))
+    return (
+        f"scores of {some_of(logarithms)} are logarithms of probabilities, those of {some_of(others)} are not: "
+        "`normalize: softmax` (--normalize softmax) adds the probabilities of all."
+    )
+
+
+def search_weights(
+    streams: Mapping[str, VideoScores], *, multi_label: bool, normalize: str = "l1"
+) -> tuple[float, ...]:
     """Return the weights of several runs, which sum to 1, whose fusion is best: by top-1, with several labels by mAP.
 
     All weights are tried that are multiples of a step, at most MAX_SEARCHED of them; of equally good ones those count
     that are nearest to equal. Only the scores of validation videos may be given: the same videos would flatter a test.
     """
-    labels, best = streams[0].labels, (-1.0, 0.0, ())
+    labels, best = next(iter(streams.values())).labels, (-1.0, 0.0, ())
     for shares in _shares(len(streams)):
         fused = fuse_scores(streams, weights=shares, normalize=normalize)
         metrics = compute_metrics(fused.scores, labels, multi_label=multi_label)
@@ -170,14 +203,22 @@ def _shares(count: int) -> Iterator[tuple[float, ...]]:
         yield tuple((after - before - 1) / steps for before, after in pairwise(ends))
 
 
-def in_order_of(video_ids: Sequence[str], result: VideoScores) -> VideoScores:
-    """Return the scores of the same videos in another order; raise InputError that names a video only one side has."""
+def in_order_of(
+    video_ids: Sequence[str], result: VideoScores, names: Sequence[str] = ("the first run", "the second")
+) -> VideoScores:
+    """Return the scores of the same videos in another order; raise InputError that names videos only one side has.
+
+    `names` are what the run that has `video_ids` and the one with `result` are called in that sentence.
+    """
     place = {video_id: number for number, video_id in enumerate(result.video_ids)}
-    if difference := set(video_ids).symmetric_difference(place):
-        raise InputError(
-            f"{len(difference)} videos are scored in only one of two runs, e.g. {sorted(difference)[0]!r}; "
-            "evaluate both on the same videos."
+    sides = (sorted(set(video_ids) - place.keys()), sorted(place.keys() - set(video_ids)))
+    if any(sides):
+        words = " and ".join(
+            f"{some_of([repr(one) for one in only])} for {name} alone"
+            for only, name in zip(sides, names, strict=True)
+            if only
         )
+        raise InputError(f"there are scores of {words}; evaluate both runs on the same videos.")
     order = [place[video_id] for video_id in video_ids]
     return replace(
         result,

@@ -6,6 +6,7 @@ import io
 import logging
 import os
 import pickle
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -223,7 +224,9 @@ def _load(path: Path) -> object:
     """Return a file's tensors and plain values; code in it is never run."""
     with open_regular(path, what="file of weights") as file:
         try:
-            return torch.load(file, map_location="cpu", weights_only=True)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of pickles that torch did not write; what they lack is said below
+                return torch.load(file, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises a dozen kinds for files that are none of its own
             reason = "is no file of weights, or is damaged or cut off"
             if isinstance(error, pickle.UnpicklingError) and "global" in str(error).lower():

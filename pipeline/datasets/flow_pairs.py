@@ -78,27 +78,33 @@ def read_flying_chairs(root: Path) -> FlowPairs:
 
 
 def read_sintel(root: Path, *, render_pass: str = "clean") -> FlowPairs:
-    """Read the training scenes of the `clean` or `final` pass under `root`: one pair for each flow file.
+    """Read the training scenes of the `clean` or `final` pass under `root`: a pair for each flow, and each two images.
 
-    Raises ValueError for another pass, InputError where there is no flow.
+    So where one of the files is missing, the pair is there all the same, and says so when it is loaded. Raises
+    ValueError for another pass, InputError where there is no flow.
     """
     if render_pass not in SINTEL_PASSES:
         raise ValueError(f"render_pass is {render_pass!r}; known passes: {', '.join(SINTEL_PASSES)}")
     require_folder(root)
-    pairs = tuple(_sintel_pair(path.relative_to(root), render_pass) for path in sorted(_sintel_flows(root)))
-    if not pairs:
+    flows = _numbered(first_existing(root, ("training/flow",)), ".flo")
+    if not flows:
         raise InputError(f"{root / 'training/flow'} holds no <scene>/frame_0001.flo.", path=root)
+    images = _numbered(root / "training" / render_pass, ".png")
+    starts = flows | {(scene, number) for scene, number in images if (scene, number + 1) in images}
+    pairs = tuple(_sintel_pair(scene, number, render_pass) for scene, number in sorted(starts))
     return FlowPairs(f"sintel-{render_pass}", root, pairs)
 
 
-def _sintel_flows(root: Path) -> list[Path]:
-    return list(first_existing(root, ("training/flow",)).glob("*/frame_[0-9][0-9][0-9][0-9].flo"))
+def _numbered(folder: Path, extension: str) -> set[tuple[str, int]]:
+    """Return scene and number of each <scene>/frame_0001 of a folder."""
+    found = folder.glob(f"*/frame_[0-9][0-9][0-9][0-9]{extension}")
+    return {(path.parent.name, int(path.stem.removeprefix("frame_"))) for path in found}
 
 
-def _sintel_pair(flow: Path, render_pass: str) -> FlowPair:
-    scene, number = flow.parent.name, int(flow.stem.removeprefix("frame_"))
+def _sintel_pair(scene: str, number: int, render_pass: str) -> FlowPair:
     first, second = (f"training/{render_pass}/{scene}/frame_{number + step:04d}.png" for step in (0, 1))
-    return FlowPair(f"{scene}/{number:04d}", "train", first, second, flow.as_posix())
+    flow = f"training/flow/{scene}/frame_{number:04d}.flo"
+    return FlowPair(f"{scene}/{number:04d}", "train", first, second, flow)
 
 
 _COMMON = {

@@ -52,7 +52,7 @@ def compare(
 
     with console.messages():
         (one, record), (other, its_record) = run_scores(first), run_scores(second)
-        check_same_test(record, its_record)
+        check_same_test(record, its_record, (first, second))
         _check_class(class_name, record.class_names)
         facts = {"class_names": record.class_names, "multi_label": record.multi_label}
         found = compare_runs((first, second), one, other, measure=by, num_resamples=resamples, **facts)

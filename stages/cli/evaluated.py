@@ -8,12 +8,10 @@ from pathlib import Path
 from tdn_data.models.evaluation.protocol import EvaluateConfig, config_from
 from tdn_data.models.evaluation.results import SCORES
 from tdn_data.models.evaluation.run_record import EVALUATION, RunRecord, read_record
-from tdn_data.models.evaluation.scores import VideoScores, read_scores
+from tdn_data.models.evaluation.scores import EVALUATE_FIRST, VideoScores, read_scores
 from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.text import some_of
-from tdn_data.stages.params import FUSIONS, RUNS
-
-CHECKPOINT = "checkpoint.pt"
+from tdn_data.stages.params import FUSIONS, RUNS, trained
 
 
 def run_folder(word: str) -> Path:
@@ -35,13 +33,7 @@ def are_different_runs(words: Sequence[str]) -> bool:
 
 def run_checkpoint(word: str) -> Path:
     """Return a run's checkpoint; raise InputError where it has none."""
-    path = run_folder(word) / CHECKPOINT
-    if not path.is_file():
-        raise InputError(
-            f"{word} has no {CHECKPOINT}: it is a fusion, or not trained yet; `dvc repro train@NAME` trains a run.",
-            path=path,
-        )
-    return path
+    return trained(run_folder(word), word)
 
 
 def run_scores(word: str) -> tuple[VideoScores, RunRecord]:
@@ -52,8 +44,7 @@ def run_scores(word: str) -> tuple[VideoScores, RunRecord]:
     folder = run_folder(word)
     if not (folder / SCORES).exists():
         raise InputError(
-            f"{word} was never evaluated: {folder / SCORES} is missing; `dvc repro evaluate@NAME` makes it, and "
-            "`dvc checkout` fetches it where it was made before.",
+            f"{word} was never evaluated: {folder / SCORES} is missing; {EVALUATE_FIRST}.",
             path=folder,
         )
     scores, record = read_scores(folder / SCORES), read_record(folder / EVALUATION)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import reduce
 
 import click
 
@@ -35,8 +34,8 @@ def fuse(runs: tuple[str, ...], weights: tuple[float, ...], normalize: str, sear
     """
     from tdn_data.models.evaluation.metrics import compute_metrics
     from tdn_data.models.evaluation.results import metric_words
-    from tdn_data.models.evaluation.run_record import check_same_test
-    from tdn_data.models.evaluation.scores import fuse_scores, search_weights
+    from tdn_data.models.evaluation.run_record import check_same_tests
+    from tdn_data.models.evaluation.scores import fuse_scores, remark_on_mixture, search_weights
     from tdn_data.stages.cli.evaluated import are_different_runs, run_scores
 
     if len(runs) < 2:
@@ -46,9 +45,11 @@ def fuse(runs: tuple[str, ...], weights: tuple[float, ...], normalize: str, sear
     with console.messages(), console.wrong_arguments():
         if not are_different_runs(runs):
             raise InputError("a run is given twice; give each once, with the --weight that it shall have.", key="runs")
-        found = [run_scores(run) for run in runs]
-        record = reduce(check_same_test, [one for _, one in found])
-        streams, options = [scores for scores, _ in found], {"normalize": normalize}
+        found = {run: run_scores(run) for run in runs}
+        record = check_same_tests({run: one for run, (_, one) in found.items()})
+        streams, options = {run: scores for run, (scores, _) in found.items()}, {"normalize": normalize}
+        if remark := remark_on_mixture(streams, normalize):
+            console.err.print(console.shown(remark), soft_wrap=True, highlight=False)
         if search:
             _check_validation(record.dataset, record.split)
             weights = search_weights(streams, multi_label=record.multi_label, **options)

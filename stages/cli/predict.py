@@ -18,7 +18,7 @@ from tdn_data.stages.cli.explain import layer_option, method_option, picture_nam
 from tdn_data.stages.cli.options import json_option, refuse_idle
 from tdn_data.stages.cli.types import InputFile, Text, Whole
 
-COLUMNS = ("video", "rank", "class", "probability", "problem", "picture")
+COLUMNS = ("video", "rank", "class", "probability", "problem", "picture", "remark")
 
 
 @click.command()
@@ -96,18 +96,20 @@ def predict(
 
 
 def _record(predictor, path: Path, video_id: str, top: int, draw: Callable | None) -> dict[str, object]:
-    """Return a video's most probable classes, none where nothing of it could be read, and why not all of it was.
+    """Return a video's most probable classes, none where nothing of it could be read, and what speaks against them.
 
     `draw` writes the picture of a decoded video, and returns its file.
     """
     try:
         decoded = predictor.decode(path, video_id=video_id)
     except VideoError as error:
-        return {"video": str(path), "classes": [], "problem": f"{error.reason}: {error.sentence}", "picture": None}
+        nothing = {"classes": [], "picture": None, "remark": None}
+        return {"video": str(path), "problem": f"{error.reason}: {error.sentence}", **nothing}
     prediction = predictor.of(decoded)
     classes = [{"class": name, "probability": value} for name, value in prediction.top(top)]
     picture = None if draw is None else str(draw(decoded, path))
-    return {"video": str(path), "classes": classes, "problem": prediction.problem, "picture": picture}
+    about = {"problem": prediction.problem, "picture": picture, "remark": prediction.remark}
+    return {"video": str(path), "classes": classes, **about}
 
 
 def _draw(explainer, info, folder: Path, names: Mapping[Path, str], decoded, path: Path) -> Path:
@@ -129,15 +131,16 @@ def picture_names(found: Mapping[Path, str], method: str, layer: str | None) -> 
 def _line(record: dict) -> str:
     words = ", ".join(f"{one['class']} {one['probability']:.3f}" for one in record["classes"])
     problem = record["problem"] and (f"[read up to a fault: {record['problem']}]" if words else record["problem"])
+    remark = record["remark"] and f"[{record['remark']}]"
     picture = record["picture"] and f"; picture: {record['picture']}"
-    return console.shown(f"{record['video']}: {' '.join(filter(None, (words, problem)))}{picture or ''}")
+    return console.shown(f"{record['video']}: {' '.join(filter(None, (words, problem, remark)))}{picture or ''}")
 
 
 def _rows(record: dict) -> list[tuple[object, ...]]:
     """Return a row for each class that is shown, or the one row of a video that could not be read."""
     ranked = enumerate(record["classes"], start=1)
     rows = [(rank, one["class"], f"{one['probability']:.6f}") for rank, one in ranked] or [("", "", "")]
-    return [(record["video"], *row, record["problem"] or "", record["picture"] or "") for row in rows]
+    return [(record["video"], *row, *(record[name] or "" for name in COLUMNS[4:])) for row in rows]
 
 
 COMMANDS = (predict,)

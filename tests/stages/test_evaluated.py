@@ -48,11 +48,23 @@ def run(*words):
     [
         (
             ["compare", "one", "none"],
-            "'none' is no run and no folder of one; the runs here are classes, damaged, f",
+            "'none' is no run and no folder of one; the runs here are classes, cut, damag",
         ),
         (["compare", "one", "untested"], "untested was never evaluated: runs/untested/scores.parquet is missing"),
-        (["compare", "one", "fewer"], "3 videos are scored in only one of two runs, e.g. '21'"),
-        (["compare", "one", "classes"], "one and classes were tested with another class_names"),
+        (["compare", "one", "fewer"], "there are scores of '21', '22', '23' for one alone; evaluate both runs"),
+        (
+            ["compare", "one", "classes"],
+            "one and classes know different classes (only one has up; only classes has down); train and",
+        ),
+        (
+            ["compare", "one", "val"],
+            "one was tested on the split test and val on val; write the same `split` under `test`",
+        ),
+        (["fuse", "one", "val"], "one was tested on the split test and val on val; write"),
+        (
+            ["compare", "one", "cut"],
+            "runs/cut/scores.parquet is damaged or holds no scores; evaluate the run again: del",
+        ),
         (["compare", "one", "one", "--class", "down"], "no class is called 'down'; the classes are left, right, up"),
         (["mistakes", "one", "--class", "down"], "no class is called 'down'"),
         (["mistakes", "one", "--out", "m.png"], "params.yaml is missing; run the stages from the project's folder"),
@@ -79,6 +91,10 @@ def test_bad_input_is_answered_in_one_sentence(project, tmp_path, words, sentenc
     project("one")
     project("fewer", num_videos=21)
     project("classes", classes=("left", "right", "down"))
+    project("val", split="val")
+    project("cut")
+    cut = tmp_path / "runs/cut/scores.parquet"
+    cut.write_bytes(cut.read_bytes()[:-99])
     (tmp_path / "runs/untested").mkdir()
     for name, changes in (("damaged", {"class_names": CLASSES[:2], "parameters": {"num_clips": "x"}}), ("list", {})):
         project(name)
@@ -120,6 +136,6 @@ def test_predict_draws_what_each_score_stands_on(project, tmp_path):
     assert all((tmp_path / one).stat().st_size > 1000 for one in pictures[:2])
     one = ("predict", "a/x.mp4", "--checkpoint", str(checkpoint), "--explain", "--method")
     lines = run(*one, "gradcam", "--csv").stdout
-    assert lines.splitlines()[1].startswith("a/x.mp4,1,") and lines.rstrip().endswith("explain/x-gradcam.png")
+    assert lines.splitlines()[1].startswith("a/x.mp4,1,") and lines.rstrip().endswith("explain/x-gradcam.png,")
     answer = run(*one, "flow")
     assert answer.code == 2 and "TDN gives no flow; these do: actionflownet" in answer.said

@@ -67,7 +67,7 @@ def test_classes_go_from_the_largest_gain_to_the_largest_loss(tmp_path: Path) ->
 
 def test_other_videos_labels_and_measures_are_refused_in_a_sentence() -> None:
     run, options = run_of(0, 1.0), {"class_names": CLASSES, "multi_label": False}
-    with pytest.raises(InputError, match="1 videos are scored in only one of two runs, e.g. 'v119'"):
+    with pytest.raises(InputError, match="there are scores of 'v119' for x alone; evaluate both"):
         compare_runs(("x", "y"), run, run_of(0, 1.0, num_videos=119), **options)
     with pytest.raises(InputError, match="x and y were tested with other labels or classes"):
         compare_runs(("x", "y"), run, replace(run, labels=run.labels[::-1]), **options)

@@ -86,7 +86,7 @@ def test_a_short_sports_video_is_tested_repeated_and_cut_as_in_training(
     for config in (CONFIG, own):
         evaluate(reader, write_checkpoint(tmp_path, {"kind": "consecutive", "fps": 0.5}, **every), config=config)
     assert asked == [(Cut(), 300), (Cut("consecutive", 0.5), 150), (Cut(), 300)]
-    with pytest.raises(InputError, match="clips are cut as {'kind': 'sliced'}: cut is 'sliced'; known cuts"):
+    with pytest.raises(InputError, match="clips that are cut as 'sliced': cut is 'sliced'; known cuts"):
         evaluate(reader, write_checkpoint(tmp_path, {"kind": "sliced"}, **every), config=CONFIG)
 
 
@@ -191,12 +191,13 @@ def test_scores_survive_the_disk(tmp_path: Path) -> None:
     np.testing.assert_array_equal(back.scores, scores)
 
 
-@pytest.mark.parametrize("content", [None, b"no parquet"])
-def test_missing_or_damaged_scores_are_named(tmp_path: Path, content: bytes | None) -> None:
-    if content is not None:
-        (tmp_path / "scores.parquet").write_bytes(content)
-    with pytest.raises(InputError, match="scores.parquet holds no scores .*evaluate the network first"):
-        read_scores(tmp_path / "scores.parquet")
+def test_missing_or_damaged_scores_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "scores.parquet"
+    with pytest.raises(InputError, match="scores.parquet is missing; `dvc repro evaluate@NAME` makes it"):
+        read_scores(path)
+    path.write_bytes(b"no parquet")
+    with pytest.raises(InputError, match="scores.parquet is damaged or holds no scores; evaluate the run again"):
+        read_scores(path)
 
 
 GOOD_ROW = {"video_id": "a", "labels": [0], "scores": [1.0, 2.0]}
@@ -216,13 +217,16 @@ GOOD_ROW = {"video_id": "a", "labels": [0], "scores": [1.0, 2.0]}
 )
 def test_scores_that_no_test_gives_are_refused(tmp_path: Path, rows: list, words: str) -> None:
     pq.write_table(pa.Table.from_pylist(rows, schema=SCORES_SCHEMA), tmp_path / "scores.parquet")
-    with pytest.raises(InputError, match=f"scores.parquet holds no scores .{words}"):
+    with pytest.raises(InputError, match=f"scores.parquet is damaged: {words}.*; evaluate the run again"):
         read_scores(tmp_path / "scores.parquet")
 
 
 def test_streams_of_other_videos_are_not_fused() -> None:
     one, other = (VideoScores(ids, ((0,), (0,)), np.zeros((2, 2))) for ids in (("a", "b"), ("a", "c")))
-    with pytest.raises(InputError, match="2 videos are scored in only one of two runs, e.g. 'b'"):
+    with pytest.raises(
+        InputError,
+        match="scores of 'b' for the first run alone and 'c' for the second alone; evaluate both runs on the",
+    ):
         in_order_of(one.video_ids, other)
 
 

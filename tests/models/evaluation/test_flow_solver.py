@@ -79,7 +79,7 @@ def test_a_network_is_a_flow_method_of_extraction(clip_folder: Path, tmp_path: P
     for words, other in (("it is another network", tsn), ("the network does not exist", f"onnx:{tmp_path}/no.onnx")):
         with pytest.raises(InputError, match=words):
             with_network(flow.model_copy(update={"method": other}))
-    with pytest.raises(InputError, match="holds a tsn, which gives no flow"):
+    with pytest.raises(InputError, match="holds tsn, which gives no flow of images"):
         with_network(FlowParameters(method=tsn))
     with pytest.raises(ValueError, match="the network of that file is not handed in"):
         ExtractParameters(flow=flow)
@@ -91,7 +91,7 @@ def test_a_network_is_a_flow_method_of_extraction(clip_folder: Path, tmp_path: P
 
 
 def test_networks_that_give_no_flow_between_two_images_say_so(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="holds a tsn, which gives no flow; these do: actionflownet, "):
+    with pytest.raises(InputError, match="holds tsn, which gives no flow of images; these do: actionflownet, "):
         solver_named(saved(tmp_path / "tsn.pt", "tsn"))
     with pytest.raises(InputError, match="reads 4 frames at once; the flow of two images needs a network of two fr"):
         solver_named(saved(tmp_path / "3d.pt", "actionflownet", snippet_length=4))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.special import softmax
 
 from tdn_data.models.evaluation.metrics import compute_metrics, fuse, hit_at_k, mean_metrics
-from tdn_data.models.evaluation.scores import VideoScores, search_weights
+from tdn_data.models.evaluation.scores import VideoScores, fuse_scores, remark_on_mixture, search_weights
 
 
 def test_top_k_and_confusion_count_by_hand() -> None:
@@ -110,9 +112,24 @@ def test_a_search_finds_the_weights_under_which_two_runs_are_right() -> None:
     labels, ids = tuple((number % 3,) for number in range(30)), tuple(map(str, range(30)))
     good = VideoScores(ids, labels, 2 * np.eye(3)[np.arange(30) % 3])
     bad = VideoScores(ids, labels, 5 * np.eye(3)[(np.arange(30) + 1) % 3])
-    weights = search_weights([good, bad], multi_label=False, normalize="none")
+    weights = search_weights({"good": good, "bad": bad}, multi_label=False, normalize="none")
     assert weights == (0.75, 0.25)  # of those that are right the nearest to equal
-    assert sum(search_weights([good, bad, good], multi_label=False)) == pytest.approx(1)
+    assert sum(search_weights({"a": good, "b": bad, "c": good}, multi_label=False)) == pytest.approx(1)
+
+
+def test_l1_normalised_scores_are_given_the_size_of_the_runs_own() -> None:
+    ids, labels = tuple("ab"), ((0,), (1,))
+    small, large = (VideoScores(ids, labels, size * np.array([[2.0, -2.0], [1.0, 3.0]])) for size in (1, 3))
+    fused = fuse_scores({"small": small, "large": large}, weights=(1, 1))
+    np.testing.assert_allclose(fused.scores, 8 * np.array([[0.5, -0.5], [0.25, 0.75]]))
+
+
+def test_logarithms_of_probabilities_beside_other_scores_are_remarked_on() -> None:
+    other = VideoScores(("a", "b"), ((0,), (1,)), np.array([[2.0, -2.0], [1.0, 3.0]]))
+    logarithms = replace(other, scores=np.log(softmax(other.scores, axis=1)))
+    assert "scores of lstm are logarithms" in remark_on_mixture({"tsn": other, "lstm": logarithms}, "l1")
+    assert remark_on_mixture({"tsn": other, "lstm": logarithms}, "softmax") is None
+    assert remark_on_mixture({"one": logarithms, "two": logarithms}, "l1") is None
 
 
 def test_probabilities_are_averaged_after_softmax() -> None:

@@ -49,6 +49,17 @@ def test_frames_without_loss_and_as_jpeg_95_hardly_change_a_probability(clip_fol
     assert 0 < np.abs(png - jpeg).max() < 0.02
 
 
+def test_fewer_frames_than_a_clip_has_are_remarked_on(clip_folder, tmp_path: Path) -> None:
+    reader = shards_of(clip_folder, tmp_path / "shards", **SECTIONS["png"])
+    predictor = Predictor(checkpoint_for(reader, tmp_path / "checkpoint.pt"))
+    clip = predictor._score.shape
+    write_clip(tmp_path / "one.mp4", num_frames=1)
+    write_clip(tmp_path / "many.mp4", num_frames=2 * clip.num_segments * clip.snippet_length + 1)  # half are sampled
+    one, many = (predictor(tmp_path / name) for name in ("one.mp4", "many.mp4"))
+    assert one.remark.startswith("1 frame was sampled of it and the network looks at ") and one.problem is None
+    assert many.remark is None
+
+
 def test_broken_videos_and_checkpoints_from_elsewhere_are_named(clip_folder, tmp_path: Path) -> None:
     reader = shards_of(clip_folder, tmp_path / "shards", **SECTIONS["flow"])
     path = checkpoint_for(reader, tmp_path / "checkpoint.pt")

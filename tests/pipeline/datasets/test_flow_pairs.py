@@ -93,6 +93,13 @@ def test_sintel_pairs_a_frame_with_the_next_of_its_scene(sintel):
     assert final.dataset == "sintel-final" and final.load(final.pairs[0])[0][0, 0, 0] == 91
 
 
+def test_a_pair_of_sintel_without_its_flow_is_missed_not_left_out(sintel):
+    whole = read_sintel(sintel)
+    lost = whole.pairs[0].flow
+    (sintel / lost).unlink()
+    assert read_sintel(sintel).pairs == whole.pairs and read_sintel(sintel).missing() == (lost,)
+
+
 def test_an_unknown_pass_and_a_folder_without_flow_are_refused(sintel):
     with pytest.raises(ValueError, match="render_pass is 'albedo'; known passes: clean, final"):
         read_sintel(sintel, render_pass="albedo")
