@@ -267,7 +267,7 @@ def read_yaml(path: Path) -> dict[object, object]:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}", path=path) from error
     if not isinstance(content, dict):
-        found = "nothing" if content is None else f"a {type(content).__name__}"
+        found = "nothing" if content is None else f"a value of the type {type(content).__name__}"
         raise InputError(f"{path} holds {found}; it must hold sections such as `dataset: ...`.", path=path)
     return content
 

@@ -226,8 +226,8 @@ def test_a_missing_or_broken_file_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"- a\n", "holds a list; it must hold sections"),
-        (b"3", "holds a int"),
+        (b"- a\n", "holds a value of the type list; it must hold sections"),
+        (b"3", "holds a value of the type int;"),
         (b"\xff\xfe\x00", "is not UTF-8 text"),
         (b"a: \0", "holds NUL bytes"),
         (b"demo: {}\n", "dataset: missing"),

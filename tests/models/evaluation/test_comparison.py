@@ -69,7 +69,9 @@ def test_other_videos_labels_and_measures_are_refused_in_a_sentence() -> None:
     run, options = run_of(0, 1.0), {"class_names": CLASSES, "multi_label": False}
     with pytest.raises(InputError, match="there are scores of 'v119' for x alone; evaluate both"):
         compare_runs(("x", "y"), run, run_of(0, 1.0, num_videos=119), **options)
-    with pytest.raises(InputError, match="x and y were tested with other labels or classes"):
+    with pytest.raises(
+        InputError, match="x and y were tested with other labels of 80 of 120 videos: v0, v2, v3 and 77 more"
+    ):
         compare_runs(("x", "y"), run, replace(run, labels=run.labels[::-1]), **options)
     with pytest.raises(InputError, match="videos have several labels here, and no class an accuracy"):
         compare_runs(("x", "y"), run, run, class_names=CLASSES, multi_label=True, measure="accuracy")
@@ -86,3 +88,12 @@ def test_mistakes_come_the_most_certain_first_and_as_pictures(coloured) -> None:
     assert not mistakes_of(VideoScores(ids, labels, scores), ("red", "green"), multi_label=False, of_class="red")
     sheet = mistakes_sheet(coloured, found[:2], num_columns=3, height=48)
     assert sheet.dtype == np.uint8 and sheet.shape[0] > 2 * 48 and sheet.std() > 10
+
+
+def test_an_interval_of_average_precision_holds_its_value_where_resamples_lie_above_it() -> None:
+    found = compare_runs(("x", "y"), *(run_of(seed, 0.0) for seed in (0, 1)), class_names=CLASSES, multi_label=False)
+    for one in (found.metrics[1].first, found.metrics[1].second):
+        assert one.value - one.low == pytest.approx(one.high - one.value, rel=0.5) and one.low < one.value < one.high
+    one_video_each = run_of(0, 0.0, num_videos=3)
+    found = compare_runs(("x", "y"), *[one_video_each] * 2, class_names=CLASSES, multi_label=False, measure="AP")
+    assert all(one.first.low <= one.first.value <= one.first.high for one in (*found.metrics, *found.classes))
