@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from datetime import UTC, datetime
 
-from tdn_data.models.evaluation.evaluate import evaluate
+from tdn_data.models.evaluation.evaluate import evaluate, remark_on_mirrors
 from tdn_data.models.evaluation.results import CLIP_SCORES, SCORES, metric_words, write_results
 from tdn_data.models.evaluation.run_record import EVALUATION, describe_run, write_record
 from tdn_data.models.memory import keep_freed_memory
@@ -28,6 +28,7 @@ def evaluate_run(name: str, *, num_processes: int = 1, ray_address: str | None =
         network = trained(folder, name)
         reader = params.open_shards(run.modality)
         check_output_file(folder / SCORES)
+        remark_on_mirrors(config, reader.info, trained_mirrored=params.train_config(name).mirror)
         started = datetime.now(UTC)
         with console.progress(name, unit="videos") as update:
             options = {"config": config, "network": run.network, "clip_scores": folder / CLIP_SCORES}

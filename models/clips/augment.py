@@ -20,6 +20,7 @@ SCALES = (1.0, 0.875, 0.75, 0.66)  # of the shorter side, scale jittering
 TRAINING_CROPS = ("corner", "scaled", "random", "center")
 SHORTER_SIDES = (256, 320)  # pixels, for crops of SCALED_SIZE
 SCALED_SIZE = 224
+NUM_UPRIGHT = 5  # of ten crops; the others are their reflections
 
 
 @dataclass(frozen=True)

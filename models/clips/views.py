@@ -14,6 +14,9 @@
     random     `num_crops` anywhere, each reflected half of the time (dissertation, section 3.4, Data Augmentation:
                "randomly sampling a 220 x 220 region and randomly flipping the image horizontally with 50% probability")
 
+A mirrored clip may show another class, a move to the left one to the right: whoever averages scores over views puts
+those of mirrored ones where they belong (`Scorer`).
+
 Views depend on the seed and the video's name alone, not on the order of the videos or the machine.
 """
 
@@ -27,7 +30,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tdn_data.models.clips.augment import CROPS, Augment, crops_of
+from tdn_data.models.clips.augment import CROPS, NUM_UPRIGHT, Augment, crops_of
 from tdn_data.models.clips.cut import Cut
 from tdn_data.models.clips.dataset import SEGMENTS
 from tdn_data.models.clips.pixels import normalize
@@ -67,13 +70,19 @@ class Views:
         if not 1 <= self.num_crops <= MAX_SEGMENTS:
             raise ValueError(f"num_crops is {self.num_crops!r}; it must be from 1 to {MAX_SEGMENTS:,}")
 
+    @property
+    def mirrors(self) -> bool:
+        """Whether some of the views are reflected left to right."""
+        return self.spatial == "random" or self.num_crops > NUM_UPRIGHT
+
     def of(
         self, reader: ShardReader, video: StoredVideo, shape: ClipShape, *, repeat_to: int | None = None
-    ) -> Iterator[np.ndarray]:
-        """Yield a video's views, uint8 (S, K, size, size, C): all crops of the first clip, then those of the next.
+    ) -> Iterator[tuple[np.ndarray, bool]]:
+        """Yield a video's views, uint8 (S, K, size, size, C), and whether each is mirrored.
 
-        One clip is in memory at a time, with the decoded rows that clips share where they have room. A video of fewer
-        than `repeat_to` rows is repeated from its start up to there.
+        All crops of the first clip come first, then those of the next. One clip is in memory at a time, with the
+        decoded rows that clips share where they have room. A video of fewer than `repeat_to` rows is repeated from its
+        start up to there.
         """
         generator = _generator(video.video_id, self.seed)
         rows = self._rows(reader, video, shape, repeat_to, generator)
@@ -97,11 +106,15 @@ class Views:
             return [self.cut.rows(reader, video, shape, generator=generator, **where) for _ in range(count)]
         return [self.cut.rows(reader, video, shape, nth=(number, count), **where) for number in range(count)]
 
-    def _crops(self, clip: np.ndarray, size: int, generator: np.random.Generator) -> list[np.ndarray]:
+    def _crops(self, clip: np.ndarray, size: int, generator: np.random.Generator) -> Iterator[tuple[np.ndarray, bool]]:
         if self.spatial == "fixed":
-            return crops_of(clip, size, self.num_crops)
+            for number, crop in enumerate(crops_of(clip, size, self.num_crops)):
+                yield crop, number >= NUM_UPRIGHT
+            return
         augment = Augment(size, "random", mirror=True)
-        return [augment.draw_view(*clip.shape[2:4], generator).of(clip) for _ in range(self.num_crops)]
+        for _ in range(self.num_crops):
+            view = augment.draw_view(*clip.shape[2:4], generator)
+            yield view.of(clip), view.mirrored
 
 
 def video_views(
@@ -116,7 +129,7 @@ def video_views(
 ) -> Tensor:
     """Return all of a video's views at once, normalised, float32 (num_clips * num_crops, S, K, C, H, W)."""
     views = Views(num_clips, num_crops, **options)
-    return torch.stack([normalize(view) for view in views.of(reader, video, shape, repeat_to=repeat_to)])
+    return torch.stack([normalize(view) for view, _ in views.of(reader, video, shape, repeat_to=repeat_to)])
 
 
 def _generator(video_id: str, seed: int) -> np.random.Generator:

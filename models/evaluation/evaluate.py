@@ -25,10 +25,12 @@ from tdn_data.models.networks.folding import fold_norms
 from tdn_data.models.threads import torch_threads
 from tdn_data.models.weights.checkpoint import Checkpoint, read_checkpoint
 from tdn_data.models.weights.trained_on import TrainedOn, check_same_kind, class_order
+from tdn_data.pipeline.datasets.base import mirror_labels
+from tdn_data.pipeline.datasets.registry import dataset_spec
 from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.files import file_digest
 from tdn_data.pipeline.progress import OnProgress, reported
-from tdn_data.pipeline.shards.reader import ShardReader
+from tdn_data.pipeline.shards.reader import DatasetInfo, ShardReader
 
 logger = logging.getLogger(__name__)
 
@@ -103,8 +105,9 @@ def _clips_to(path: Path | None, about: Mapping[str, object]) -> AbstractContext
 
 def scorer_of(saved: Checkpoint, config: EvaluateConfig, *, repeat_to: int | None) -> Scorer:
     """Return what scores videos by a checkpoint's network; those of fewer than `repeat_to` rows are repeated."""
-    model = fold_norms(restore_model(saved, num_segments=config.num_segments))
-    return Scorer(model, ClipShape.of(model, config.size or saved.clip_size), config, repeat_to)
+    model, trained = fold_norms(restore_model(saved, num_segments=config.num_segments)), TrainedOn.from_dict(saved.data)
+    partners = mirror_labels(dataset_spec(trained.dataset), trained.class_names)
+    return Scorer(model, ClipShape.of(model, config.size or saved.clip_size), config, repeat_to, partners)
 
 
 def check_checkpoint(saved: Checkpoint, path: object, network: str | None = None) -> TrainedOn:
@@ -151,6 +154,18 @@ def check_complete(reader: ShardReader, split: str, *, max_missing_share: float)
         )
     if missing:
         logger.warning("%d of %d %s videos have no frames and are left out", len(missing), num_listed, split)
+
+
+def remark_on_mirrors(config: EvaluateConfig, info: DatasetInfo, *, trained_mirrored: bool) -> None:
+    """Say in the log where a test mirrors what training did not, of a data set without known pairs of classes.
+
+    Where the data set's pairs are known (`DatasetSpec.mirror_pairs`), mirrored views count for the right class.
+    """
+    if config.views().mirrors and not trained_mirrored and not dataset_spec(info.name).mirror_pairs:
+        logger.warning(
+            "half of the test's views are mirrored, and training had `mirror: false`; where a mirrored video shows "
+            "another class, set `spatial: fixed` and `num_crops` 1 or 3 in the run's `test`"
+        )
 
 
 def restore_model(checkpoint: Checkpoint, *, num_segments: int | None = None) -> VideoNetwork:

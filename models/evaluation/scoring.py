@@ -33,12 +33,18 @@ class Scored:
 
 @dataclass(frozen=True)
 class Scorer:
-    """A network in evaluation mode with the protocol by which it sees a video, in clips of `shape`."""
+    """A network in evaluation mode with the protocol by which it sees a video, in clips of `shape`.
+
+    `mirror_labels` are for each class the number of the class that a mirrored video shows: a view that is mirrored and
+    looks like that one speaks for the class itself. Training swaps labels in the same way; left and right must not be
+    averaged.
+    """
 
     model: VideoNetwork
     shape: ClipShape
     config: EvaluateConfig
     repeat_to: int | None = None
+    mirror_labels: tuple[int, ...] | None = None
 
     def __call__(self, reader: ShardReader, video: StoredVideo) -> Scored:
         """Return the scores of one of the videos of `reader`."""
@@ -48,13 +54,22 @@ class Scorer:
         return Scored(_plain(average_scores(scores, how)), _plain(average_scores(clips, how)))
 
     @torch.inference_mode()
-    def _scores(self, views: Iterable[np.ndarray]) -> Tensor:
+    def _scores(self, views: Iterable[tuple[np.ndarray, bool]]) -> Tensor:
         """Return the scores (V, C) of views, computed a batch at a time."""
-        device = next(self.model.parameters()).device
-        return torch.cat([self.model(normalize_batch(batch.to(device))) for batch in self._batches(views)])
+        device, mirrored = next(self.model.parameters()).device, []
 
-    def _batches(self, views: Iterable[np.ndarray]) -> Iterator[Tensor]:
-        views = iter(views)
+        def pictures() -> Iterator[np.ndarray]:
+            for view, is_mirrored in views:
+                mirrored.append(is_mirrored)
+                yield view
+
+        scores = torch.cat([self.model(normalize_batch(batch.to(device))) for batch in self._batches(pictures())])
+        if self.mirror_labels is None:
+            return scores
+        partners = scores[:, list(self.mirror_labels)]
+        return torch.where(torch.tensor(mirrored, device=device)[:, None], partners, scores)
+
+    def _batches(self, views: Iterator[np.ndarray]) -> Iterator[Tensor]:
         first = next(views)
         at_once = max(1, min(self.config.views_per_batch, MAX_BATCH_BYTES // (4 * first.size)))
         views = chain([first], views)

@@ -17,7 +17,7 @@ def frames_seen(make_shards, views: Views, num_segments: int) -> list[list[int]]
     frames = np.broadcast_to(10 * np.arange(10, dtype=np.uint8)[:, None, None, None], (10, 16, 16, 3))
     reader = make_shards([("v", "test", (0,), frames)], class_names=("x", "y"))
     shape = ClipShape(num_segments, 1, 16)
-    return [(view[..., 0, 0, 0].ravel() // 10).tolist() for view in views.of(reader, reader.videos[0], shape)]
+    return [(view[..., 0, 0, 0].ravel() // 10).tolist() for view, _ in views.of(reader, reader.videos[0], shape)]
 
 
 @pytest.mark.parametrize(
@@ -45,15 +45,24 @@ def test_240_random_examples_of_a_still_differ_in_crop_and_flip(make_shards) -> 
     still = np.random.default_rng(0).integers(0, 256, (1, 24, 24, 3), dtype=np.uint8).repeat(6, axis=0)
     reader = make_shards([("v", "test", (0,), still)], class_names=("x", "y"))
     views = Views(240, 1, spatial="random", cut=RUNS)
-    seen = [view.tobytes() for view in views.of(reader, reader.videos[0], ClipShape(2, 1, 16))]
+    seen = [view.tobytes() for view, _ in views.of(reader, reader.videos[0], ClipShape(2, 1, 16))]
     assert len(seen) == 240 and len(set(seen)) > 100  # of 81 places, mirrored or not
-    assert seen == [view.tobytes() for view in views.of(reader, reader.videos[0], ClipShape(2, 1, 16))]
+    assert seen == [view.tobytes() for view, _ in views.of(reader, reader.videos[0], ClipShape(2, 1, 16))]
+
+
+@pytest.mark.parametrize("views", [Views(1, 10), Views(1, 40, spatial="random"), Views(1, 3)])
+def test_views_say_which_of_them_are_mirrored(make_shards, views: Views) -> None:
+    from_dark_to_light = np.broadcast_to(np.arange(24, dtype=np.uint8)[:, None], (3, 24, 24, 3))
+    reader = make_shards([("v", "test", (0,), from_dark_to_light)], class_names=("x", "y"))
+    seen = list(views.of(reader, reader.videos[0], ClipShape(2, 1, 16)))
+    assert [mirrored for _, mirrored in seen] == [bool(view[0, 0, 0, 0, 0] > view[0, 0, 0, -1, 0]) for view, _ in seen]
+    assert any(mirrored for _, mirrored in seen) == views.mirrors == (views.num_crops > 3)
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"temporal": "dense"}, "temporal is 'dense', which counts clips itself; set num_clips null and cut consec"),
+        ({"temporal": "dense"}, "temporal is 'dense', which shows all frames and counts clips itself; set num_clips null"),
         ({"temporal": "dense", "num_clips": None}, "temporal is 'dense'"),
         ({"num_clips": None}, "num_clips is null; random clips need a number"),
         ({"temporal": "middle"}, "temporal is 'middle'; it must be one of random, uniform, dense"),

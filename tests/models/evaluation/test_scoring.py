@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from tdn_data.models.evaluation import scoring
-from tdn_data.models.evaluation.evaluate import evaluate, restore_model
+from tdn_data.models.evaluation.evaluate import evaluate, remark_on_mirrors, restore_model
 from tdn_data.models.evaluation.protocol import EvaluateConfig
 from tdn_data.models.evaluation.scores import ABOUT, read_scores, write_scores
 from tdn_data.models.evaluation.scoring import average_scores
@@ -20,6 +20,8 @@ from tdn_data.models.networks import build_model
 from tdn_data.models.weights.checkpoint import Checkpoint
 from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.files import file_digest
+from tdn_data.pipeline.shards.reader import DatasetInfo
+from tests.models.evaluation.small import write_checkpoint
 
 CONFIG = EvaluateConfig(num_clips=3, num_crops=10, views_per_batch=7)
 
@@ -31,6 +33,33 @@ def test_a_batch_of_views_takes_bounded_memory(coloured, checkpoint: Path, monke
     monkeypatch.setattr(scoring, "MAX_BATCH_BYTES", 5 * 4 * 2 * 3 * 24 * 24)
     np.testing.assert_allclose(evaluate(coloured, checkpoint, config=CONFIG).scores, whole, rtol=1e-4, atol=1e-5)
     assert set(seen) == {5}
+
+
+def test_a_mirrored_view_speaks_for_the_class_whose_mirrored_video_it_looks_like(make_shards, tmp_path) -> None:
+    """Ten crops of a mirrored video are those of the video, so that one's left is the other's right."""
+    frames = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
+    videos = [("seen", "test", (0,), frames), ("mirrored", "test", (1,), frames[:, :, ::-1])]
+    names = ("move_left", "move_right")
+    reader = make_shards(videos, class_names=names, name="demo")
+    config = replace(CONFIG, num_clips=1)
+    scores = evaluate(reader, write_checkpoint(tmp_path, dataset="demo", class_names=names), config=config).scores
+    (seen, mirrored), other = scores, evaluate(reader, write_checkpoint(tmp_path, class_names=names), config=config)
+    assert seen == pytest.approx(mirrored[::-1], abs=1e-5) and abs(seen[0] - seen[1]) > 1e-4
+    assert other.scores[0] == pytest.approx(other.scores[1], abs=1e-5)  # no pairs are known: both are averaged
+
+
+@pytest.mark.parametrize(
+    ("name", "trained_mirrored", "remarks"), [("demo", False, 0), ("folder", False, 1), ("folder", True, 0)]
+)
+def test_mirrored_views_are_remarked_on_where_training_had_none_and_no_pairs_are_known(
+    caplog, name: str, trained_mirrored: bool, remarks: int
+) -> None:
+    info = DatasetInfo(name, ("left", "right"), False, {})
+    for config in (CONFIG, replace(CONFIG, num_crops=3)):
+        remark_on_mirrors(config, info, trained_mirrored=trained_mirrored)
+    assert len(caplog.messages) == remarks and all(
+        "half of the test's views are mirrored" in one for one in caplog.messages
+    )
 
 
 def test_averages_before_and_after_softmax() -> None:
