@@ -62,7 +62,7 @@ def test_views_say_which_of_them_are_mirrored(make_shards, views: Views) -> None
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"temporal": "dense"}, "temporal is 'dense', which shows all frames and counts clips itself; set num_clips null"),
+        ({"temporal": "dense"}, "temporal is 'dense', which shows all frames and counts clips itself"),
         ({"temporal": "dense", "num_clips": None}, "temporal is 'dense'"),
         ({"num_clips": None}, "num_clips is null; random clips need a number"),
         ({"temporal": "middle"}, "temporal is 'middle'; it must be one of random, uniform, dense"),
