@@ -28,9 +28,9 @@ from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.images import encode_image
 from tdn_data.pipeline.machine import installed_version
 from tdn_data.pipeline.parameters import FlowParameters, FrameParameters
-from tdn_data.pipeline.shards.folder import gather, shard_names, write_folder
-from tdn_data.pipeline.shards.formats import shard_writer
 from tdn_data.pipeline.shards.schema import SCHEMA_VERSION, LedgerRow, VideoRows, shard_name
+from tdn_data.pipeline.shards.shard_folder import gather, shard_names, write_folder
+from tdn_data.pipeline.shards.shard_formats import shard_writer
 from tdn_data.pipeline.shards.storage import Storage
 
 HEIGHT, WIDTH, NUM_FRAMES, FPS, BOUND = 256, 340, 150, 25, 20.0

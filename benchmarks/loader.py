@@ -40,9 +40,9 @@ from tdn_data.pipeline.datasets.index import index_dataset
 from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.extraction.one_shard import ShardJob, extract_shard
 from tdn_data.pipeline.parameters import ExtractParameters, FrameParameters
-from tdn_data.pipeline.shards.folder import gather, write_folder
 from tdn_data.pipeline.shards.plan import plan_shards
 from tdn_data.pipeline.shards.reader import ShardReader
+from tdn_data.pipeline.shards.shard_folder import gather, write_folder
 from tdn_data.pipeline.shards.storage import Storage
 
 SHORT_SIDE = 256  # pixels of the stored frames, as TSN stores them

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tdn_data.models.report.runs import report_runs
+from tdn_data.models.report.reported_runs import report_runs
 from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.shards.reader import ShardReader
 from tdn_data.stages.cli import console

@@ -37,7 +37,7 @@ from tdn_data.models.backbones.convolution import Convolution2d
 from tdn_data.models.backbones.resnet import ResNet
 from tdn_data.models.backbones.resnet3d import extend_to_time
 from tdn_data.models.networks.base import Criterion, Losses, VideoNetwork, check_count, count_channels
-from tdn_data.models.networks.frames import remove_classifier
+from tdn_data.models.networks.single_frames import remove_classifier
 
 SCALE_WEIGHTS = (0.08, 0.02, 0.01, 0.005)  # alpha, from the coarsest scale to the finest
 ENCODER_STAGES = ("res2", "res3", "res4", "res5")

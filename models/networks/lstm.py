@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from tdn_data.models.networks.base import Criterion, Losses, check_count
-from tdn_data.models.networks.frames import FrameNetwork, remove_classifier
+from tdn_data.models.networks.single_frames import FrameNetwork, remove_classifier
 
 State = tuple[Tensor, Tensor]  # hidden vector and cell of one layer, (N, num_cells) each
 CONSENSUSES = ("last", "max", "sum", "weighted")

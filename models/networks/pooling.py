@@ -34,7 +34,7 @@ from torch import Tensor, nn
 from tdn_data.models.backbones.base import SelfFitting, StateDict
 from tdn_data.models.backbones.convolution import Convolution2d
 from tdn_data.models.networks.base import check_count
-from tdn_data.models.networks.frames import FrameNetwork, remove_classifier
+from tdn_data.models.networks.single_frames import FrameNetwork, remove_classifier
 
 WINDOW, STEP = 10, 5  # frames (section 3.3.1)
 NUM_KERNELS = 256

@@ -42,7 +42,12 @@ from tdn_data.pipeline.extraction.workers import Done, check_ray, run_jobs
 from tdn_data.pipeline.files import is_scratch
 from tdn_data.pipeline.parameters import ExtractParameters
 from tdn_data.pipeline.progress import OnProgress
-from tdn_data.pipeline.shards.folder import (
+from tdn_data.pipeline.shards.ledger import DATASET_NAME, ledger_rows, noted_rows, read_dataset_json
+from tdn_data.pipeline.shards.marks import read_marks, write_marks
+from tdn_data.pipeline.shards.plan import ShardPlan, plan_shards, planned_videos
+from tdn_data.pipeline.shards.planned import PlannedVideos
+from tdn_data.pipeline.shards.schema import LedgerRow, parse_shard_name
+from tdn_data.pipeline.shards.shard_folder import (
     NEW_FOLDER,
     ShardContents,
     check_modalities_agree,
@@ -53,11 +58,6 @@ from tdn_data.pipeline.shards.folder import (
     shard_names,
     write_folder,
 )
-from tdn_data.pipeline.shards.ledger import DATASET_NAME, ledger_rows, noted_rows, read_dataset_json
-from tdn_data.pipeline.shards.marks import read_marks, write_marks
-from tdn_data.pipeline.shards.plan import ShardPlan, plan_shards, planned_videos
-from tdn_data.pipeline.shards.planned import PlannedVideos
-from tdn_data.pipeline.shards.schema import LedgerRow, parse_shard_name
 from tdn_data.pipeline.shards.storage import Storage
 
 

@@ -15,12 +15,12 @@ from functools import lru_cache
 from tdn_data.pipeline.errors import InputError, ShardError
 from tdn_data.pipeline.extraction.versions import row_versions, version_changes
 from tdn_data.pipeline.parameters import ExtractParameters
-from tdn_data.pipeline.shards.folder import READ_THREADS, shard_names
-from tdn_data.pipeline.shards.formats import Shard, open_shard
 from tdn_data.pipeline.shards.ledger import ledger_rows, read_dataset_json
 from tdn_data.pipeline.shards.placement import shard_number, source_numbers
 from tdn_data.pipeline.shards.plan import modality_digest
 from tdn_data.pipeline.shards.schema import LedgerRow, parse_shard_name, shard_name
+from tdn_data.pipeline.shards.shard_folder import READ_THREADS, shard_names
+from tdn_data.pipeline.shards.shard_formats import Shard, open_shard
 from tdn_data.pipeline.shards.storage import Storage
 from tdn_data.pipeline.side_by_side import in_order
 

@@ -25,10 +25,10 @@ from tdn_data.pipeline.extraction.spans import SPANS_FOLDER, Span, SpanFiles
 from tdn_data.pipeline.extraction.versions import RowVersions, row_versions, version_changes
 from tdn_data.pipeline.files import check_video_file, file_digest
 from tdn_data.pipeline.parameters import ExtractParameters, Limits
-from tdn_data.pipeline.shards.formats import Shard, open_shard, shard_writer
 from tdn_data.pipeline.shards.parquet import StoredEntry
 from tdn_data.pipeline.shards.plan import ShardPlan
 from tdn_data.pipeline.shards.schema import PRODUCER, SCHEMA_VERSION, LedgerRow, VideoRows, library_versions
+from tdn_data.pipeline.shards.shard_formats import Shard, open_shard, shard_writer
 from tdn_data.pipeline.shards.storage import Storage
 
 
@@ -331,7 +331,7 @@ def _check_written(scratch: Path, job: ShardJob, ledger: list[LedgerRow]) -> Non
     """Read the finished file's index back; raise StorageError unless it holds what the ledger says."""
     extension = job.plan.extension
     local = Storage(scratch.parent)
-    from tdn_data.pipeline.shards.formats import READERS
+    from tdn_data.pipeline.shards.shard_formats import READERS
 
     shard = READERS[extension](local, scratch.name, job.plan.modality)
     stored = sum(entry.num_rows for entry in shard.entries())

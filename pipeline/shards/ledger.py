@@ -1,7 +1,7 @@
 """Index, ledger, splits and dataset.json: what a folder of shards says as a whole.
 
 dataset.json names the bytes and the digest of the other three and carries one of itself, so that none of them is
-believed after it has changed. All four can be gathered again from the shards (`pipeline.shards.folder`).
+believed after it has changed. All four can be gathered again from the shards (`pipeline.shards.shard_folder`).
 """
 
 from __future__ import annotations

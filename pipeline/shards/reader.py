@@ -20,7 +20,6 @@ import numpy as np
 from tdn_data.pipeline.datasets.manifest import UNUSED
 from tdn_data.pipeline.errors import InputError, ShardError
 from tdn_data.pipeline.images import decode_image
-from tdn_data.pipeline.shards.formats import Shard, open_shard
 from tdn_data.pipeline.shards.labels import labelling_of, renumbered
 from tdn_data.pipeline.shards.ledger import (
     REPAIR,
@@ -31,6 +30,7 @@ from tdn_data.pipeline.shards.ledger import (
     read_list_splits,
 )
 from tdn_data.pipeline.shards.schema import SCHEMAS, Labelling, LedgerRow, VideoRows
+from tdn_data.pipeline.shards.shard_formats import Shard, open_shard
 from tdn_data.pipeline.shards.single import storage_at
 from tdn_data.pipeline.shards.storage import Storage, shown_location
 from tdn_data.pipeline.shards.stored_index import Lazily, StoredIndex

@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 
 from tdn_data.pipeline.errors import InputError, PipelineError, ShardError
 from tdn_data.pipeline.progress import OnProgress, reported
-from tdn_data.pipeline.shards.folder import gather, shard_contents, shard_names, write_folder
-from tdn_data.pipeline.shards.formats import Shard, open_shard, shard_writer
 from tdn_data.pipeline.shards.ledger import read_dataset_json, read_list_splits
 from tdn_data.pipeline.shards.nearby import nothing_here
 from tdn_data.pipeline.shards.plan import plan_digest
 from tdn_data.pipeline.shards.schema import SCHEMA_VERSION, Labelling, LedgerRow, parse_shard_name
+from tdn_data.pipeline.shards.shard_folder import gather, shard_contents, shard_names, write_folder
+from tdn_data.pipeline.shards.shard_formats import Shard, open_shard, shard_writer
 from tdn_data.pipeline.shards.status import Fault, marked_findings, number_findings
 from tdn_data.pipeline.shards.storage import Storage
 

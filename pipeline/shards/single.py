@@ -7,8 +7,8 @@ import os
 import pyarrow as pa
 
 from tdn_data.pipeline.errors import InputError
-from tdn_data.pipeline.shards.folder import gather, small_files
 from tdn_data.pipeline.shards.schema import parse_shard_name
+from tdn_data.pipeline.shards.shard_folder import gather, small_files
 from tdn_data.pipeline.shards.storage import Storage
 
 

@@ -13,8 +13,6 @@ from typing import Literal
 from pyarrow import fs
 
 from tdn_data.pipeline.errors import InputError, PipelineError, ShardError
-from tdn_data.pipeline.shards.folder import NEW_FOLDER, READ_THREADS, shard_names
-from tdn_data.pipeline.shards.formats import open_shard
 from tdn_data.pipeline.shards.ledger import (
     DATASET_NAME,
     INDEX_NAME,
@@ -27,6 +25,8 @@ from tdn_data.pipeline.shards.ledger import (
 )
 from tdn_data.pipeline.shards.marks import read_marks
 from tdn_data.pipeline.shards.schema import SCHEMAS, STATUSES, LedgerRow, parse_shard_name, shard_name
+from tdn_data.pipeline.shards.shard_folder import NEW_FOLDER, READ_THREADS, shard_names
+from tdn_data.pipeline.shards.shard_formats import open_shard
 from tdn_data.pipeline.shards.storage import Storage
 from tdn_data.pipeline.side_by_side import in_order
 

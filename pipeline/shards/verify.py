@@ -15,8 +15,6 @@ import pyarrow as pa
 
 from tdn_data.pipeline.errors import InputError, PipelineError, ShardError, StorageError
 from tdn_data.pipeline.progress import OnProgress, reported
-from tdn_data.pipeline.shards.folder import ShardContents, shard_contents, shard_names
-from tdn_data.pipeline.shards.formats import Shard, open_shard
 from tdn_data.pipeline.shards.gathered import RowsByShard, rows_as_dicts
 from tdn_data.pipeline.shards.labels import labelling_of, renumbered
 from tdn_data.pipeline.shards.ledger import (
@@ -39,6 +37,8 @@ from tdn_data.pipeline.shards.schema import (
     LedgerRow,
     parse_shard_name,
 )
+from tdn_data.pipeline.shards.shard_folder import ShardContents, shard_contents, shard_names
+from tdn_data.pipeline.shards.shard_formats import Shard, open_shard
 from tdn_data.pipeline.shards.sorting import SortedRows
 from tdn_data.pipeline.shards.status import Fault, folder_findings, number_findings
 from tdn_data.pipeline.shards.storage import Storage

@@ -20,7 +20,7 @@ import numpy as np
 from av.container import InputContainer
 
 from tdn_data.pipeline.video.bits import Bits
-from tdn_data.pipeline.video.formats import BARE_STREAMS
+from tdn_data.pipeline.video.container_formats import BARE_STREAMS
 
 _HEAD_BYTES = 16  # of a packet, more than its place on the clock is in
 _MAX_SKIPPED = 25  # pictures in a row; more are another stream, joined to the first

@@ -17,7 +17,7 @@ from av.video.stream import VideoStream
 from tdn_data.pipeline.errors import VideoError
 from tdn_data.pipeline.files import check_video_file
 from tdn_data.pipeline.video.avi import index_times, restamp
-from tdn_data.pipeline.video.formats import OPEN_OPTIONS, is_unlisted, undecodable_kind
+from tdn_data.pipeline.video.container_formats import OPEN_OPTIONS, is_unlisted, undecodable_kind
 from tdn_data.pipeline.video.matroska import ticks_below_zero
 from tdn_data.pipeline.video.structure import is_cut_iso, lacks_time_scale
 

@@ -11,11 +11,11 @@ import numpy as np
 
 from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.progress import OnProgress, reported
-from tdn_data.pipeline.shards.folder import shard_names
-from tdn_data.pipeline.shards.formats import open_shard
 from tdn_data.pipeline.shards.ledger import read_dataset_json, read_ledger
 from tdn_data.pipeline.shards.reader import ShardReader, way_out
 from tdn_data.pipeline.shards.schema import SCHEMAS, STATUSES, LedgerRow, parse_shard_name
+from tdn_data.pipeline.shards.shard_folder import shard_names
+from tdn_data.pipeline.shards.shard_formats import open_shard
 from tdn_data.pipeline.shards.single import storage_at
 from tdn_data.pipeline.text import some_of
 from tdn_data.pipeline.view.flow_pictures import visible_flow

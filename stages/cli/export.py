@@ -27,13 +27,13 @@ def export_model(run: str, onnx: Path | None, program: Path | None, as_json: boo
       tdn-data export-model tdn-rgb --onnx tdn-rgb.onnx
       tdn-data export-model tdn-rgb --torch tdn-rgb.pt2
     """
-    from tdn_data.models.evaluation import export
+    from tdn_data.models.evaluation import network_export
     from tdn_data.stages.cli.evaluated import run_checkpoint
 
     if onnx is None and program is None:
         raise click.UsageError("Give --onnx FILE, --torch FILE or both.")
     with console.messages(), console.err.status("exporting"):
-        about = export.export_model(run_checkpoint(run), onnx=onnx, program=program)
+        about = network_export.export_model(run_checkpoint(run), onnx=onnx, program=program)
     if as_json:
         console.print_json(about)
         return

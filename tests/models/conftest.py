@@ -12,10 +12,10 @@ import pytest
 
 from tdn_data.models.threads import torch_threads
 from tdn_data.pipeline.images import encode_image
-from tdn_data.pipeline.shards.folder import gather, write_folder
-from tdn_data.pipeline.shards.formats import shard_writer
 from tdn_data.pipeline.shards.reader import ShardReader
 from tdn_data.pipeline.shards.schema import SCHEMA_VERSION, LedgerRow, VideoRows, shard_name
+from tdn_data.pipeline.shards.shard_folder import gather, write_folder
+from tdn_data.pipeline.shards.shard_formats import shard_writer
 from tdn_data.pipeline.shards.storage import Storage
 
 # video_id, split, labels, and frames uint8 (N, H, W, 3) or flow (N, H, W, 2); None for a video that failed

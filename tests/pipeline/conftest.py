@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from tdn_data.pipeline.images import encode_image
-from tdn_data.pipeline.shards.folder import gather, shard_names, write_folder
-from tdn_data.pipeline.shards.formats import shard_writer
 from tdn_data.pipeline.shards.schema import PAYLOADS, SCHEMA_VERSION, LedgerRow, VideoRows, shard_name
+from tdn_data.pipeline.shards.shard_folder import gather, shard_names, write_folder
+from tdn_data.pipeline.shards.shard_formats import shard_writer
 from tdn_data.pipeline.shards.storage import Storage
 
 VIDEOS = {"a/1.x": ("train", "cook"), "a_1_x": ("train", "jump it"), "b 2": ("val-1", "cook")}  # video -> split, class

@@ -11,13 +11,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tdn_data.pipeline.errors import InputError, PipelineError, ShardError
-from tdn_data.pipeline.shards.folder import ShardContents, shard_contents, shard_names
-from tdn_data.pipeline.shards.formats import open_shard
 from tdn_data.pipeline.shards.labels import common_labelling, labelling_of
 from tdn_data.pipeline.shards.ledger import DATASET_NAME, INDEX_NAME, LEDGER_NAME, REPAIR, read_dataset_json
 from tdn_data.pipeline.shards.nearby import nothing_here
 from tdn_data.pipeline.shards.schema import INDEX_SCHEMA, LEDGER_SCHEMA, SCHEMAS, Labelling, parse_shard_name
 from tdn_data.pipeline.shards.seal import damage
+from tdn_data.pipeline.shards.shard_folder import ShardContents, shard_contents, shard_names
+from tdn_data.pipeline.shards.shard_formats import open_shard
 from tdn_data.pipeline.shards.storage import Storage
 from tdn_data.pipeline.text import some_of
 

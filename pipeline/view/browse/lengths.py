@@ -11,7 +11,7 @@ import threading
 import numpy as np
 
 from tdn_data.pipeline.errors import PipelineError
-from tdn_data.pipeline.shards.formats import open_shard
+from tdn_data.pipeline.shards.shard_formats import open_shard
 from tdn_data.pipeline.view.browse.video_columns import Videos
 
 MAX_SHARDS_READ = 2000  # of a larger set a sample, spread evenly

@@ -21,9 +21,9 @@ from PIL import Image
 from tdn_data.pipeline.errors import ShardError
 from tdn_data.pipeline.flow.color import flow_to_color
 from tdn_data.pipeline.images import encode_image
-from tdn_data.pipeline.shards.formats import Shard, open_shard
 from tdn_data.pipeline.shards.parquet import StoredEntry
 from tdn_data.pipeline.shards.reader import decode_pictures
+from tdn_data.pipeline.shards.shard_formats import Shard, open_shard
 from tdn_data.pipeline.shards.storage import Storage
 from tdn_data.pipeline.view.browse.video_columns import Videos
 from tdn_data.pipeline.view.flow_pictures import flow_scale, visible_flow

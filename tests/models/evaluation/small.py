@@ -13,9 +13,9 @@ from tdn_data.models.weights.trained_on import NORMALIZATION, TrainedOn
 from tdn_data.pipeline.datasets.index import index_dataset
 from tdn_data.pipeline.extraction.one_shard import ShardJob, extract_shard
 from tdn_data.pipeline.parameters import ExtractParameters
-from tdn_data.pipeline.shards.folder import gather, write_folder
 from tdn_data.pipeline.shards.plan import plan_shards
 from tdn_data.pipeline.shards.reader import ShardReader
+from tdn_data.pipeline.shards.shard_folder import gather, write_folder
 from tdn_data.pipeline.shards.storage import Storage
 
 OPTIONS = {"backbone": "resnet18", "width": 8, "num_segments": 2, "modality": "rgb", "snippet_length": 1}

@@ -12,10 +12,10 @@ from tdn_data.pipeline.extraction import cache
 from tdn_data.pipeline.extraction.engine import NEW_FOLDER, run_extraction
 from tdn_data.pipeline.extraction.versions import RowVersions, row_versions
 from tdn_data.pipeline.parameters import ExtractParameters, FlowParameters, FrameParameters
-from tdn_data.pipeline.shards.formats import open_shard
 from tdn_data.pipeline.shards.ledger import DATASET_NAME, read_ledger
 from tdn_data.pipeline.shards.reader import ShardReader
 from tdn_data.pipeline.shards.schema import LedgerRow
+from tdn_data.pipeline.shards.shard_formats import open_shard
 from tdn_data.pipeline.shards.storage import Storage
 
 FRAMES = ExtractParameters(frames=FrameParameters(height=48, width=64))

@@ -12,9 +12,9 @@ from tdn_data.pipeline.datasets.index import index_dataset
 from tdn_data.pipeline.errors import InputError, PipelineError, ShardError
 from tdn_data.pipeline.extraction.engine import NEW_FOLDER, run_extraction
 from tdn_data.pipeline.parameters import ExtractParameters, FlowParameters, FrameParameters
-from tdn_data.pipeline.shards.formats import open_shard
 from tdn_data.pipeline.shards.ledger import read_index, read_ledger
 from tdn_data.pipeline.shards.reader import ShardReader
+from tdn_data.pipeline.shards.shard_formats import open_shard
 from tdn_data.pipeline.shards.storage import Storage
 from tdn_data.stages.cli import main
 from tests.conftest import write_clip

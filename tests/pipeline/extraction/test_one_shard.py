@@ -25,8 +25,8 @@ from tdn_data.pipeline.files import check_video_file
 from tdn_data.pipeline.flow import dequantize
 from tdn_data.pipeline.images import decode_image
 from tdn_data.pipeline.parameters import ExtractParameters, FlowParameters, FrameParameters, Limits
-from tdn_data.pipeline.shards.formats import open_shard
 from tdn_data.pipeline.shards.plan import plan_shards
+from tdn_data.pipeline.shards.shard_formats import open_shard
 from tdn_data.pipeline.shards.storage import Storage
 from tdn_data.pipeline.video import sample_frames, write_video
 

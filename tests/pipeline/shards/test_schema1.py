@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from tdn_data.pipeline.errors import InputError, ShardError
-from tdn_data.pipeline.shards.formats import open_shard
 from tdn_data.pipeline.shards.ledger import DATASET_NAME
 from tdn_data.pipeline.shards.reader import ShardReader
 from tdn_data.pipeline.shards.repair import repair_folder
 from tdn_data.pipeline.shards.schema import SCHEMA_VERSION
+from tdn_data.pipeline.shards.shard_formats import open_shard
 from tdn_data.pipeline.shards.status import extraction_status
 from tdn_data.pipeline.shards.storage import Storage
 from tdn_data.pipeline.shards.verify import verify_shards

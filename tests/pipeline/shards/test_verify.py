@@ -11,9 +11,9 @@ from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.extraction.engine import _close
 from tdn_data.pipeline.extraction.one_shard import ShardJob, extract_shard
 from tdn_data.pipeline.parameters import ExtractParameters, FrameParameters
-from tdn_data.pipeline.shards.folder import gather, shard_names, write_folder
 from tdn_data.pipeline.shards.ledger import DATASET_NAME
 from tdn_data.pipeline.shards.plan import plan_shards
+from tdn_data.pipeline.shards.shard_folder import gather, shard_names, write_folder
 from tdn_data.pipeline.shards.status import extraction_status
 from tdn_data.pipeline.shards.storage import Storage
 from tdn_data.pipeline.shards.verify import verify_shards

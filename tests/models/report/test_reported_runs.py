@@ -11,7 +11,7 @@ import pytest
 from tdn_data.models.evaluation.results import write_results
 from tdn_data.models.evaluation.run_record import EVALUATION, TRAINING, describe_run, read_record, write_record
 from tdn_data.models.evaluation.scores import VideoScores
-from tdn_data.models.report.runs import read_results, report_runs
+from tdn_data.models.report.reported_runs import read_results, report_runs
 from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.shards.reader import DatasetInfo, StoredVideo
 

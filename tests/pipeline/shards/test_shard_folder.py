@@ -8,7 +8,12 @@ import pytest
 from tdn_data.pipeline.datasets.manifest import Manifest, VideoRecord
 from tdn_data.pipeline.errors import InputError, ShardError
 from tdn_data.pipeline.images import encode_image
-from tdn_data.pipeline.shards.folder import (
+from tdn_data.pipeline.shards.labels import common_labelling, renumbered
+from tdn_data.pipeline.shards.placement import shard_number
+from tdn_data.pipeline.shards.planned import PlannedVideos
+from tdn_data.pipeline.shards.reader import ShardReader
+from tdn_data.pipeline.shards.schema import PAYLOADS, SCHEMA_VERSION, Labelling, LedgerRow, VideoRows, shard_name
+from tdn_data.pipeline.shards.shard_folder import (
     check_modalities_agree,
     gather,
     read_shards,
@@ -16,12 +21,7 @@ from tdn_data.pipeline.shards.folder import (
     shard_names,
     write_folder,
 )
-from tdn_data.pipeline.shards.formats import open_shard, shard_writer
-from tdn_data.pipeline.shards.labels import common_labelling, renumbered
-from tdn_data.pipeline.shards.placement import shard_number
-from tdn_data.pipeline.shards.planned import PlannedVideos
-from tdn_data.pipeline.shards.reader import ShardReader
-from tdn_data.pipeline.shards.schema import PAYLOADS, SCHEMA_VERSION, Labelling, LedgerRow, VideoRows, shard_name
+from tdn_data.pipeline.shards.shard_formats import open_shard, shard_writer
 from tdn_data.pipeline.shards.status import extraction_status
 from tdn_data.pipeline.shards.storage import Storage
 from tdn_data.pipeline.shards.verify import verify_shards

@@ -11,10 +11,10 @@ import pytest
 
 from tdn_data.pipeline.errors import InputError, ShardError
 from tdn_data.pipeline.shards import lmdb, parquet
-from tdn_data.pipeline.shards.formats import open_shard, shard_writer
 from tdn_data.pipeline.shards.parquet import ROWS_PER_GROUP
 from tdn_data.pipeline.shards.reader import decode_rows
 from tdn_data.pipeline.shards.schema import PAYLOADS, SCHEMA_VERSION, LedgerRow, VideoRows, parse_shard_name, shard_name
+from tdn_data.pipeline.shards.shard_formats import open_shard, shard_writer
 from tdn_data.pipeline.shards.storage import Storage
 
 ABOUT = {
@@ -285,7 +285,7 @@ import resource, sys
 from pathlib import Path
 from tdn_data.pipeline.errors import StorageError
 from tdn_data.pipeline.shards import lmdb, parquet
-from tdn_data.pipeline.shards.formats import open_shard, shard_writer
+from tdn_data.pipeline.shards.shard_formats import open_shard, shard_writer
 from tdn_data.pipeline.shards.storage import Storage
 folder, name, spare = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()

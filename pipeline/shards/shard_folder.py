@@ -16,7 +16,6 @@ from tdn_data.pipeline.datasets.manifest import Manifest
 from tdn_data.pipeline.errors import InputError, ShardError
 from tdn_data.pipeline.shards.card import CARD_NAME, folder_card, is_ours
 from tdn_data.pipeline.shards.counts import LedgerCounts
-from tdn_data.pipeline.shards.formats import Shard, open_shard
 from tdn_data.pipeline.shards.gathered import GatheredRows, Row
 from tdn_data.pipeline.shards.labels import common_labelling, labelling_of, renumbered
 from tdn_data.pipeline.shards.ledger import (
@@ -42,6 +41,7 @@ from tdn_data.pipeline.shards.schema import (
     parse_shard_name,
 )
 from tdn_data.pipeline.shards.seal import stream_digest
+from tdn_data.pipeline.shards.shard_formats import Shard, open_shard
 from tdn_data.pipeline.shards.storage import Storage
 from tdn_data.pipeline.side_by_side import in_order
 

@@ -11,7 +11,7 @@ import torch
 
 from tdn_data.models.clips.views import ClipShape, Views
 from tdn_data.models.evaluation.evaluate import evaluate
-from tdn_data.models.evaluation.export import export_model
+from tdn_data.models.evaluation.network_export import export_model
 from tdn_data.models.evaluation.protocol import EvaluateConfig
 from tdn_data.models.networks import build_model
 from tdn_data.models.weights.checkpoint import Checkpoint, save_checkpoint

@@ -10,7 +10,7 @@ import pytest
 
 from tdn_data.pipeline.errors import VideoError
 from tdn_data.pipeline.video import iter_frames, probe
-from tdn_data.pipeline.video.formats import FORMATS
+from tdn_data.pipeline.video.container_formats import FORMATS
 
 FOLLOWING = {
     "hls": "list.m3u8",
