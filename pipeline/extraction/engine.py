@@ -289,7 +289,7 @@ def _report(
     def report(done: Done) -> None:
         if on_progress is None:
             return
-        words = [f"{done.num_failed} failed"] if done.num_failed else []
+        words = [f"{len(done.failed)} failed"] if done.failed else []
         if done.num_spans < done.num_spans_to_do:
             words.append(f"{done.num_spans} of {done.num_spans_to_do} spans of long videos")
         on_progress((num_found + done.num_videos) // num_modalities, num_planned // num_modalities, ", ".join(words))

@@ -97,8 +97,8 @@ def extract_shard(job: ShardJob) -> ShardResult:
     return result
 
 
-def iter_shard(job: ShardJob) -> Iterator[str | ShardResult]:
-    """Make one shard as `extract_shard` does, yielding each video's status and the result at the end."""
+def iter_shard(job: ShardJob) -> Iterator[tuple[str, str] | ShardResult]:
+    """Make one shard as `extract_shard` does, yielding each video's identifier and status, and the result at the end."""
     versions = _versions(job)
     _check_network(job)
     ledger, num_reused = [], 0
@@ -115,7 +115,7 @@ def iter_shard(job: ShardJob) -> Iterator[str | ShardResult]:
                     with writing():
                         writer.add(rows, video_id=record.video_id, split=record.split, labels=record.labels)
                 ledger.append(row)
-                yield row.status
+                yield record.video_id, row.status
         except BaseException:
             writer.abort()
             raise

@@ -10,7 +10,7 @@ import contextlib
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 
 from tdn_data.pipeline.cluster import MAX_RETRIES, ray_cluster, value_of
@@ -88,10 +88,10 @@ def _deferred_interrupts() -> Iterator[Callable[[], None]]:
 
 @dataclass
 class Done:
-    """How much is done: videos, those of them that failed, and spans of long videos, of how many."""
+    """How much is done: videos, once in each modality, which of them failed, and spans of long videos, of how many."""
 
     num_videos: int = 0
-    num_failed: int = 0
+    failed: set[str] = field(default_factory=set)  # by identifier: one that fails in both modalities is one video
     num_spans: int = 0
     num_spans_to_do: int = 0
 
@@ -176,9 +176,11 @@ class _Crew:
     def _take(self, stream) -> None:
         """Take in the next item of a job's stream."""
         item = value_of(self._ray, next(stream))
-        if isinstance(item, str):
+        if isinstance(item, tuple):
+            video_id, status = item
             self.done.num_videos += 1
-            self.done.num_failed += item == "failed"
+            if status == "failed":
+                self.done.failed.add(video_id)
             return
         self.results.append(replace(item, ledger=()))  # the shard itself says it
         # Ray must not end while it still answers a task: the next Ray of this process would wait for that for ever
