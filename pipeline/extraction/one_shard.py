@@ -98,7 +98,7 @@ def extract_shard(job: ShardJob) -> ShardResult:
 
 
 def iter_shard(job: ShardJob) -> Iterator[tuple[str, str] | ShardResult]:
-    """Make one shard as `extract_shard` does, yielding each video's identifier and status, and the result at the end."""
+    """Make one shard as `extract_shard` does; yield each video's identifier and status, and the result at the end."""
     versions = _versions(job)
     _check_network(job)
     ledger, num_reused = [], 0
