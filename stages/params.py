@@ -245,10 +245,11 @@ def trained(folder: Path, name: str) -> Path:
     """Return the checkpoint in a run's folder; raise InputError with how to train it where there is none."""
     path = folder / checkpoint(name).name
     if not path.is_file():
-        raise InputError(
-            f"{name} has no {path.name}: it is a fusion, or not trained yet; `dvc repro train@NAME` trains a run.",
-            path=path,
-        )
+        if folder.resolve().parent == FUSIONS.resolve():
+            words = "it is a fusion, which has no network of its own; name one of its runs"
+        else:
+            words = f"it is not trained yet; `dvc repro train@{folder.name}` trains it, and `dvc checkout` fetches it"
+        raise InputError(f"{name} has no {path.name}: {words}.", path=path)
     return path
 
 

@@ -67,11 +67,15 @@ class Cut:
         counted = rows_at_rate(reader.times(video.video_id), self.fps)
         return counted[self.places(len(counted), shape, **which)]
 
+    def num_frames(self, reader: ShardReader, video: StoredVideo) -> int:
+        """Return how many frames of a video clips are cut from."""
+        return video.num_rows if self.fps is None else len(rows_at_rate(reader.times(video.video_id), self.fps))
+
     def num_clips_of_all(
         self, reader: ShardReader, video: StoredVideo, shape: ClipShape, *, repeat_to: int | None = None
     ) -> int:
         """Return how many `consecutive` clips at even distances show every frame of a video, and not one fewer."""
-        rows = video.num_rows if self.fps is None else len(rows_at_rate(reader.times(video.video_id), self.fps))
+        rows = self.num_frames(reader, video)
         return max(1, math.ceil(max(rows, repeat_to or 0) / (shape.num_segments * shape.snippet_length)))
 
     def places(

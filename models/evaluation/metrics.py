@@ -69,8 +69,15 @@ def compute_metrics(scores: np.ndarray, labels: Sequence[Sequence[int]], *, mult
 
 
 def probabilities_of(scores: np.ndarray, *, multi_label: bool) -> np.ndarray:
-    """Return the probability of each class by scores (..., C); of several labels a video each has one of its own."""
-    return expit(scores) if multi_label else softmax(scores, axis=-1)
+    """Return the probability of each class by scores (..., C), float64.
+
+    Of several labels a video each class has one of its own, but where scores are logarithms of probabilities that sum
+    to 1 already (an LSTM's, those averaged or fused after softmax): then it is these.
+    """
+    scores = np.asarray(scores, np.float64)
+    if multi_label and not are_log_probabilities(np.atleast_2d(scores)):
+        return expit(scores)
+    return softmax(scores, axis=-1)
 
 
 def are_log_probabilities(scores: np.ndarray) -> bool:

@@ -35,7 +35,7 @@ ONE_VIEW = EvaluateConfig(num_clips=1, num_crops=1)
 
 @dataclass(frozen=True)
 class Prediction:
-    """One video's `scores` before softmax and `probabilities`, float32 (C,), in the order of `class_names`.
+    """One video's `scores` before softmax and `probabilities`, (C,) each, in the order of `class_names`.
 
     Several labels a video: each class has a probability of its own. `problem` is why a part of the video was not read;
     `remark` is what else speaks against the result: that there were fewer frames than the network sees at once.
@@ -153,8 +153,9 @@ class Predictor:
         with torch_threads(self._config.num_threads):
             scores = self._score(decoded, decoded.video).video
         probabilities = probabilities_of(scores, multi_label=self.trained.multi_label)
-        about = (decoded.problem, _few_frames(decoded.video.num_rows, self._score.shape))
-        return Prediction(decoded.path, self.trained.class_names, scores, probabilities, *about)
+        cut = self._config.views().cut
+        remark = _few_frames(cut.num_frames(decoded, decoded.video), self._score.shape, decoded.modality, cut.fps)
+        return Prediction(decoded.path, self.trained.class_names, scores, probabilities, decoded.problem, remark)
 
     def _check_size(self, rows: VideoRows) -> None:
         """Raise VideoError where the crop that the network sees does not fit into a video's frames."""
@@ -201,13 +202,16 @@ class DecodedVideo:
         return StoredPictures(pictures, self._rows.pts_seconds[rows], self._rows.bound)
 
 
-def _few_frames(count: int, shape: ClipShape) -> str | None:
-    """Return what is to be said of a video with fewer stored frames than a clip has, None of others."""
+def _few_frames(count: int, shape: ClipShape, modality: str, fps: float | None) -> str | None:
+    """Return what is to be said of a video with fewer frames, or fields of flow, than a clip has, None of others."""
     wanted = shape.num_segments * shape.snippet_length
     if count >= wanted:
         return None
-    words = "1 frame was sampled" if count == 1 else f"{count} frames were sampled"
-    return f"{words} of it and the network looks at {wanted}: it saw some repeatedly"
+    one, several = ("frame", "frames") if modality == "rgb" else ("flow field", "flow fields")
+    words = f"one {one} was sampled" if count == 1 else f"{count} {several} were sampled"
+    rate = "" if fps is None else f" at {fps:g} a second"
+    seen = "saw the same one all the time" if count == 1 else "saw some repeatedly"
+    return f"only {words} of it{rate} and the network looks at {wanted}: it {seen}"
 
 
 def _section(trained: TrainedOn, path: object) -> FrameParameters | FlowParameters:

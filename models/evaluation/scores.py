@@ -24,9 +24,8 @@ from tdn_data.pipeline.files import replacing
 from tdn_data.pipeline.shards.reader import StoredVideo
 from tdn_data.pipeline.text import some_of
 
+STAGES = {"runs": "evaluate", "fusions": "fuse"}  # folder -> DVC's stage that makes the scores in it
 ABOUT = b"tdn_data"  # the key of the metadata
-EVALUATE_FIRST = "`dvc repro evaluate@NAME` makes it, and `dvc checkout` fetches it where it was made before"
-EVALUATE_AGAIN = "evaluate the run again: delete the file, then `dvc repro evaluate@NAME`"
 MAX_SEARCHED = 300  # weights that a search tries
 _FIELDS = [("labels", pa.list_(pa.int32())), ("scores", pa.list_(pa.float32()))]
 SCORES_SCHEMA = pa.schema([("video_id", pa.string()), *_FIELDS])
@@ -77,20 +76,31 @@ def write_scores(path: Path, result: VideoScores) -> None:
         pq.write_table(pa.table(columns, schema=_with_about(SCORES_SCHEMA, result.about)), scratch)
 
 
+def how_to_make(path: Path, *, again: bool = False) -> str:
+    """Return how the scores of a run or a fusion, at `path` in its folder, are made, or made again."""
+    stage = STAGES.get(path.parent.parent.name) if path.suffix == ".json" or path.name == "scores.parquet" else None
+    command = f"`dvc repro {stage}@{path.parent.name}`" if stage else "the command that tested the run"
+    if again:
+        return f"delete it, and {command} makes it again"
+    return f"{command} makes it, and `dvc checkout` fetches it where it was made before"
+
+
 def read_scores(path: Path) -> VideoScores:
     """Read scores back; raise InputError when the file is missing or does not hold what a test gives."""
     if not path.is_file():
-        raise InputError(f"{path} is missing; {EVALUATE_FIRST}.", path=path)
+        raise InputError(f"{path} is missing; {how_to_make(path)}.", path=path)
     try:
         table = pq.read_table(path)
         about = json.loads((table.schema.metadata or {}).get(ABOUT, b"{}"))
         table = table.cast(SCORES_SCHEMA)
     except (OSError, ValueError, pa.ArrowException) as error:
-        raise InputError(f"{path} is damaged or holds no scores; {EVALUATE_AGAIN}.", path=path) from error
+        raise InputError(
+            f"{path} is damaged or holds no scores; {how_to_make(path, again=True)}.", path=path
+        ) from error
     try:
         return _from_table(table, about)
     except ValueError as error:
-        raise InputError(f"{path} is damaged: {error}; {EVALUATE_AGAIN}.", path=path) from error
+        raise InputError(f"{path} is damaged: {error}; {how_to_make(path, again=True)}.", path=path) from error
 
 
 def _from_table(table: pa.Table, about: object) -> VideoScores:

@@ -8,7 +8,7 @@ from pathlib import Path
 from tdn_data.models.evaluation.protocol import EvaluateConfig, config_from
 from tdn_data.models.evaluation.results import SCORES
 from tdn_data.models.evaluation.run_record import EVALUATION, RunRecord, read_record
-from tdn_data.models.evaluation.scores import EVALUATE_FIRST, VideoScores, read_scores
+from tdn_data.models.evaluation.scores import VideoScores, how_to_make, read_scores
 from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.text import some_of
 from tdn_data.stages.params import FUSIONS, RUNS, trained
@@ -41,12 +41,14 @@ def run_scores(word: str) -> tuple[VideoScores, RunRecord]:
 
     Raises InputError where it was never tested, and where the two are not of one test.
     """
-    folder = run_folder(word)
-    if not (folder / SCORES).exists():
-        raise InputError(
-            f"{word} was never evaluated: {folder / SCORES} is missing; {EVALUATE_FIRST}.",
-            path=folder,
-        )
+    return evaluated(run_folder(word), word)
+
+
+def evaluated(folder: Path, word: str) -> tuple[VideoScores, RunRecord]:
+    """Return what `run_scores` does of a run's folder, which the user means by `word`."""
+    if missing := [name for name in (SCORES, EVALUATION) if not (folder / name).exists()]:
+        words = f"{folder / missing[0]} is missing; {how_to_make(folder / missing[0])}"
+        raise InputError(f"{word} was never evaluated: {words}.", path=folder)
     scores, record = read_scores(folder / SCORES), read_record(folder / EVALUATION)
     if scores.scores.shape[1] != len(record.class_names):
         words = (

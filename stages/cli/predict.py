@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from tdn_data.pipeline.errors import VideoError
+from tdn_data.pipeline.errors import InputError, VideoError
 from tdn_data.pipeline.images import write_png
 from tdn_data.stages.cli import console
 from tdn_data.stages.cli.explain import layer_option, method_option, picture_name, refuse_idle_layer
@@ -105,17 +105,22 @@ def _record(predictor, path: Path, video_id: str, top: int, draw: Callable | Non
     except VideoError as error:
         nothing = {"classes": [], "picture": None, "remark": None}
         return {"video": str(path), "problem": f"{error.reason}: {error.sentence}", **nothing}
-    prediction = predictor.of(decoded)
+    prediction, remark, picture = predictor.of(decoded), None, None
     classes = [{"class": name, "probability": value} for name, value in prediction.top(top)]
-    picture = None if draw is None else str(draw(decoded, path))
-    about = {"problem": prediction.problem, "picture": picture, "remark": prediction.remark}
+    try:
+        picture = None if draw is None else str(draw(decoded, path))
+    except InputError as error:
+        remark = f"no picture: {error.message}"
+    remark = "; ".join(filter(None, (prediction.remark, remark))) or None
+    about = {"problem": prediction.problem, "picture": picture, "remark": remark}
     return {"video": str(path), "classes": classes, **about}
 
 
 def _draw(explainer, info, folder: Path, names: Mapping[Path, str], decoded, path: Path) -> Path:
     """Write the picture of a decoded video; return its file."""
+    picture = explainer(decoded, decoded.video, info).picture
     folder.mkdir(exist_ok=True)
-    write_png(folder / names[path], explainer(decoded, decoded.video, info).picture)
+    write_png(folder / names[path], picture)
     return folder / names[path]
 
 

@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from tdn_data.models import build_model
 from tdn_data.models.evaluation.results import write_results
 from tdn_data.models.evaluation.run_record import EVALUATION, describe_run, write_record
 from tdn_data.models.evaluation.scores import VideoScores
+from tdn_data.models.weights.checkpoint import Checkpoint, save_checkpoint
 from tdn_data.pipeline.shards.reader import DatasetInfo
 from tdn_data.stages.cli import main
 from tests.conftest import write_clip
-from tests.models.evaluation.small import write_checkpoint
+from tests.models.evaluation.small import COLOURED, write_checkpoint
 
 CLASSES = ("left", "right", "up")
 
@@ -63,14 +65,19 @@ def run(*words):
         (["fuse", "one", "val"], "one was tested on the split test and val on val; write"),
         (
             ["compare", "one", "cut"],
-            "runs/cut/scores.parquet is damaged or holds no scores; evaluate the run again: del",
+            "runs/cut/scores.parquet is damaged or holds no scores; delete it, and `dvc repro e",
         ),
         (["compare", "one", "one", "--class", "down"], "no class is called 'down'; the classes are left, right, up"),
         (["mistakes", "one", "--class", "down"], "no class is called 'down'"),
         (["mistakes", "one", "--out", "m.png"], "params.yaml is missing; run the stages from the project's folder"),
         (["predict", ".", "--run", "one"], ". holds no video"),
         (["predict", "x*.mp4", "--run", "one"], "x*.mp4 is no file, no folder and no pattern that fits a file"),
-        (["predict", "a.mp4", "--run", "one"], "one has no checkpoint.pt: it is a fusion, or not trained yet"),
+        (["predict", "a.mp4", "--run", "fused"], "fused has no checkpoint.pt: it is a fusion, which has no network"),
+        (["fuse", "one", "fused"], "fusions/fused/scores.parquet is missing; `dvc repro fuse@fused` makes it"),
+        (
+            ["predict", "a.mp4", "--run", "one"],
+            "one has no checkpoint.pt: it is not trained yet; `dvc repro train@one` trains it",
+        ),
         (["predict", "a.mp4", "--run", "one", "--layer", "res2"], "--layer has no effect without --explain"),
         (["export-model", "one", "--onnx", "one.onnx"], "one has no checkpoint.pt"),
         (["explain", "one", "--video", "1"], "one has no checkpoint.pt"),
@@ -96,6 +103,7 @@ def test_bad_input_is_answered_in_one_sentence(project, tmp_path, words, sentenc
     cut = tmp_path / "runs/cut/scores.parquet"
     cut.write_bytes(cut.read_bytes()[:-99])
     (tmp_path / "runs/untested").mkdir()
+    (tmp_path / "fusions/fused").mkdir(parents=True)
     for name, changes in (("damaged", {"class_names": CLASSES[:2], "parameters": {"num_clips": "x"}}), ("list", {})):
         project(name)
         record = tmp_path / "runs" / name / EVALUATION
@@ -139,3 +147,17 @@ def test_predict_draws_what_each_score_stands_on(project, tmp_path):
     assert lines.splitlines()[1].startswith("a/x.mp4,1,") and lines.rstrip().endswith("explain/x-gradcam.png,")
     answer = run(*one, "flow")
     assert answer.code == 2 and "TDN gives no flow; these do: actionflownet" in answer.said
+
+
+def test_one_frame_has_its_class_with_a_remark_and_no_picture_of_flow(project, tmp_path):
+    options = {"backbone": "resnet18", "width": 8, "num_segments": 2, "modality": "rgb"}
+    state = build_model("actionflownet_2f", num_classes=2, **options).state_dict()
+    checkpoint = tmp_path / "checkpoint.pt"
+    save_checkpoint(Checkpoint("actionflownet_2f", options, 2, 32, state, COLOURED.as_dict()), checkpoint)
+    write_clip(tmp_path / "one.mp4", num_frames=1)
+    options = ("--checkpoint", str(checkpoint), "--explain", "--method", "flow", "--json")
+    answer = run("predict", "one.mp4", *options)
+    (record,) = json.loads(answer.stdout)
+    assert record["classes"] and record["picture"] is None and not (tmp_path / "explain").exists()
+    assert "only one frame was sampled of it" in record["remark"]
+    assert "no picture: one has no flow to be drawn: there is one frame of it" in record["remark"]

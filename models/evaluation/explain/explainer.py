@@ -91,7 +91,7 @@ class Explainer:
         """Explain one of the videos of `reader`, whose data set is `info`.
 
         `flow` are the shards that predicted flow is shown beside. `on_progress` counts the squares of `occlusion`.
-        Raises InputError where frames are smaller than the crop.
+        Raises InputError where frames are smaller than the crop, and for the flow of a single frame.
         """
         model, trained = self._model, self.trained
         cut = self._config.views().cut
@@ -105,6 +105,7 @@ class Explainer:
             name, truth = trained.class_names[number], tuple(info.class_names[label] for label in video.labels)
             known = (name, float(values[number]), truth)
             if self._method == "flow":
+                _check_moves(seen)
                 rows, scale = flow_rows(model, clip, seen, flow)
                 top = frame_row(_caption(seen, *known), seen.frames(), seen.seconds, all_frames=True)
                 return Explanation((top, *rows), *known, flow_pixels=scale)
@@ -167,6 +168,14 @@ def _maps(
         return gradient_maps(model, clip, number, layer=layer)
     lost = occlusion_map(model, seen.levels, number, multi_label=multi_label, on_progress=on_progress)
     return {"network": np.repeat(lost[None], len(seen.levels), axis=0)}
+
+
+def _check_moves(seen: SeenClip) -> None:
+    """Raise InputError where a clip is one frame again and again, in which nothing can be seen to move."""
+    if len(np.unique(seen.rows)) == 1:
+        video_id = seen.video.video_id
+        words = "there is one frame of it, and nothing moves; explain it by another --method"
+        raise InputError(f"{video_id} has no flow to be drawn: {words}.", key=video_id)
 
 
 def _rows(caption: str, seen: SeenClip, maps: dict[str, np.ndarray]) -> tuple[Row, ...]:

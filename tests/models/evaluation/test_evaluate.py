@@ -192,12 +192,18 @@ def test_scores_survive_the_disk(tmp_path: Path) -> None:
 
 
 def test_missing_or_damaged_scores_are_named(tmp_path: Path) -> None:
-    path = tmp_path / "scores.parquet"
-    with pytest.raises(InputError, match="scores.parquet is missing; `dvc repro evaluate@NAME` makes it"):
-        read_scores(path)
-    path.write_bytes(b"no parquet")
-    with pytest.raises(InputError, match="scores.parquet is damaged or holds no scores; evaluate the run again"):
-        read_scores(path)
+    for folder, command in (("runs", "evaluate@one"), ("fusions", "fuse@one")):
+        path = tmp_path / folder / "one/scores.parquet"
+        with pytest.raises(InputError, match=f"scores.parquet is missing; `dvc repro {command}` makes it"):
+            read_scores(path)
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"no parquet")
+        words = f"scores.parquet is damaged or holds no scores; delete it, and `dvc repro {command}` makes it again.$"
+        with pytest.raises(InputError, match=words):
+            read_scores(path)
+    (tmp_path / "test.parquet").write_bytes(b"")
+    with pytest.raises(InputError, match="delete it, and the command that tested the run makes it again"):
+        read_scores(tmp_path / "test.parquet")
 
 
 GOOD_ROW = {"video_id": "a", "labels": [0], "scores": [1.0, 2.0]}
@@ -217,7 +223,7 @@ GOOD_ROW = {"video_id": "a", "labels": [0], "scores": [1.0, 2.0]}
 )
 def test_scores_that_no_test_gives_are_refused(tmp_path: Path, rows: list, words: str) -> None:
     pq.write_table(pa.Table.from_pylist(rows, schema=SCORES_SCHEMA), tmp_path / "scores.parquet")
-    with pytest.raises(InputError, match=f"scores.parquet is damaged: {words}.*; evaluate the run again"):
+    with pytest.raises(InputError, match=f"scores.parquet is damaged: {words}; delete it, and"):
         read_scores(tmp_path / "scores.parquet")
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from tdn_data.models.evaluation.metrics import compute_metrics, fuse, hit_at_k, mean_metrics
+from tdn_data.models.evaluation.metrics import compute_metrics, fuse, hit_at_k, mean_metrics, probabilities_of
 from tdn_data.models.evaluation.scores import VideoScores, fuse_scores, remark_on_mixture, search_weights
 
 
@@ -136,3 +136,11 @@ def test_probabilities_are_averaged_after_softmax() -> None:
     streams = [np.array([[0.0, 1.0, 2.0]]), np.array([[3.0, 0.0, 0.0]])]
     fused = fuse(streams, weights=(1, 3), normalize="softmax")
     np.testing.assert_allclose(softmax(fused), (softmax(streams[0]) + 3 * softmax(streams[1])) / 4)
+
+
+def test_logarithms_of_probabilities_are_taken_back_for_several_labels_too() -> None:
+    scores = np.array([[2.0, -1.0, 0.0]])
+    logs = np.log(softmax(scores, axis=1))
+    for multi_label in (True, False):
+        np.testing.assert_allclose(probabilities_of(logs, multi_label=multi_label), softmax(scores, axis=1))
+    np.testing.assert_allclose(probabilities_of(scores[0], multi_label=True), 1 / (1 + np.exp(-scores[0])))
