@@ -65,7 +65,7 @@ class TrainConfig:
     """Everything that decides a training run but the data."""
 
     split: str | None = None  # of the videos, that is trained on; None: the data set's own training split
-    backbone: Literal[tuple(BACKBONES)] = "resnet50"
+    backbone: Literal[tuple(BACKBONES)] = "resnet50"  # of each stream, see `tdn-data models`
     backbone_options: dict[str, object] = field(default_factory=dict)  # of the network, then of its backbone
     num_segments: int = 3  # S, snippets of a clip; for networks over single frames the number of frames
     cut: Literal[CUTS] = "segments"  # which frames these are: one snippet from each segment, or all consecutive
@@ -81,7 +81,7 @@ class TrainConfig:
     batch_size: int = 128  # clips of a step
     micro_batches: int = 1  # parts in which a batch is computed, to save memory; normalisation sees one part
     precision: Literal["float32", "bf16", "fp16"] = "float32"  # in which convolutions and products are computed
-    optimizer: Literal["sgd", "adam"] = "sgd"
+    optimizer: Literal["sgd", "adam"] = "sgd"  # both with `momentum`; chapter 4 takes Adam
     learning_rate: float = 0.01  # at the start
     momentum: float = 0.9  # of SGD; Adam's first beta
     weight_decay: float = 5e-4  # factor of the weights' squares in the loss
