@@ -57,8 +57,8 @@ def compute_metrics(scores: np.ndarray, labels: Sequence[Sequence[int]], *, mult
     single = None if multi_label else np.array([row[0] for row in labels])
     return Metrics(
         num_videos=len(scores),
-        top1=None if single is None else _top_k(single, scores, 1),
-        top5=None if single is None else _top_k(single, scores, 5),
+        top1=None if single is None else hit_at_k(scores, truth, 1),
+        top5=None if single is None else hit_at_k(scores, truth, 5),
         hit1=hit_at_k(scores, truth, 1) if multi_label else None,
         hit5=hit_at_k(scores, truth, 5) if multi_label else None,
         mean_ap=mean_of_defined(per_class),
@@ -95,18 +95,6 @@ def label_matrix(labels: Sequence[Sequence[int]], num_classes: int) -> np.ndarra
     for row, own in enumerate(labels):
         truth[row, list(own)] = True
     return truth
-
-
-def _top_k(labels: np.ndarray, scores: np.ndarray, k: int) -> float:
-    """Return the share of videos whose label is among the k highest scores; with k classes or fewer that is 1."""
-    num_classes = scores.shape[1]
-    if k >= num_classes:
-        return 1.0
-    if num_classes == 2:
-        return float((scores.argmax(1) == labels).mean())
-    from sklearn.metrics import top_k_accuracy_score
-
-    return float(top_k_accuracy_score(labels, scores, k=k, labels=range(num_classes)))
 
 
 def hit_at_k(scores: np.ndarray, truth: np.ndarray, k: int) -> float:

@@ -40,8 +40,8 @@ def mistakes_of(
     probabilities = probabilities_of(result.scores, multi_label=multi_label)
     wanted = None if of_class is None else list(class_names).index(of_class)
     found = []
-    for video_id, labels, row in zip(result.video_ids, result.labels, probabilities, strict=True):
-        guess = int(row.argmax())
+    guesses = result.scores.argmax(1).tolist()  # two scores can round to one probability
+    for video_id, labels, guess, row in zip(result.video_ids, result.labels, guesses, probabilities, strict=True):
         if guess not in labels and (wanted is None or wanted in labels):
             own = max((float(row[label]) for label in labels), default=0.0)
             truth = tuple(class_names[label] for label in labels)

@@ -55,13 +55,13 @@ class Prediction:
             count: How many at most.
 
         Returns:
-            (class, probability from 0 to 1), the most probable first, of equal ones the lower number.
+            (class, probability from 0 to 1), the highest score first, of equal ones the lower number.
 
         >>> scores = np.array([0.0, 2.0])
         >>> Prediction("new.mp4", ("left", "right"), scores, scores / 2).top(1)
         [('right', 1.0)]
         """
-        order = np.argsort(-self.probabilities, kind="stable")[:count]
+        order = np.argsort(-self.scores, kind="stable")[:count]
         return [(self.class_names[number], float(self.probabilities[number])) for number in order]
 
 

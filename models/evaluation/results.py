@@ -98,13 +98,28 @@ def _numbers(path: Path) -> dict[str, float]:
 def read_folders(folders: Sequence[Path]) -> dict[str, Runs]:
     """Return the metrics of the runs in each folder, by its name; of several folders also the mean, as the last.
 
-    Raises InputError for a folder without metrics, and where one split would count twice in the mean.
+    Raises InputError for a folder without metrics, and where a mean makes no sense: over one split twice, or over other
+    data sets, or over other parts of one.
     """
     found = {str(folder): read_metrics(folder) for folder in folders}
     if len(found) > 1:
+        _check_one_mean(found)
         over_splits = all("list_split" in run for runs in found.values() for run in runs.values())
         found[f"mean over {len(found)} splits" if over_splits else f"mean of {len(found)}"] = mean_over(found)
     return found
+
+
+def _check_one_mean(folders: Mapping[str, Runs]) -> None:
+    """Raise InputError where a run was tested on another data set, or another split of it, in one of the folders."""
+    for run in dict.fromkeys(name for runs in folders.values() for name in runs):
+        paths = {folder: Path(folder, run, EVALUATION) for folder, runs in folders.items() if run in runs}
+        records = {folder: read_record(path) for folder, path in paths.items() if path.exists()}
+        tested = {folder: f"{one.split} of {one.dataset}" for folder, one in records.items()}
+        if len(set(tested.values())) > 1:
+            words = " and ".join(f"on {test} in {folder}" for folder, test in tested.items())
+            raise InputError(
+                f"{run} was tested {words}, of which there is no mean; give each folder by itself.", key=run
+            )
 
 
 def mean_over(folders: Mapping[str, Runs]) -> Runs:

@@ -24,12 +24,12 @@ def project(tmp_path, monkeypatch):
     """A function that writes one run's metrics into an empty project; the working folder is that project."""
     monkeypatch.chdir(tmp_path)
 
-    def write(run, *, dataset="hmdb51", tested_on=None, **metrics):
+    def write(run, *, dataset="hmdb51", tested_on=None, split="test", **metrics):
         folder = tmp_path / run
         folder.mkdir(parents=True)
         (folder / "metrics.json").write_text(json.dumps(metrics))
         facts = {"name": folder.name, "network": "tsn", "modality": "rgb", "dataset": tested_on or dataset}
-        facts |= {"class_names": ("x",), "multi_label": False, "split": "test", "list_split": None, "parameters": {}}
+        facts |= {"class_names": ("x",), "multi_label": False, "split": split, "list_split": None, "parameters": {}}
         write_record(folder / EVALUATION, describe_run(datetime.now(UTC), **facts))
         (tmp_path / "params.yaml").write_text(
             yaml.safe_dump(CONTENT | {"dataset": {"name": dataset, "root": "x", "lists": "x"}})
@@ -40,6 +40,15 @@ def project(tmp_path, monkeypatch):
 
 def results(*arguments):
     return CliRunner().invoke(main, ["results", *map(str, arguments)], env={"COLUMNS": "200"})
+
+
+def test_there_is_no_mean_over_the_results_on_test_and_on_validation_videos(project):
+    project("one/tsn-rgb", top1=0.5)
+    project("two/tsn-rgb", top1=0.7, split="val")
+    answer = CliRunner().invoke(main, ["results", "one", "two"])
+    said = " ".join(answer.stderr.split())
+    assert answer.exit_code == 2
+    assert "tsn-rgb was tested on test of hmdb51 in one and on val of hmdb51 in two, of which there is no mean" in said
 
 
 def test_the_mean_over_three_splits_is_shown_under_them(project):

@@ -101,7 +101,7 @@ class Explainer:
             with torch.inference_mode():
                 scores = model(clip)[0].float().cpu().numpy()
             values = probabilities_of(scores, multi_label=trained.multi_label)
-            number = int(values.argmax()) if self._number is None else self._number
+            number = int(scores.argmax()) if self._number is None else self._number
             name, truth = trained.class_names[number], tuple(info.class_names[label] for label in video.labels)
             known = (name, float(values[number]), truth)
             if self._method == "flow":

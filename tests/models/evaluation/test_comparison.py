@@ -11,8 +11,9 @@ import pytest
 from sklearn.metrics import average_precision_score
 
 from tdn_data.models.evaluation.comparison import compare_runs, write_comparison
-from tdn_data.models.evaluation.metrics import compute_metrics
+from tdn_data.models.evaluation.metrics import compute_metrics, probabilities_of
 from tdn_data.models.evaluation.mistakes import mistakes_of, mistakes_sheet
+from tdn_data.models.evaluation.predict import Prediction
 from tdn_data.models.evaluation.scores import VideoScores
 from tdn_data.pipeline.errors import InputError
 
@@ -97,3 +98,13 @@ def test_an_interval_of_average_precision_holds_its_value_where_resamples_lie_ab
     one_video_each = run_of(0, 0.0, num_videos=3)
     found = compare_runs(("x", "y"), *[one_video_each] * 2, class_names=CLASSES, multi_label=False, measure="AP")
     assert all(one.first.low <= one.first.value <= one.first.high for one in (*found.metrics, *found.classes))
+
+
+def test_the_higher_of_two_scores_that_round_to_one_probability_is_the_guess() -> None:
+    run = VideoScores(("v",), ((2,),), np.array([[30, -30, 40]], np.float32))
+    assert not mistakes_of(run, CLASSES, multi_label=True)
+    (wrong,) = mistakes_of(replace(run, labels=((1,),)), CLASSES, multi_label=True)
+    assert wrong.guess == "c" and wrong.score == 1.0
+    assert Prediction("v.mp4", CLASSES, run.scores[0], probabilities_of(run.scores[0], multi_label=True)).top(1) == [
+        ("c", 1.0)
+    ]

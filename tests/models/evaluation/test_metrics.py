@@ -59,6 +59,11 @@ def test_hit_at_k_is_top_k_accuracy_where_every_video_has_one_label() -> None:
     assert (many.hit1, many.hit5) == (one.top1, one.top5)
 
 
+def test_of_equal_scores_the_first_class_counts_in_every_number() -> None:
+    metrics = compute_metrics(np.zeros((4, 8)), [(0,), (7,), (7,), (0,)], multi_label=False)
+    assert metrics.top1 == metrics.per_class_accuracy[0] / 2 == 0.5 and metrics.top5 == 0.5
+
+
 def test_the_mean_over_splits_is_of_what_all_of_them_have() -> None:
     splits = [{"top1": 0.5, "mAP": 0.2}, {"top1": 0.6, "mAP": 0.4}, {"top1": 0.7}]
     assert mean_metrics(splits) == pytest.approx({"top1": 0.6})
