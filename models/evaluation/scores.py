@@ -174,7 +174,7 @@ def remark_on_mixture(streams: Mapping[str, VideoScores], normalize: str) -> str
     The former, which are an LSTM's and those averaged after softmax, are all below zero: l1-normalised beside scores
     around zero they count for less than their weight says.
     """
-    kinds = {name: are_log_probabilities(one.scores) for name, one in streams.items()}
+    kinds = {name: _are_logarithms(one) for name, one in streams.items()}
     if normalize == "softmax" or len(set(kinds.values())) == 1:
         return None
     logarithms, others = ([name for name in kinds if kinds[name] is kind] for kind in (True, False))
@@ -182,6 +182,11 @@ def remark_on_mixture(streams: Mapping[str, VideoScores], normalize: str) -> str
         f"scores of {some_of(logarithms)} are logarithms of probabilities, those of {some_of(others)} are not: "
         "`normalize: softmax` (--normalize softmax) adds the probabilities of all."
     )
+
+
+def _are_logarithms(result: VideoScores) -> bool:
+    """Return whether scores are logarithms: of probabilities, or the means of such, which sum to less than 1."""
+    return are_log_probabilities(result.scores) or result.about.get("protocol", {}).get("average") == "log"
 
 
 def search_weights(

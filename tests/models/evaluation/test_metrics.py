@@ -133,6 +133,8 @@ def test_logarithms_of_probabilities_beside_other_scores_are_remarked_on() -> No
     other = VideoScores(("a", "b"), ((0,), (1,)), np.array([[2.0, -2.0], [1.0, 3.0]]))
     logarithms = replace(other, scores=np.log(softmax(other.scores, axis=1)))
     assert "scores of lstm are logarithms" in remark_on_mixture({"tsn": other, "lstm": logarithms}, "l1")
+    means = replace(other, scores=logarithms.scores - 0.5, about={"protocol": {"average": "log"}})
+    assert "scores of means are logarithms" in remark_on_mixture({"tsn": other, "means": means}, "none")
     assert remark_on_mixture({"tsn": other, "lstm": logarithms}, "softmax") is None
     assert remark_on_mixture({"one": logarithms, "two": logarithms}, "l1") is None
 
