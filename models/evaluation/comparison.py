@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,6 +33,7 @@ NUM_RESAMPLES = 1000
 PERCENT = (2.5, 97.5)  # of the resamples, below and above which an interval ends
 MEASURES = ("accuracy", "AP")
 CHUNK_BYTES = 1 << 26
+MAX_DRAWN = 100  # classes that gain, and that lose: more make a picture that no viewer opens
 GAIN, LOSS = "#2da44e", "#d1480f"
 
 
@@ -70,6 +71,15 @@ class Comparison:
         gains = [one for one in self.classes if one.difference.value > 0][:count]
         losses = [one for one in self.classes if one.difference.value < 0][-count:]
         return (*gains, *losses)
+
+    def of_class(self, name: str) -> Comparison:
+        """Return the comparison with one of the classes alone; raise InputError where no video has it."""
+        classes = tuple(one for one in self.classes if one.name == name)
+        if not classes:
+            raise InputError(
+                f"none of the {self.num_videos:,} videos that were tested is of the class {name}.", key=name
+            )
+        return replace(self, classes=classes)
 
 
 def compare_runs(
@@ -196,7 +206,7 @@ def _interval(values: np.ndarray, least: int, shifted: bool) -> Interval:
 
 def comparison_figure(comparison: Comparison, *, count: int = 10) -> Figure:
     """Return the picture of the classes that gain and lose most, in percentage points, with their intervals."""
-    shown = comparison.extremes(count)
+    shown = comparison.extremes(min(count, MAX_DRAWN))
     figure = Figure(figsize=(7.2, 1.8 + 0.3 * max(len(shown), 1)), layout="constrained", dpi=120)
     axes = figure.subplots()
     for place, one in enumerate(shown):
@@ -213,8 +223,8 @@ def comparison_figure(comparison: Comparison, *, count: int = 10) -> Figure:
     return figure
 
 
-def write_comparison(path: Path, comparison: Comparison) -> None:
+def write_comparison(path: Path, comparison: Comparison, *, count: int = 10) -> None:
     """Write the picture of a comparison as PNG; the same comparison gives the same bytes."""
     content = io.BytesIO()
-    comparison_figure(comparison).savefig(content, format="png", metadata={"Software": None})
+    comparison_figure(comparison, count=count).savefig(content, format="png", metadata={"Software": None})
     write_bytes(check_output_file(path), content.getvalue())

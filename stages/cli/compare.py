@@ -56,12 +56,13 @@ def compare(
         _check_class(class_name, record.class_names)
         facts = {"class_names": record.class_names, "multi_label": record.multi_label}
         found = compare_runs((first, second), one, other, measure=by, num_resamples=resamples, **facts)
+        found = found if class_name is None else found.of_class(class_name)
         if out is not None:
-            write_comparison(out, found)
+            write_comparison(out, found, count=count)
     if as_json:
         console.print_json(_as_dict(found))
         return
-    classes = found.extremes(count) if class_name is None else [one for one in found.classes if one.name == class_name]
+    classes = found.extremes(count) if class_name is None else found.classes
     _print_compared(console.counted(found.num_videos, "video"), found.metrics, (first, second))
     _print_compared(f"class, {found.measure}", classes, (first, second))
     if out is not None:

@@ -121,6 +121,11 @@ def test_runs_are_compared_listed_and_fused(project, tmp_path):
     compared = run("compare", "one", "two", "--out", "c.png")
     assert "50.0 [29.2, 70.8]" in compared.stdout and "+50.0" in compared.stdout and "c.png" in compared.stdout
     assert (tmp_path / "c.png").stat().st_size > 1000
+    all_classes = (tmp_path / "c.png").read_bytes()
+    run("compare", "one", "two", "--count", "1", "--out", "c.png")
+    assert (tmp_path / "c.png").read_bytes() != all_classes
+    one_class = json.loads(run("compare", "one", "two", "--class", "up", "--json").stdout)
+    assert [one["name"] for one in one_class["classes"]] == ["up"] and len(one_class["metrics"]) == 2
     plain = json.loads(run("compare", "one", "two", "--json").stdout)
     assert plain["metrics"][0]["difference"]["value"] == pytest.approx(0.5)
     listed = run("mistakes", "one", "--count", "1").stdout

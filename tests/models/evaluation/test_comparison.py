@@ -60,6 +60,9 @@ def test_classes_go_from_the_largest_gain_to_the_largest_loss(tmp_path: Path) ->
     found = compare_runs(("x", "y"), first, second, class_names=CLASSES, multi_label=False, num_resamples=100)
     assert [one.name for one in found.classes] == ["a", "c", "b"]
     assert [one.name for one in found.extremes(1)] == ["a", "b"] and found.classes[0].num_videos == 40
+    assert [one.name for one in found.of_class("c").classes] == ["c"]
+    with pytest.raises(InputError, match="none of the 120 videos that were tested is of the class d"):
+        found.of_class("d")
     for name in ("one.png", "two.png"):
         write_comparison(tmp_path / name, found)
     assert cv2.imread(str(tmp_path / "one.png")).shape[1] > 500
