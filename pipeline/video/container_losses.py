@@ -8,7 +8,7 @@ theirs.
 from __future__ import annotations
 
 import os
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Collection, Sequence
 from itertools import accumulate
@@ -22,7 +22,7 @@ from tdn_data.pipeline.video.avi import lost_by_index
 from tdn_data.pipeline.video.container import format_names
 from tdn_data.pipeline.video.fragments import fragment_losses
 from tdn_data.pipeline.video.matroska import torn_blocks
-from tdn_data.pipeline.video.mpegts import torn_end, transport_losses
+from tdn_data.pipeline.video.mpegts import are_few, torn_end, transport_losses
 from tdn_data.pipeline.video.nut import torn_stretches
 from tdn_data.pipeline.video.ogg import page_losses
 from tdn_data.pipeline.video.pieces import Pieces, follow
@@ -107,6 +107,8 @@ def _of_transport(path: str | os.PathLike, stream: VideoStream, places: Sequence
     cut_off = is_cut is not None or None
     reached = list(accumulate(begins, max))  # a packet that goes on with one before it has no place of its own
     headless = Counter(bisect_left(reached, place) - 1 for place in found.headless)
+    for number in _before_joined(reached, found.begun - found.headless):
+        headless[number] = max(headless[number], 1)
     headless.pop(-1, None)
     misplaced = {number + 1 for number in headless if number + 1 < len(places)}  # FFmpeg gives them the lost one's time
     return ContainerLosses(
@@ -117,6 +119,17 @@ def _of_transport(path: str | os.PathLike, stream: VideoStream, places: Sequence
         apart=apart,
         is_torn=is_torn or unseen.is_torn,
     )
+
+
+def _before_joined(reached: Sequence[int], begun: Collection[int]) -> list[int]:
+    """The packets right before those that hold two pictures in one, of the first of which only headers are left.
+
+    `reached` are the packets' first bytes, rising, `begun` the pictures'. None in a stream of several parts a picture.
+    """
+    joined = set(begun) - {begin + shift for begin in reached for shift in (0, -4)}
+    if not are_few(len(joined), len(begun)):
+        return []
+    return sorted({bisect_right(reached, place) - 2 for place in joined if place > reached[0]})
 
 
 def _in_stretches(places: Sequence[tuple[int, int]], stretches: Sequence[tuple[int, int]]) -> ContainerLosses:

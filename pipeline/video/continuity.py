@@ -23,13 +23,15 @@ _MAX_HOLES = 50  # one in so many steps, or two of them; more are no accident
 def lost_by_numbers(facts: Sequence[PacketFacts]) -> dict[int, int]:
     """Packet -> how many pictures are missing on screen after its own, by the places that pictures carry.
 
-    Nothing is concluded from a period whose places do not grow by one step nearly everywhere, nor before its first.
+    Nothing is concluded from a period whose places do not grow by one step nearly everywhere, nor before its first. A
+    picture that itself says that it lacks another proves the loss, and then most steps are enough.
     """
     periods: dict[int, dict[int, int]] = {}
     for number, fact in enumerate(facts):
         if fact.order is not None and fact.shown:
             periods.setdefault(period_of(fact.order), {}).setdefault(fact.order, number)
-    usual = usual_step(order for period in periods.values() for order in period)
+    is_proven = any(fact.after_loss and fact.names_references for fact in facts)
+    usual = usual_step((order for period in periods.values() for order in period), is_loss_proven=is_proven)
     lost: dict[int, int] = {}
     for packet_of in periods.values() if usual else ():
         first = facts[min(packet_of.values())].order
@@ -38,8 +40,8 @@ def lost_by_numbers(facts: Sequence[PacketFacts]) -> dict[int, int]:
     return lost
 
 
-def usual_step(orders: Iterable[int]) -> int:
-    """The step between nearly all neighbours; 0 where there is none."""
+def usual_step(orders: Iterable[int], *, is_loss_proven: bool = False) -> int:
+    """The step between nearly all neighbours, or most of them where a loss is proven; 0 where there is none."""
     steps = np.diff(np.unique(np.fromiter(orders, dtype=np.int64)))
     steps = steps[(steps > 0) & (steps < PERIOD // 2)]
     if len(steps) + 1 < _SMALLEST_PROOF:
@@ -47,7 +49,25 @@ def usual_step(orders: Iterable[int]) -> int:
     values, counts = np.unique(steps, return_counts=True)
     usual = int(values[counts.argmax()])
     num_others = int((steps != usual).sum())
-    return usual if (steps % usual == 0).all() and num_others <= max(2, len(steps) // _MAX_HOLES) else 0
+    num_allowed = len(steps) // 2 if is_loss_proven else max(2, len(steps) // _MAX_HOLES)
+    return usual if (steps % usual == 0).all() and num_others <= num_allowed else 0
+
+
+def time_by_number(number: int, pts: Sequence[int | None], facts: Sequence[PacketFacts]) -> int | None:
+    """When packet `number`'s picture was due by its place among others of its period; None where that tells nothing."""
+    order = facts[number].order
+    known = {
+        fact.order: time
+        for fact, time in zip(facts, pts, strict=True)
+        if None not in (fact.order, order, time) and period_of(fact.order) == period_of(order)
+    }
+    if len(known) < 2 or order in known:
+        return None
+    orders = sorted(known)
+    below, above = ([one for one in orders if one < order], [one for one in orders if one > order])
+    first, last = (below[-1], above[0]) if below and above else (orders[0], orders[-1])
+    due = known[first] + round((order - first) * (known[last] - known[first]) / (last - first))
+    return None if due in pts else due
 
 
 def _holes(orders: np.ndarray, step: int) -> list[tuple[int, int]]:

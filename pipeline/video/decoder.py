@@ -163,23 +163,37 @@ def _slots_by_number(rows: PacketRows) -> dict[int, int]:
 
 
 def _lost_after(pts: list[int | None], rows: PacketRows) -> np.ndarray:
-    """How many pictures are missing after each of those stamped `pts`, by what the packets tell, int64 (N,)."""
+    """How many pictures are missing after each of those stamped `pts`, by what the packets tell, int64 (N,).
+
+    A packet without a time is missing behind the one before it: what is not damaged has one.
+    """
     known = np.array([-1 if stamp is None else stamp for stamp in pts], dtype=np.int64)
     lost = np.zeros(len(pts), dtype=np.int64)
-    for packet, count in rows.lost.items():
-        earlier = np.flatnonzero(known <= rows.pts[packet]) if rows.pts[packet] is not None else ()
+    missing = [(rows.pts[packet], count) for packet, count in rows.lost.items()]
+    missing += [(_time_before(packet, rows), 1) for packet in rows.due_packets.tolist() if rows.pts[packet] is None]
+    for time, count in missing:
+        earlier = np.flatnonzero(known <= time) if time is not None else ()
         if len(earlier):
             lost[earlier[known[earlier].argmax()]] += count
     return lost
 
 
+def _time_before(packet: int, rows: PacketRows) -> int | None:
+    """The time of the nearest earlier packet that has one."""
+    return next((time for time in reversed(rows.pts[:packet]) if time is not None), None)
+
+
 def _next_due(pts: list[int | None], rows: PacketRows, ticks: np.ndarray) -> np.ndarray:
     """When the packet after each picture was to be shown, in the order on screen: float64 (N,) on the scale of `ticks`.
 
-    NaN after the last, and everywhere where the pictures' stamps are not their packets' own.
+    NaN after the last, and everywhere where the pictures' stamps are not their packets' own or some are not known.
     """
     packets = np.unique(np.array(rows.due_pts, dtype=np.float64))
-    if None in pts or not len(packets) or not np.array_equal(np.array(pts) - pts[0], ticks - ticks[0]):
+    if (
+        None in pts
+        or not 0 < len(packets) == len(rows.due_packets)
+        or not np.array_equal(np.array(pts) - pts[0], ticks - ticks[0])
+    ):
         return np.full(len(ticks), np.nan)
     after = np.append(packets, np.nan)[np.searchsorted(packets, np.array(pts, dtype=np.float64), side="right")]
     return after - pts[0] + ticks[0]

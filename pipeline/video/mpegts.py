@@ -25,6 +25,7 @@ _NUM_PROOF = 8  # packets that must follow one another
 _HEAD_BYTES = 4096
 _H264_DELIMITER, _HEVC_DELIMITER = 0x09, 0x46  # units of two and three bytes in front of a picture
 _PES_HEADER_BYTES = 9  # up to the length of what follows in the header
+_TIMED_HEADER_BYTES = 14  # up to the end of the time in it
 _MAX_HEADLESS = 20  # one in so many pictures; more are a stream that is put into packets otherwise
 _NUMBERS = 16  # the counter's range
 _PAYLOAD, _ADAPTATION = 1, 2  # what a packet holds: bytes of its stream, a field of its own before them
@@ -71,6 +72,7 @@ class TransportLosses(NamedTuple):
     apart: frozenset[int] = frozenset()  # are whole, and packets are missing right behind them
     stray: int | None = None  # the first byte behind the last packet
     headless: frozenset[int] = frozenset()  # where a picture was to begin and nothing of its codec does
+    begun: frozenset[int] = frozenset()  # where any picture begins
 
 
 def transport_losses(path: str | os.PathLike, pid: int, *, is_end_seen: bool) -> TransportLosses:
@@ -98,8 +100,10 @@ def transport_losses(path: str | os.PathLike, pid: int, *, is_end_seen: bool) ->
     is_stray = tears[-1:, 1] - tears[-1:, 0] > length  # a torn packet has fewer bytes
     stray = int(tears[-1, 0]) if is_stray.any() and tears[-1, 1] == len(data) else None
     firsts = (_first_bytes(places, picture[at], length) for at in (np.flatnonzero(is_cut), behind))
-    headless = places[begins][_lack_their_head(data, places[begins], heads[begins])]
-    return TransportLosses(*firsts, stray, frozenset(headless.tolist()))
+    headless = _lack_their_head(data, places[begins], heads[begins])
+    begun = places[begins] - (length - _PACKET_BYTES)
+    is_new = _are_new(data, _contents(places[begins], heads[begins]))
+    return TransportLosses(*firsts, stray, frozenset(begun[headless].tolist()), frozenset(begun[is_new].tolist()))
 
 
 def _have_start_codes(data: np.ndarray, places: np.ndarray, heads: np.ndarray) -> np.ndarray:
@@ -135,7 +139,18 @@ def _lack_their_head(data: np.ndarray, places: np.ndarray, heads: np.ndarray) ->
     is_delimiter = is_seen & ~lacks & np.isin(kinds, (_H264_DELIMITER, _HEVC_DELIMITER))
     is_delimiter &= following + 4 <= np.minimum(places + _PACKET_BYTES, len(data))
     lacks |= is_delimiter & ~(_are_start_codes(data, following) | _are_start_codes(data, following + 1))
-    return lacks if lacks.sum() <= max(1, len(lacks) // _MAX_HEADLESS) else np.zeros(len(lacks), dtype=bool)
+    return lacks if are_few(int(lacks.sum()), len(lacks)) else np.zeros(len(lacks), dtype=bool)
+
+
+def _are_new(data: np.ndarray, contents: np.ndarray) -> np.ndarray:
+    """Which PES headers, by their first bytes, are not that of the same picture come twice, bool (P,)."""
+    headers = data[np.minimum(contents[:, None] + np.arange(_TIMED_HEADER_BYTES), len(data) - 1)]
+    return np.append(np.ones(min(len(headers), 1), dtype=bool), (headers[1:] != headers[:-1]).any(axis=1))
+
+
+def are_few(number: int, pictures: int) -> bool:
+    """Whether so many of a stream's pictures may be damaged; more are put into packets in another way."""
+    return number <= max(1, pictures // _MAX_HEADLESS)
 
 
 def _begins_anew(heads: np.ndarray) -> np.ndarray:

@@ -17,6 +17,7 @@ from tdn_data.pipeline.video.bitstream import has_hole, is_blank, packet_reader
 from tdn_data.pipeline.video.completeness import announced_seconds, announces_duration, is_cut_off
 from tdn_data.pipeline.video.container import flags_incomplete_packets, format_names, read_packets
 from tdn_data.pipeline.video.container_losses import ContainerLosses, find_losses
+from tdn_data.pipeline.video.continuity import time_by_number
 from tdn_data.pipeline.video.frame_seconds import span_seconds_of, usual_frame_seconds
 from tdn_data.pipeline.video.missing import SeenPackets, holes_in_rate, missing_pictures, proves_loss, tell_of_loss
 from tdn_data.pipeline.video.packet_facts import BROKEN, PREDICTED, PacketFacts
@@ -209,8 +210,10 @@ def _is_overwritten(packet: av.Packet, codec: str) -> bool:
 def _corrected(table: _Table, losses: ContainerLosses, *, ends_inside: bool) -> _Table:
     """The table with the right times and marks of what is spoiled; `ends_inside`: the last picture is."""
     spoiled = losses.spoiled | ({len(table.facts) - 1} if ends_inside else set())
+    pts = [losses.moved.get(number, time) for number, time in enumerate(table.pts)]
+    due = {number: time_by_number(number, pts, table.facts) for number, time in losses.moved.items() if time is None}
     return table._replace(
-        pts=tuple(losses.moved.get(number, time) for number, time in enumerate(table.pts)),
+        pts=tuple(due.get(number, time) for number, time in enumerate(pts)),
         facts=tuple(_spoiled(fact) if number in spoiled else fact for number, fact in enumerate(table.facts)),
     )
 

@@ -48,9 +48,14 @@ class Timeline:
 
     @property
     def leaves_seconds(self) -> np.ndarray:
-        """When each frame leaves the screen, float64 (N,); before a gap, after the time a frame usually stays."""
+        """When each frame leaves the screen, float64 (N,); before a gap, after the time a frame usually stays.
+
+        Of the middle and the mean time the shorter one: stamps that are rounded to 10 and 20 ms lie apart from it.
+        """
         next_seconds = np.append(self.pts_seconds[1:], self.end_seconds)
-        usual_seconds = self.pts_seconds + np.median(next_seconds - self.pts_seconds)
+        stays = (next_seconds - self.pts_seconds)[~self.gap_after]
+        usual = min(np.median(stays), stays.mean()) if len(stays) else next_seconds[0] - self.pts_seconds[0]
+        usual_seconds = self.pts_seconds + usual
         if self.lost_seconds is not None:
             usual_seconds = np.where(np.isnan(self.lost_seconds), usual_seconds, self.lost_seconds)
         return np.where(self.gap_after, np.minimum(next_seconds, usual_seconds), next_seconds)

@@ -7,7 +7,9 @@ import pytest
 
 from tdn_data.pipeline.video import sample_frames
 from tdn_data.pipeline.video.mpegts import TransportLosses, transport_losses
+from tests.pipeline.video.exact.cases import Case, make
 from tests.pipeline.video.exact.files import CONTAINERS, TIMINGS, stamp, write
+from tests.pipeline.video.exact.oracle import complaints
 from tests.pipeline.video.exact.pictures import read_number
 from tests.pipeline.video.exact.streams import encoded
 
@@ -45,7 +47,7 @@ def packets_of_pictures(data):
 def test_a_picture_that_lacks_a_packet_does_not_come(tmp_path, kind):
     path, stream = transport_stream(tmp_path, "hevc-b3-gop12")
     data = path.read_bytes()
-    assert transport_losses(path, PID, is_end_seen=False) == TransportLosses()
+    assert transport_losses(path, PID, is_end_seen=False)._replace(begun=frozenset()) == TransportLosses()
     assert sample_frames(path).problem is None
     for at in list(packets_of_pictures(data))[3::25]:
         packet = data[at : at + LENGTH]
@@ -124,3 +126,31 @@ def test_a_picture_whose_bytes_are_all_overwritten_is_missed_by_the_head_of_its_
     batch = sample_frames(path)
     assert batch.problem.reason == "corrupt"
     assert_own_pictures(batch, stream)
+
+
+@pytest.mark.parametrize(
+    ("name", "container", "damage"),
+    [
+        ("mpeg4-b0-gop12", "ts", "fill0.3"),
+        ("h264-intra", "m2ts", "fill0.3"),
+        ("h264-slices", "m2ts", "fill0.52"),
+        ("hevc-b3-gop12", "ts", "zero0.97"),
+    ],
+)
+def test_a_picture_joined_with_headers_of_a_lost_one_does_not_come(tmp_path, name, container, damage):
+    """FFmpeg gives both as one packet, with the time of the first."""
+    path, stream, plan = make(Case(name, container, damage=damage), tmp_path)
+    moments = dict(zip(plan.numbers, map(float, plan.moments), strict=True))
+    batch = sample_frames(path)
+    assert batch.problem is not None
+    assert_own_pictures(batch, stream)
+    numbers = [read_number(image) for image in batch.data]
+    np.testing.assert_allclose(batch.pts_seconds, [moments[number] for number in numbers], atol=1e-3)
+    held = sample_frames(path, timestamps=[moments[number] + 0.01 for number in plan.numbers])
+    assert [read_number(image) for image in held.data] == numbers  # none stays for one that is gone
+
+
+@pytest.mark.parametrize("name", ["mpeg2-b0-gop12", "h264-b2-gop12", "hevc-layers-gop20"])
+def test_a_picture_whose_packets_come_twice_is_not_lost(tmp_path, name):
+    case = Case(name, "ts", damage="dup0.52")
+    assert not complaints(*make(case, tmp_path), seed=str(case))

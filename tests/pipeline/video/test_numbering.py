@@ -9,10 +9,12 @@ import pytest
 from tdn_data.pipeline.limits import DEFAULT_MAX_PIXELS
 from tdn_data.pipeline.video import sample_frames
 from tdn_data.pipeline.video.container import open_video
-from tdn_data.pipeline.video.continuity import breaks, lost_by_numbers
+from tdn_data.pipeline.video.continuity import breaks, lost_by_numbers, time_by_number
 from tdn_data.pipeline.video.numbering import PERIOD, H264Numbers
 from tdn_data.pipeline.video.packet_facts import PacketFacts
 from tdn_data.pipeline.video.packet_rows import read_rows
+from tests.pipeline.video.exact.cases import Case, make
+from tests.pipeline.video.exact.oracle import complaints
 
 X264 = {"options": {"x264-params": "keyint=20:bframes=2:b-adapt=0:b-pyramid=none:scenecut=0"}}
 X265 = {"codec": "libx265", "options": {"x265-params": "log-level=none:keyint=20:bframes=3:b-adapt=0:open-gop=1"}}
@@ -116,3 +118,24 @@ def test_an_encoder_that_never_counts_has_lost_nothing(make_clip):
         numbers = H264Numbers(stream.codec_context.extradata)
     heads = [bytes([0x65, 0x88, 0x84, 0, 0x10]), *[bytes([0x41, 0x9A, 0, 0, 0x10])] * 9]  # frame_num stays 0
     assert not any(numbers(head, head).after_loss for head in heads)
+
+
+@pytest.mark.parametrize("damage", ["lose3", "lose15"])
+def test_no_picture_stays_for_several_that_are_lost_from_a_short_stream(tmp_path, damage):
+    """So many holes in the numbers of few pictures prove nothing alone; a picture that lacks another does."""
+    case = Case("hevc-b3-gop12-open", "mkv", damage=damage)
+    assert not complaints(*make(case, tmp_path), seed=str(case))
+
+
+def test_no_picture_stays_for_the_last_one_where_times_are_rounded(tmp_path):
+    case = Case("h264-aud", "mkv", "coarse", damage="cut0.99")
+    assert not complaints(*make(case, tmp_path), seed=str(case))
+
+
+def test_a_damaged_picture_was_due_where_its_number_says():
+    orders = [0, 6, 2, 4, 12, 8, 10]
+    facts = [PacketFacts(order=PERIOD + order) for order in orders]
+    pts: list[int | None] = [40 * order for order in orders]
+    assert time_by_number(5, [*pts[:5], None, pts[6]], facts) == 320
+    assert time_by_number(4, [*pts[:4], None, *pts[5:]], facts) == 480
+    assert time_by_number(4, [None] * len(pts), facts) is None
