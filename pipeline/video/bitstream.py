@@ -5,8 +5,8 @@ flag every packet. Specifications: H.264 (ITU-T H.264, 7.3.1 and 7.4.1: a pictur
 reference; 7.3.3: slice types), H.265 (7.4.2.2: sub-layer non-reference pictures may still be used by higher temporal
 sub-layers, so only those of the highest can go), MPEG-1/2 (ISO 13818-2, 6.2.3: B pictures are never references;
 6.2.3.1: field pictures), MPEG-4 part 2 (ISO 14496-2, 6.2.5), VP8 (RFC 6386, 9.1), VP9 (6.2: frames that are not shown),
-AV1 (5.3.2, 5.9.2) and Theora (7.1). The family of H.263 is in `h263_family`, JPEG in `mjpeg`, screen recorders in
-`screen_family`. A codec without a reader is decoded from its first packet on, which is always right.
+AV1 (5.3.2, 5.9.2), Theora (7.1) and Dirac (10.5). The family of H.263 is in `h263_family`, JPEG in `mjpeg`, screen
+recorders in `screen_family`. A codec without a reader is decoded from its first packet on, which is always right.
 
 FFmpeg's `skip_frame` NONREF, which leaves out pictures that are never references, does not take the place of
 `PacketFacts.droppable`: some of these pictures are asked for, and which they are must be known before decoding, for the
@@ -41,6 +41,7 @@ _SLICE_HEAD_BYTES = 32
 _FORBIDDEN = 0x80  # a bit of a NAL unit that is never set
 _MPEG4_LAYER = re.compile(rb"\x00\x00\x01[\x20-\x2f].*?(?=\x00\x00\x01|\Z)", re.DOTALL)
 _UNIT_HEADER = struct.Struct(">IBB")
+_DIRAC_MARK, _DIRAC_HEAD_BYTES = b"BBCD", 13
 _VP8_START_CODE = b"\x9d\x01\x2a"
 _SMALLEST_CODED_VOP_BYTES = 11  # shorter MPEG-4 packets are placeholders: "nothing new", or the rest of a packed pair
 
@@ -50,6 +51,8 @@ def packet_reader(codec: str, extradata: bytes | None, *, intra_only: bool) -> P
     extradata = extradata or b""
     if codec == "mjpeg":
         return mjpeg_facts
+    if codec == "dirac":
+        return _dirac_facts
     if intra_only or codec == "png":
         return _intra_facts
     if codec in ("h264", "hevc"):
@@ -325,6 +328,24 @@ def _theora_facts(packet: memoryview) -> PacketFacts:
     if packet[0] & 0x80 or not any(packet):
         return BROKEN
     return PREDICTED if packet[0] & 0x40 else KEY
+
+
+def _dirac_facts(packet: memoryview) -> PacketFacts:
+    """Dirac and VC-2 (SMPTE ST 2042-1, 10.5): units, each with "BBCD", a kind and the bytes to the next one.
+
+    Pictures have bit 3 of the kind set, and how many others they need in the two lowest; one that needs none, behind a
+    sequence header (kind 0), is where decoding can go on. The mark of a sequence's end comes as a packet of its own.
+    """
+    position, kinds = max(bytes(packet).find(_DIRAC_MARK), 0), []
+    while bytes(packet[position : position + 4]) == _DIRAC_MARK and position + _DIRAC_HEAD_BYTES <= len(packet):
+        kinds.append(packet[position + 4])
+        to_next = int.from_bytes(packet[position + 5 : position + 9], "big")
+        position = position + to_next if to_next else len(packet)
+    pictures = [kind for kind in kinds if kind & 8]
+    if not kinds:
+        return PREDICTED
+    restart = 0 in kinds and any(not kind & 3 for kind in pictures[:1])
+    return PacketFacts(shown=bool(pictures), suspect=len(pictures) > 1, restart=restart)
 
 
 def _intra_facts(packet: memoryview) -> PacketFacts:

@@ -102,7 +102,8 @@ def place_pictures(
         return None
     following = np.append(ranks[1:], len(order))
     lost, absent = following - ranks - 1, _absent_after(ranks, rank_of, rows)
-    lost_ticks = np.where((lost > 0) & (absent == 0), due[np.minimum(ranks + 1, len(due) - 1)], np.nan)
+    is_next = (lost > 0) & (absent == 0) & ~_are_behind_breaks(ranks, following, order, rows)
+    lost_ticks = np.where(is_next, due[np.minimum(ranks + 1, len(due) - 1)], np.nan)
     earlier, first = order[: ranks[0]].tolist(), int(order[ranks[0]])
     lacks_start = any(rows.facts[packet].start and packet > first for packet in earlier)
     return Placed(due[ranks], places, lost + absent, lost_ticks, int(ranks[0]), lacks_start, due)
@@ -137,6 +138,12 @@ def _follows(before: int, after: int, usual: int) -> bool:
     if period_of(before) == period_of(after):
         return after - before == usual
     return after <= period_of(after) * PERIOD
+
+
+def _are_behind_breaks(ranks: np.ndarray, following: np.ndarray, order: np.ndarray, rows: PacketRows) -> np.ndarray:
+    """After which of the pictures some have no packet, how many no one knows, bool (N,)."""
+    breaks = rows.breaks[order]
+    return np.array([breaks[rank + 1 : end].any() for rank, end in zip(ranks, following, strict=True)], dtype=bool)
 
 
 def _absent_after(ranks: np.ndarray, rank_of: dict[int, int], rows: PacketRows) -> np.ndarray:

@@ -127,6 +127,11 @@ def test_no_picture_stays_for_several_that_are_lost_from_a_short_stream(tmp_path
     assert not complaints(*make(case, tmp_path), seed=str(case))
 
 
+def test_no_picture_stays_for_a_lost_one_that_no_number_tells_of(tmp_path):
+    case = Case("h264-slices", "mov", "wrap", damage="del0.3")
+    assert not complaints(*make(case, tmp_path), seed=str(case))
+
+
 def test_no_picture_stays_for_the_last_one_where_times_are_rounded(tmp_path):
     case = Case("h264-aud", "mkv", "coarse", damage="cut0.99")
     assert not complaints(*make(case, tmp_path), seed=str(case))
