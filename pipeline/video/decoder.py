@@ -165,12 +165,13 @@ def _slots_by_number(rows: PacketRows) -> dict[int, int]:
 def _lost_after(pts: list[int | None], rows: PacketRows) -> np.ndarray:
     """How many pictures are missing after each of those stamped `pts`, by what the packets tell, int64 (N,).
 
-    A packet without a time is missing behind the one before it: what is not damaged has one.
+    A damaged packet without a time is missing behind the one before it.
     """
     known = np.array([-1 if stamp is None else stamp for stamp in pts], dtype=np.int64)
     lost = np.zeros(len(pts), dtype=np.int64)
     missing = [(rows.pts[packet], count) for packet, count in rows.lost.items()]
-    missing += [(_time_before(packet, rows), 1) for packet in rows.due_packets.tolist() if rows.pts[packet] is None]
+    spoiled = (packet for packet, fact in enumerate(rows.facts) if fact.broken and rows.pts[packet] is None)
+    missing += [(_time_before(packet, rows), 1) for packet in spoiled]
     for time, count in missing:
         earlier = np.flatnonzero(known <= time) if time is not None else ()
         if len(earlier):
