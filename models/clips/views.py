@@ -36,6 +36,7 @@ from tdn_data.models.clips.dataset import SEGMENTS
 from tdn_data.models.clips.pixels import normalize
 from tdn_data.models.clips.rows import CACHE_BYTES, CachedRows, RowCache
 from tdn_data.models.networks.base import ClipShape
+from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.limits import MAX_SEGMENTS
 from tdn_data.pipeline.shards.reader import ShardReader, StoredVideo
 
@@ -82,13 +83,15 @@ class Views:
 
         All crops of the first clip come first, then those of the next. One clip is in memory at a time, with the
         decoded rows that clips share where they have room. A video of fewer than `repeat_to` rows is repeated from its
-        start up to there.
+        start up to there. Raises InputError where the crop does not fit into the video's frames.
         """
         generator = _generator(video.video_id, self.seed)
         rows = self._rows(reader, video, shape, repeat_to, generator)
         frames = CachedRows(reader, RowCache(CACHE_BYTES if len(rows) > 1 else 0))
         for one in rows:
-            yield from self._crops(frames.read(video.video_id, one).data, shape.size, generator)
+            stored = frames.read(video.video_id, one)
+            check_crop_fits(video, stored.frame_size, shape.size)
+            yield from self._crops(stored.data, shape.size, generator)
 
     def _rows(
         self,
@@ -115,6 +118,17 @@ class Views:
         for _ in range(self.num_crops):
             view = augment.draw_view(*clip.shape[2:4], generator)
             yield view.of(clip), view.mirrored
+
+
+def check_crop_fits(video: StoredVideo, frame_size: tuple[int, int], size: int) -> None:
+    """Raise InputError that names a video whose frames, of a height and width in pixels, have no room for the crop."""
+    if min(frame_size) < size:
+        stored = " x ".join(map(str, frame_size))
+        raise InputError(
+            f"{video.video_id} is stored at {stored} pixels; the network sees {size} x {size}: set a smaller `size` of "
+            "the run's `test`, or train it on smaller crops.",
+            key=video.video_id,
+        )
 
 
 def video_views(

@@ -86,7 +86,7 @@ def validation_of(
 ) -> Validation | None:
     """Return the validation that a configuration asks for, None for none.
 
-    Raises InputError where there is no video for it, ValueError where the crop does not fit into the frames.
+    Raises InputError where there is no video for it; its views do where the crop does not fit into the frames.
     """
     if not config.validates:
         return None

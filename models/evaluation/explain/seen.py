@@ -9,10 +9,10 @@ import numpy as np
 from tdn_data.models.clips.augment import crops_of, resize_flow
 from tdn_data.models.clips.cut import Cut
 from tdn_data.models.clips.rows import CachedRows, RowCache
+from tdn_data.models.clips.views import check_crop_fits
 from tdn_data.models.clips.with_flow import known_fields
 from tdn_data.models.evaluation.predict import DecodedVideo
 from tdn_data.models.networks.base import ClipShape
-from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.flow import flow_to_color
 from tdn_data.pipeline.shards.reader import ShardReader, StoredVideo
 from tdn_data.pipeline.view.flow_pictures import flow_scale, visible_flow
@@ -66,8 +66,6 @@ def seen_clip(
     rows = cut.rows(reader, video, shape, repeat_to=repeat_to)
     stored = CachedRows(reader, RowCache(0)).read(video.video_id, rows)
     height, width = stored.frame_size
-    if min(height, width) < shape.size:
-        words = f"is stored at {height} x {width} pixels; the network sees {shape.size} x {shape.size}"
-        raise InputError(f"{video.video_id} {words}.", key=video.video_id)
+    check_crop_fits(video, stored.frame_size, shape.size)
     levels = np.ascontiguousarray(crops_of(stored.data, shape.size, 1)[0])
     return SeenClip(video, levels, rows, stored.pts_seconds, (height, width), stored.bound)

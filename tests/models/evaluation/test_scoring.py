@@ -26,6 +26,13 @@ from tests.models.evaluation.small import write_checkpoint
 CONFIG = EvaluateConfig(num_clips=3, num_crops=10, views_per_batch=7)
 
 
+def test_a_video_with_smaller_frames_than_the_crop_is_named(coloured, checkpoint: Path) -> None:
+    words = "v08 is stored at .* x .* pixels; the network sees 500 x 500: set a smaller `size` of the run's `test`"
+    for config in (CONFIG, replace(CONFIG, spatial="random")):
+        with pytest.raises(InputError, match=words):
+            evaluate(coloured, checkpoint, config=replace(config, size=500))
+
+
 def test_a_batch_of_views_takes_bounded_memory(coloured, checkpoint: Path, monkeypatch) -> None:
     seen, whole = [], evaluate(coloured, checkpoint, config=replace(CONFIG, views_per_batch=30)).scores
     normalize = scoring.normalize_batch
