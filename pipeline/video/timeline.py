@@ -44,17 +44,21 @@ class Timeline:
     frame_packets: np.ndarray | None = None  # int64 (N,): the packet of each frame
     lost_seconds: np.ndarray | None = None  # float64 (N,): when the next packet's picture was due, NaN for unknown
     met_too_large: bool = False  # some pictures were refused for their size
+    packet_seconds: float = np.inf  # from one packet's picture to the next, usually, by the packets' own stamps
     outputs: np.ndarray | None = None  # int64 (N,): each frame's place among all that a full decode gives
 
     @property
     def leaves_seconds(self) -> np.ndarray:
         """When each frame leaves the screen, float64 (N,); before a gap, after the time a frame usually stays.
 
-        Of the middle and the mean time the shorter one: stamps that are rounded to 10 and 20 ms lie apart from it.
+        Of the middle and the mean time the shorter one: stamps that are rounded to 10 and 20 ms lie apart from it. And
+        not longer than from packet to packet: of few frames that are left all may stand before gaps.
         """
         next_seconds = np.append(self.pts_seconds[1:], self.end_seconds)
-        stays = (next_seconds - self.pts_seconds)[~self.gap_after]
-        usual = min(np.median(stays), stays.mean()) if len(stays) else next_seconds[0] - self.pts_seconds[0]
+        stays = next_seconds - self.pts_seconds
+        usual = min(np.median(stays), self.packet_seconds)
+        if not self.gap_after.all():
+            usual = min(usual, stays[~self.gap_after].mean())
         usual_seconds = self.pts_seconds + usual
         if self.lost_seconds is not None:
             usual_seconds = np.where(np.isnan(self.lost_seconds), usual_seconds, self.lost_seconds)
@@ -144,6 +148,7 @@ def make_timeline(
         announced_seconds=announced_end,
         announced_frames=announced_frames,
         lost_seconds=lost_seconds,
+        packet_seconds=_packet_ticks(rows) * float(tick) if tick == stream.time_base else np.inf,
         **packets,
     )
 
@@ -207,6 +212,12 @@ def _starts(rows: PacketRows) -> np.ndarray:
     elif setups:
         starts = sorted(setups)
     return np.array([0, *starts], dtype=np.int64)
+
+
+def _packet_ticks(rows: PacketRows) -> float:
+    """The middle distance of the packets' stamps; infinite where there are no two."""
+    steps = np.diff(np.unique(np.array(rows.shown_pts, dtype=np.int64)))
+    return float(np.median(steps)) if len(steps) else np.inf
 
 
 def _is_steady(ticks: np.ndarray) -> bool:

@@ -132,6 +132,11 @@ def test_no_picture_stays_for_a_lost_one_that_no_number_tells_of(tmp_path):
     assert not complaints(*make(case, tmp_path), seed=str(case))
 
 
+def test_no_picture_stays_for_lost_ones_where_few_are_left(tmp_path):
+    case = Case("h264-b2-long", "mkv", damage="del0.05")
+    assert not complaints(*make(case, tmp_path), seed=str(case))
+
+
 def test_no_picture_stays_for_the_last_one_where_times_are_rounded(tmp_path):
     case = Case("h264-aud", "mkv", "coarse", damage="cut0.99")
     assert not complaints(*make(case, tmp_path), seed=str(case))
