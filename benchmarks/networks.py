@@ -4,7 +4,8 @@ Each network has its default form (backbone, segments, frames: those of its pape
 statistics and are folded as in evaluation; it sees a random clip that lies in memory as it likes it, channels-last. On
 the CPU with one thread processor time counts, which other processes disturb less; otherwise wall time. Wang et al.'s
 supplement (section B, table 2) counts the loading of data, too: with shards, each network is also timed on clips
-that are read, decoded and normalised for each call.
+that are read, decoded and normalised for each call. Zhao et al. (table 9) count displacement maps and classification
+apart: a network that gives flow is also timed on its flow alone, which `disentangled` computes on its way to scores.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from tdn_data.models.networks.folding import fold_norms
 from tdn_data.models.threads import torch_threads
 
 PEER = "tsn"
-LOADING = "with loading"
+LOADING, FLOW = "with loading", "flow alone"
 NUM_CLASSES = 400
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -49,6 +50,7 @@ class NetworkTimes:
     milliseconds: float  # per video
     fastest_milliseconds: float
     loading_milliseconds: float | None = None  # per video, with the reading of its clip; None where none is read
+    flow_milliseconds: float | None = None  # per video, of its flow alone; None where the network gives none
 
 
 @dataclass(frozen=True)
@@ -109,11 +111,17 @@ def run(
         costs = {name: model_cost(model, (1, *shapes[name][1:])) for name, model in networks.items()}
         loads = {} if clips_of is None else {name: clips_of(shapes[name], device) for name in networks}
         calls = {name: _call(model, shapes[name], device, precision) for name, model in networks.items()}
+        giving = {name: model for name, model in networks.items() if model.gives_flow}
+        flows = {(name, FLOW): _flow_call(model, shapes[name], device, precision) for name, model in giving.items()}
         for name, call in calls.items():
             if not call().isfinite().all():
                 raise ValueError(f"{name} gives scores that are not finite in {precision}")
         loading = {(name, LOADING): partial(_loaded, calls[name], load) for name, load in loads.items()}
-        seconds = _interleaved(calls | loading, num_rounds, _clock(device, num_threads))
+        seconds = _interleaved(calls | loading | flows, num_rounds, _clock(device, num_threads))
+
+    def typical(*key: object) -> float | None:
+        return 1e3 * median(seconds[key]) / num_videos if key in seconds else None
+
     records = tuple(
         NetworkTimes(
             name=name,
@@ -122,7 +130,8 @@ def run(
             multiply_adds=costs[name].multiply_adds,
             milliseconds=1e3 * median(seconds[name]) / num_videos,
             fastest_milliseconds=1e3 * min(seconds[name]) / num_videos,
-            loading_milliseconds=1e3 * median(seconds[name, LOADING]) / num_videos if loads else None,
+            loading_milliseconds=typical(name, LOADING),
+            flow_milliseconds=typical(name, FLOW),
         )
         for name in variants
     )
@@ -135,37 +144,58 @@ def format_times(result: NetworksTimes) -> str:
     threads = f", threads: {result.num_threads}" if result.device == "cpu" else ""
     width = max(16, *(len(network.name) for network in result.networks))
     loading = any(network.loading_milliseconds is not None for network in result.networks)
+    flow = any(network.flow_milliseconds is not None for network in result.networks)
     lines = [f"networks on {result.hardware}, {result.precision}{threads}, median of {result.num_rounds} rounds"]
     lines.append(
         f"  {'network':{width}} {'S x K x C x H x W':>22} {'params':>8} {'mult-adds':>10} {'time':>12}"
-        f" {'x cost':>7} {'x time':>7}" + (f" {'with loading':>13}" if loading else "")
+        f" {'x cost':>7} {'x time':>7}" + (f" {LOADING:>13}" if loading else "") + (f" {FLOW:>13}" if flow else "")
     )
     lines += [
         f"  {network.name:{width}} {' x '.join(map(str, network.clip_shape[1:])):>22} {network.parameters / 1e6:6.1f} M"
         f" {network.multiply_adds / 1e9:8.1f} G {network.milliseconds:9.1f} ms"
         f" {result.cost_ratios[network.name]:7.2f} {result.ratios[network.name]:7.2f}"
-        + (f" {network.loading_milliseconds:10.1f} ms" if loading else "")
+        + (_time(network.loading_milliseconds) if loading else "")
+        + (_time(network.flow_milliseconds) if flow else "")
         for network in result.networks
     ]
     lines.append("  " + ", ".join(f"{name} {version}" for name, version in result.versions.items()))
     return "\n".join(lines)
 
 
+def _time(milliseconds: float | None) -> str:
+    return f" {milliseconds:10.1f} ms" if milliseconds is not None else f" {'-':>13}"
+
+
 def _call(model: VideoNetwork, shape: tuple[int, ...], device: str, precision: str) -> Call:
     """Return a function that runs the network once, on a clip of its own or a given one, and waits for the result."""
     model.to(device, memory_format=model.memory_format)
+    clip = _clip(shape, device)
+    fold_norms(_calibrated(model, clip))
+    return _waited(model, clip, device, precision)
+
+
+def _flow_call(model: VideoNetwork, shape: tuple[int, ...], device: str, precision: str) -> Call:
+    """Return a function that computes the flow of the network's clip alone, and waits for it."""
+    return _waited(model.flow, _clip(shape, device), device, precision)
+
+
+def _clip(shape: tuple[int, ...], device: str) -> Tensor:
     clip = torch.randn(shape, device=device, generator=torch.Generator(device).manual_seed(0))
     if shape[2] == 1:  # one frame a snippet: the images lie channels-last as a loader would hand them on
         clip = clip.movedim(3, -1).contiguous().movedim(-1, 3)
-    fold_norms(_calibrated(model, clip))
+    return clip
+
+
+def _waited(compute: Callable[[Tensor], Tensor], clip: Tensor, device: str, precision: str) -> Call:
+    """Return a function that computes once, on a clip or a given one, and waits for the result."""
     dtype = PRECISIONS[precision]
 
     def call(given: Tensor | None = None) -> Tensor:
         with torch.autocast(device, dtype, enabled=dtype is not None):
-            scores = model(clip if given is None else given)
+            found = compute(clip if given is None else given)
         if device == "cuda":
             torch.cuda.synchronize()
-        return scores
+        return found
 
     return call
 

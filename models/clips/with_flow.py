@@ -155,7 +155,7 @@ def videos_with_flow(videos: tuple[StoredVideo, ...], flow: ShardReader) -> tupl
     words = f"{len(left_out)} of {len(videos)} videos lack flow fields: {shown}; the flow's ledger.parquet says why"
     if not kept:
         raise InputError(f"{words}. Extract the flow of the videos whose frames are stored.")
-    logger.warning("%s. They are left out of the training.", words)
+    logger.warning("%s. They are left out.", words)
     return tuple(kept)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -18,6 +18,7 @@ from tdn_data.pipeline.flow.quantize import dequantize
 from tdn_data.pipeline.flow.solver import FlowSolver
 from tdn_data.pipeline.progress import OnProgress, reported
 from tdn_data.pipeline.shards.reader import ShardReader
+from tdn_data.pipeline.text import some_of
 
 Pair = tuple[np.ndarray, np.ndarray, np.ndarray]  # two images uint8 (H, W, 3), flow float32 (h, w, 2) in its pixels
 
@@ -61,15 +62,18 @@ def flow_between(first: np.ndarray, second: np.ndarray, solver: FlowSolver) -> n
 def known_pairs(
     source: FlowPairs, split: str, *, limit: int | None, on_progress: OnProgress | None = None
 ) -> Iterator[Pair]:
-    """Yield the pairs of a split of a data set, the first `limit` of them; InputError where it has none.
+    """Return the pairs of a split of a data set, the first `limit` of them; `on_progress` counts them.
 
-    `on_progress` counts pairs.
+    Raises InputError at once where there is none, and where a file of one is missing.
     """
     pairs = [pair for pair in source.pairs if pair.split == split][:limit]
     if not pairs:
         raise InputError(f"{source.root}: no pair of {source.dataset} is for {split}.", path=source.root)
-    for pair in reported(pairs, len(pairs), on_progress):
-        yield source.load(pair)
+    if missing := replace(source, pairs=tuple(pairs)).missing():
+        words = f"{some_of(missing)} {'is' if len(missing) == 1 else 'are'} missing"
+        all_of_them = f"the error is measured on all {len(pairs)} pairs of {split}, or with --limit on the first ones"
+        raise InputError(f"{source.root}: {words}; {all_of_them}.", path=source.root)
+    return map(source.load, reported(pairs, len(pairs), on_progress))
 
 
 def stored_pairs(

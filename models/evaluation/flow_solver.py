@@ -1,4 +1,4 @@
-"""Networks that estimate flow as flow methods: a checkpoint of a two-frame network, or any in ONNX.
+"""Networks that give flow as flow methods: a checkpoint of a network over two frames, or any in ONNX.
 
 A network in ONNX gets RGB images as float32 from 0 to 1: either two inputs (N, 3, H, W), the earlier image first, or
 one (N, 6, H, W) with the later image's channels behind the earlier's. It gives flow (N, 2, h, w) in pixels of its input
@@ -19,9 +19,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tdn_data.models.evaluation.evaluate import restore_model
-from tdn_data.models.networks import FLOW_LEARNERS
+from tdn_data.models.networks import GIVE_FLOW, MODELS
 from tdn_data.models.networks.base import VideoNetwork
-from tdn_data.models.weights.checkpoint import read_checkpoint
+from tdn_data.models.weights.checkpoint import Checkpoint, read_checkpoint
 from tdn_data.models.weights.trained_on import NORMALIZATION
 from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.files import check_regular, file_digest
@@ -117,23 +117,32 @@ def _file(method: str) -> Path:
     return Path(method.removeprefix(ONNX))
 
 
-def _checkpoint_network(path: Path) -> Callable[[Tensor], Tensor]:
-    saved = read_checkpoint(path)
-    if saved.model not in FLOW_LEARNERS:
-        raise InputError(
-            f"{path} holds {saved.model}, which gives no flow of images; these do: {', '.join(FLOW_LEARNERS)}.",
-            path=path,
-        )
+def flow_network(saved: Checkpoint, path: str | os.PathLike[str]) -> FlowFromImages:
+    """Return a checkpoint's network as one from two images to their flow; raise InputError where it gives none."""
     model = restore_model(saved)
-    if model.snippet_length != 2 or model.num_fields != 1:
+    check_gives_flow(model, str(path))
+    if model.snippet_length != 2 or getattr(model, "num_fields", 1) != 1:
         raise InputError(
             f"{path} holds {saved.model}, which reads {model.snippet_length} frames at once; the flow of two images "
             "needs a network of two frames, e.g. actionflownet_2f.",
             path=path,
         )
-    if model.flownet.decoder is None:
-        raise InputError(f"{path} holds {saved.model} without its flow decoder, so it gives no flow.", path=path)
-    module, device = FlowFromImages(model).eval(), next(model.parameters()).device
+    return FlowFromImages(model).eval()
+
+
+def check_gives_flow(model: VideoNetwork, where: str | None = None) -> None:
+    """Raise InputError, which names the networks that do, for one that gives no flow or lacks the part for it."""
+    name = next(name for name, kind in MODELS.items() if kind is type(model))
+    words = f"{where} holds {name}, which" if where else name
+    if name not in GIVE_FLOW:
+        raise InputError(f"{words} gives no flow; these networks do: {', '.join(GIVE_FLOW)}.", key="flow")
+    if not model.gives_flow:
+        raise InputError(f"{words} was built without the part that gives flow.", key="flow")
+
+
+def _checkpoint_network(path: Path) -> Callable[[Tensor], Tensor]:
+    module = flow_network(read_checkpoint(path), path)
+    device = next(module.parameters()).device
     module.to(device)
 
     @torch.inference_mode()

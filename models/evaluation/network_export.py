@@ -1,9 +1,12 @@
 """A trained network as one file for other programs: ONNX, or a program of torch.export.
 
-Both take a batch of clips as they are decoded, uint8 (videos, S, K, height, width, C), normalise it and give scores
-before softmax, (videos, classes); networks that look at several snippets at once take one video at a time. The file's
-metadata say in JSON, under the key `tdn_data`, what else a user must know: the classes in order, how videos are sampled
-and cut, the size, and the mean and deviation that are in the graph already.
+Both take a batch of clips as they are decoded, uint8 (batch, S, K, height, width, C), normalise it and give scores
+before softmax, (batch, classes); networks that look at several snippets at once take one video at a time. A network
+that gives the flow of two frames may also be written as such: float32 images from 0 to 1, (batch, 6, height, width),
+the later one's channels behind the earlier's, to flow (batch, 2, h, w), as `flow_solver` reads them; sides are
+multiples of 32, in torch's file at least 64. The file's metadata say in JSON, under the key `tdn_data`, what else a
+user must know: the classes in order, how videos are sampled and cut, the size, and the mean and deviation that are in
+the graph already.
 """
 
 from __future__ import annotations
@@ -11,19 +14,23 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch._dynamo.exc import UserError
+from torch.export import ExportedProgram
 
 from tdn_data.models.clips.cut import Cut
 from tdn_data.models.evaluation.evaluate import check_checkpoint, restore_model
+from tdn_data.models.evaluation.flow_solver import MULTIPLE, FlowFromImages, flow_network
 from tdn_data.models.networks.base import NUM_CHANNELS, VideoNetwork
 from tdn_data.models.networks.folding import fold_norms
 from tdn_data.models.weights.checkpoint import Checkpoint, read_checkpoint
@@ -31,8 +38,14 @@ from tdn_data.models.weights.trained_on import TrainedOn
 from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.files import check_output_file, file_digest, replacing
 
+if TYPE_CHECKING:
+    import onnx
+
 ABOUT = "tdn_data"  # the key of the metadata; torch's file has it as tdn_data.json
-INPUT, OUTPUT, ANY = "clip", "scores", "videos"
+ANY = "batch"  # the axis of any length
+SYMBOL = re.compile(r"\bs\d+\b")
+SCORES_NAMES, FLOW_NAMES = ("clip", "scores"), ("images", "flow")  # of input and output
+FLOW_AXES = {2: ("rows", "height"), 3: ("columns", "width")}  # what is counted in multiples, and what it is of
 
 
 class FromLevels(nn.Module):
@@ -51,7 +64,7 @@ class FromLevels(nn.Module):
 
 
 def export_model(
-    checkpoint: str | os.PathLike[str], *, onnx: Path | None = None, program: Path | None = None
+    checkpoint: str | os.PathLike[str], *, onnx: Path | None = None, program: Path | None = None, flow: bool = False
 ) -> dict[str, object]:
     """Write a checkpoint's network for other programs, its normalisation inside: whole files or none.
 
@@ -59,13 +72,15 @@ def export_model(
         checkpoint: The file, as a training wrote it.
         onnx: The file for ONNX, None for none.
         program: The file for `torch.export.load`, None for none.
+        flow: Whether it is the network from two images to their flow, and not the one from clips to scores.
 
     Returns:
         The metadata that both files hold: classes, the input's shape and levels, and what the network was trained on.
 
     Raises:
         InputError: The file is no checkpoint of this program; a package for ONNX is not installed; the network has an
-            operation of this program's own (`networks.tvl1_displacement`), which a `program` may have and ONNX not.
+            operation of this program's own (`networks.tvl1_displacement`), which a `program` may have and ONNX not;
+            it is asked for its flow and gives none of two frames.
     """
     saved = read_checkpoint(checkpoint)
     trained = check_checkpoint(saved, checkpoint)
@@ -73,16 +88,21 @@ def export_model(
         raise InputError(f"ONNX needs {' and '.join(missing)}; `pip install {' '.join(missing)}`.", key=missing[0])
     for path in filter(None, (onnx, program)):
         check_output_file(path, inputs=[checkpoint])
-    network = fold_norms(restore_model(saved)).cpu()
-    about = _about(saved, trained, network) | {"checkpoint": file_digest(checkpoint, what="checkpoint")}
-    exported, num_videos = _exported(FromLevels(network, *trained.normalization).eval(), tuple(about["input"][1:]))
-    about["input"][0] = num_videos
+    if flow:
+        network = flow_network(saved, checkpoint).cpu()
+        fold_norms(network.network)
+        exported, shape = _flow_exported(network)
+    else:
+        network = fold_norms(restore_model(saved)).cpu()
+        levels = FromLevels(network, *trained.normalization).eval()
+        exported, shape = _scores_exported(levels, _clip_shape(saved, network))
+    about = _about(saved, trained, shape) | {"checkpoint": file_digest(checkpoint, what="checkpoint")}
     if program is not None:
         with replacing(program) as scratch, _quiet():
             torch.export.save(exported, scratch, extra_files={f"{ABOUT}.json": json.dumps(about)})
     if onnx is not None:
         with _quiet():
-            _write_onnx(onnx, exported, about)
+            _write_onnx(onnx, exported, about, FLOW_NAMES if flow else SCORES_NAMES)
     return about
 
 
@@ -102,16 +122,20 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def _about(saved: Checkpoint, trained: TrainedOn, network: VideoNetwork) -> dict[str, object]:
-    """Return what a user of the file must know, as plain values."""
-    frames = (network.num_segments, network.snippet_length, saved.clip_size, saved.clip_size)
+def _clip_shape(saved: Checkpoint, network: VideoNetwork) -> tuple[int, ...]:
+    sides = (saved.clip_size, saved.clip_size)
+    return (network.num_segments, network.snippet_length, *sides, NUM_CHANNELS[network.modality])
+
+
+def _about(saved: Checkpoint, trained: TrainedOn, shape: Sequence[int | str]) -> dict[str, object]:
+    """Return what a user of the file, whose input has a shape, must know, as plain values."""
     mean, deviation = trained.normalization
     return {
         "network": saved.model,
         "class_names": list(trained.class_names),
         "multi_label": trained.multi_label,
         "modality": trained.modality,
-        "input": [ANY, *frames, NUM_CHANNELS[trained.modality]],
+        "input": list(shape),
         "mean": list(mean),
         "deviation": list(deviation),
         "sampling": dict(trained.parameters),
@@ -121,25 +145,46 @@ def _about(saved: Checkpoint, trained: TrainedOn, network: VideoNetwork) -> dict
     }
 
 
-def _exported(network: FromLevels, shape: tuple[int, ...]) -> tuple[torch.export.ExportedProgram, int | str]:
-    """Return the network for any number of clips of a shape, `videos`, or for 1 where its operations allow no other."""
+def _scores_exported(network: FromLevels, shape: tuple[int, ...]) -> tuple[ExportedProgram, tuple[int | str, ...]]:
+    """Return the network and its input's shape: any number of clips, or 1 where its operations allow no other."""
     two, any_number = torch.zeros(2, *shape, dtype=torch.uint8), {0: torch.export.Dim(ANY)}
     with torch.no_grad():
         try:
-            return torch.export.export(network, (two,), dynamic_shapes=(any_number,)), ANY
+            return torch.export.export(network, (two,), dynamic_shapes=(any_number,)), (ANY, *shape)
         except UserError:
-            return torch.export.export(network, (two[:1],)), 1
+            return torch.export.export(network, (two[:1],)), (1, *shape)
 
 
-def _write_onnx(path: Path, exported: torch.export.ExportedProgram, about: dict[str, object]) -> None:
+def _flow_exported(network: FlowFromImages) -> tuple[ExportedProgram, tuple[int | str, ...]]:
+    """Return a network of flow for any number of pairs, of any size in multiples, and its input's shape."""
+    sides = {axis: MULTIPLE * torch.export.Dim(counted) for axis, (counted, _) in FLOW_AXES.items()}
+    given = torch.zeros(2, 6, 2 * MULTIPLE, 3 * MULTIPLE)
+    with torch.no_grad():
+        exported = torch.export.export(network, (given,), dynamic_shapes=({0: torch.export.Dim(ANY)} | sides,))
+    return exported, (ANY, 6, *(side for _, side in FLOW_AXES.values()))
+
+
+def _write_onnx(path: Path, exported: ExportedProgram, about: dict[str, object], names: tuple[str, str]) -> None:
     targets = [node.target for node in exported.graph.nodes if node.op == "call_function"]
     if own := [target for target in targets if getattr(target, "namespace", None) == ABOUT]:
         raise InputError(
             f"ONNX does not know {own[0].name()}, which this network computes; export it for torch.", path=path
         )
-    names = {"input_names": [INPUT], "output_names": [OUTPUT]}
-    model = torch.onnx.export(exported, dynamo=True, verbose=False, **names).model_proto
+    named = {"input_names": names[:1], "output_names": names[1:]}
+    model = torch.onnx.export(exported, dynamo=True, verbose=False, **named).model_proto
+    _name_axes(model.graph)
     for key, value in ((ABOUT, json.dumps(about)), ("class_names", json.dumps(about["class_names"]))):
         model.metadata_props.add(key=key, value=value)
     with replacing(path) as scratch:
         scratch.write_bytes(model.SerializeToString())
+
+
+def _name_axes(graph: onnx.GraphProto) -> None:
+    """Give the axes of any length their words, in place of torch's symbols: `batch` for s53, `32*rows` for 32*s7."""
+    words = {0: ANY} | {axis: counted for axis, (counted, _) in FLOW_AXES.items()}
+    sizes = enumerate(graph.input[0].type.tensor_type.shape.dim)
+    names = {symbol: words[axis] for axis, size in sizes for symbol in SYMBOL.findall(size.dim_param)}
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        for size in value.type.tensor_type.shape.dim:
+            if size.dim_param:
+                size.dim_param = SYMBOL.sub(lambda found: names.get(found[0], found[0]), size.dim_param)

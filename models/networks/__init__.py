@@ -16,7 +16,7 @@ from tdn_data.models.networks.tdn import TDN
 from tdn_data.models.networks.tdn_wang import TDNWang
 from tdn_data.models.networks.tsn import TSN
 
-__all__ = ["FLOW_LEARNERS", "MODELS", "build_model", "network_class"]
+__all__ = ["FLOW_LEARNERS", "GIVE_FLOW", "MODELS", "build_model", "network_class"]
 
 MODELS: dict[str, type[VideoNetwork]] = {
     "tsn": TSN,
@@ -34,6 +34,7 @@ MODELS: dict[str, type[VideoNetwork]] = {
     "disentangled": Disentangled,
 }
 FLOW_LEARNERS = tuple(name for name, kind in MODELS.items() if kind.learns_flow)
+GIVE_FLOW = tuple(name for name, kind in MODELS.items() if kind.gives_flow)  # some of them without having learned it
 
 
 def network_class(name: str) -> type[VideoNetwork]:

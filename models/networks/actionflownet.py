@@ -166,7 +166,7 @@ class FlowRecognizer(VideoNetwork):
         if modality != "rgb":
             raise ValueError(f"modality is {modality!r}; {type(self).__name__} learns flow from frames and takes 'rgb'")
         super().__init__(num_segments=num_segments, modality=modality, snippet_length=snippet_length)
-        self.flow_weight = flow_weight
+        self.flow_weight, self.gives_flow = flow_weight, decoder
         options = {"snippet_length": snippet_length, "over_time": over_time, "decoder": decoder}
         self.flownet = FlowNet(backbone=backbone, **options, **backbone_options)
         self.dropout = nn.Dropout(dropout)
@@ -251,7 +251,7 @@ class _Multitask(FlowRecognizer):
 
     def remove_decoder(self) -> Self:
         """Drop the decoder's weights, which scores do not need (section 4.3.2, inference); return the network."""
-        self.flownet.decoder = None
+        self.flownet.decoder, self.gives_flow = None, False
         return self
 
     def _encode(self, snippets: Tensor) -> dict[str, Tensor]:

@@ -28,7 +28,7 @@ method_option = click.option(
     type=FlowMethod(*METHODS),
     default="tvl1",
     show_default=True,
-    help=f"{', '.join(METHODS)}, the checkpoint of a network that learned flow, or onnx:FILE.",
+    help=f"{', '.join(METHODS)}, the checkpoint of a network that gives the flow of two frames, or onnx:FILE.",
 )
 
 

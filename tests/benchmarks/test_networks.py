@@ -57,6 +57,11 @@ def test_each_branch_of_a_network_is_timed_alone():
     assert [network.name for network in result.networks] == ["tsn", *names, "disentangled"]
     *branches, whole = [network.multiply_adds for network in result.networks[1:]]
     assert max(branches) < whole < sum(branches)  # which share the low-level maps and the displacement
+    tsn, *others = [network.flow_milliseconds for network in result.networks]
+    assert tsn is None and all(time > 0 for time in others)  # of the displacement maps
+    table = benchmark.format_times(result).splitlines()
+    assert table[1].endswith("flow alone") and table[2].endswith("-") and table[3].endswith(" ms")
+    assert "flow alone" not in benchmark.format_times(benchmark.run(["tsn"], device="cpu", **SMALL))
 
 
 def test_loading_from_shards_is_timed_beside_the_network_alone(clip_folder, tmp_path):

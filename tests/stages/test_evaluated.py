@@ -151,7 +151,7 @@ def test_predict_draws_what_each_score_stands_on(project, tmp_path):
     lines = run(*one, "gradcam", "--csv").stdout
     assert lines.splitlines()[1].startswith("a/x.mp4,1,") and lines.rstrip().endswith("explain/x-gradcam.png,")
     answer = run(*one, "flow")
-    assert answer.code == 2 and "TDN gives no flow; these do: actionflownet" in answer.said
+    assert answer.code == 2 and "tdn gives no flow; these networks do: actionflownet" in answer.said
 
 
 def test_one_frame_has_its_class_with_a_remark_and_no_picture_of_flow(project, tmp_path):

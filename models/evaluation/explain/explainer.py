@@ -29,6 +29,7 @@ from tdn_data.pipeline.shards.reader import DatasetInfo, ShardReader, StoredVide
 from tdn_data.pipeline.text import some_of
 
 TITLES = {"cam": "class activation map", "gradcam": "Grad-CAM", "occlusion": "probability lost behind a black square"}
+LEAST_LOSS = 0.1  # of the probability, that is full heat in a map of occlusion where nothing takes more
 MIDDLE_VIEW = {"num_clips": 1, "num_crops": 1, "temporal": "random", "spatial": "fixed"}
 SUBNETWORKS = {"image": "image subnetwork", "difference": "difference subnetwork"}
 
@@ -112,7 +113,8 @@ class Explainer:
             maps = _maps(self._method, model, clip, seen, number, self._layer, trained.multi_label, on_progress)
         words = f"{TITLES[self._method]}{f' at {self._layer}' if self._layer else ''}"
         titled = {_title(stream, words, one, self._method): one for stream, one in maps.items()}
-        return Explanation(_rows(_caption(seen, *known), seen, titled), *known)
+        least_range = {"least_range": LEAST_LOSS} if self._method == "occlusion" else {}
+        return Explanation(_rows(_caption(seen, *known), seen, titled, **least_range), *known)
 
 
 def explain(
@@ -178,19 +180,31 @@ def _check_moves(seen: SeenClip) -> None:
         raise InputError(f"{video_id} has no flow to be drawn: {words}.", key=video_id)
 
 
-def _rows(caption: str, seen: SeenClip, maps: dict[str, np.ndarray]) -> tuple[Row, ...]:
+def _rows(caption: str, seen: SeenClip, maps: dict[str, np.ndarray], **scale: float) -> tuple[Row, ...]:
     """Return the row of frames, and below it one of each map by its title."""
     frames = seen.frames()
     every = max(map(len, maps.values())) > len(frames)
-    rows = [heat_row(title, one, frames, all_frames=every) for title, one in maps.items()]
+    rows = [heat_row(title, one, frames, all_frames=every, **scale) for title, one in maps.items()]
     return (frame_row(caption, frames, seen.seconds, all_frames=every), *rows)
 
 
 def _title(stream: str, words: str, maps: np.ndarray, method: str) -> str:
     low, high = float(maps.min()), float(maps.max())
-    numbers = f"{low:.0%} to {high:.0%}" if method == "occlusion" else f"{low:.3g} to {high:.3g}"
+    numbers = loss_words(low, high) if method == "occlusion" else f"{low:.3g} to {high:.3g}"
     score = f", mean {float(maps.mean()):.3g} is its score" if method == "cam" else ""
     return f"{SUBNETWORKS.get(stream, stream)}, {words}: {numbers}{score}"
+
+
+def loss_words(low: float, high: float) -> str:
+    """Return what a map of occlusion says in numbers: the least and the most that is lost, and what full heat is.
+
+    >>> loss_words(-0.2, 0.704), loss_words(-0.001, 0.034), loss_words(-0.001, 0.002)
+    ('-20% to 70%', '0% to 3%; red would be 10%', 'less than 0.5% everywhere, so that no single place matters')
+    """
+    if max(abs(low), abs(high)) < 0.005:
+        return "less than 0.5% everywhere, so that no single place matters"
+    red = f"; red would be {round(100 * (low + LEAST_LOSS))}%" if high - low < LEAST_LOSS else ""
+    return f"{round(100 * low)}% to {round(100 * high)}%{red}"
 
 
 def _caption(seen: SeenClip, name: str, probability: float, truth: tuple[str, ...]) -> str:

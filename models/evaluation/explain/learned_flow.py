@@ -12,14 +12,11 @@ from torch import Tensor
 
 from tdn_data.models.evaluation.explain.picture import Cell, Row
 from tdn_data.models.evaluation.explain.seen import SeenClip
-from tdn_data.models.networks import MODELS
+from tdn_data.models.evaluation.flow_solver import check_gives_flow
 from tdn_data.models.networks.base import VideoNetwork
-from tdn_data.pipeline.errors import InputError
 from tdn_data.pipeline.flow import flow_to_color
 from tdn_data.pipeline.shards.reader import ShardReader
 from tdn_data.pipeline.view.flow_pictures import flow_scale
-
-GIVE_FLOW = tuple(name for name, kind in MODELS.items() if kind.gives_flow)
 
 
 def predicted_flow(model: VideoNetwork, clip: Tensor) -> np.ndarray:
@@ -34,12 +31,6 @@ def predicted_flow(model: VideoNetwork, clip: Tensor) -> np.ndarray:
     size = clip.shape[:-3:-1]
     flat = [cv2.resize(field, size, interpolation=cv2.INTER_LINEAR) for field in found.reshape(-1, *found.shape[2:])]
     return np.stack(flat).reshape(*found.shape[:2], *flat[0].shape)
-
-
-def check_gives_flow(model: VideoNetwork) -> None:
-    """Raise InputError for a network that gives no flow."""
-    if not model.gives_flow:
-        raise InputError(f"{type(model).__name__} gives no flow; these do: {', '.join(GIVE_FLOW)}.", key="flow")
 
 
 def flow_rows(model: VideoNetwork, clip: Tensor, seen: SeenClip, reader: ShardReader | None) -> tuple[list[Row], float]:

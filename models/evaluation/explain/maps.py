@@ -25,7 +25,7 @@ from torch import Tensor
 
 from tdn_data.models.backbones.base import Backbone
 from tdn_data.models.clips.pixels import normalize_batch
-from tdn_data.models.evaluation.explain.learned_flow import check_gives_flow
+from tdn_data.models.evaluation.flow_solver import check_gives_flow
 from tdn_data.models.evaluation.metrics import probabilities_of
 from tdn_data.models.networks.base import VideoNetwork
 from tdn_data.pipeline.errors import InputError

@@ -84,14 +84,20 @@ def frame_row(caption: str, frames: np.ndarray, seconds: np.ndarray, *, all_fram
     return Row(caption, [Cell(n, frames[at], f"{seconds[at]:.2f} s") for n, at in enumerate(shown)])
 
 
-def heat_row(caption: str, maps: np.ndarray, frames: np.ndarray, *, all_frames: bool) -> Row:
-    """Return the row of a subnetwork's maps (M, h, w), enlarged bilinearly, on one scale, over a clip's frames."""
-    low, high = float(maps.min()), float(maps.max())
+def heat_row(
+    caption: str, maps: np.ndarray, frames: np.ndarray, *, all_frames: bool, least_range: float = 1e-12
+) -> Row:
+    """Return the row of a subnetwork's maps (M, h, w), enlarged bilinearly, on one scale, over a clip's frames.
+
+    The scale goes from the least value to the most, or at least as far as `least_range`: what hardly differs looks so.
+    """
+    low = float(maps.min())
+    scale = max(float(maps.max()) - low, least_range)
     cells = []
     for heat, span in zip(maps, spans(len(maps), *frames.shape[:2]), strict=True):
         under = np.mean([frames.reshape(-1, *frames.shape[2:])[n] for n in span], axis=0).round().astype(np.uint8)
         column = float(np.mean(span)) if all_frames else float(np.mean([n // frames.shape[1] for n in span]))
-        cells.append(Cell(column, heated(under, (heat - low) / max(high - low, 1e-12))))
+        cells.append(Cell(column, heated(under, (heat - low) / scale)))
     return Row(caption, cells)
 
 

@@ -207,7 +207,7 @@ def test_videos_without_their_flow_are_left_out_by_name(make_shards, caplog) -> 
     assert record.levelname == "WARNING" and words.startswith("4 of 5 videos lack flow fields: ")
     for named in ("absent (0 for 5 frames)", "cut (2 for 5 frames)", "failed (0 for", "long (8 for"):
         assert named in words
-    assert "left out of the training" in words
+    assert "They are left out" in words
 
 
 def test_no_video_with_flow_stops_the_training(make_shards) -> None:

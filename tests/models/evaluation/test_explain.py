@@ -12,9 +12,10 @@ import torch
 from tdn_data.models import build_model
 from tdn_data.models.clips.pixels import normalize_batch
 from tdn_data.models.evaluation.evaluate import evaluate
-from tdn_data.models.evaluation.explain.explainer import below_each_other, explain
+from tdn_data.models.evaluation.explain.explainer import below_each_other, explain, loss_words
 from tdn_data.models.evaluation.explain.learned_flow import change_rows, flow_rows, predicted_flow
 from tdn_data.models.evaluation.explain.maps import activation_maps, gradient_maps, occlusion_map
+from tdn_data.models.evaluation.explain.picture import heat_row
 from tdn_data.models.evaluation.explain.seen import SeenClip
 from tdn_data.models.evaluation.predict import ONE_VIEW
 from tdn_data.models.networks.base import VideoNetwork
@@ -71,7 +72,7 @@ def test_a_network_without_activation_maps_says_so_and_has_gradcam(name: str, op
     assert gradient_maps(network, clip(1), 0, layer="res3")["backbone"].shape == (3, 8, 8)
     with pytest.raises(InputError, match=r"'res9'; the layers are conv1, res2, res3, res4, res5\."):
         gradient_maps(network, clip(1), 0, layer="res9")
-    with pytest.raises(InputError, match="gives no flow; these do: actionflownet, "):
+    with pytest.raises(InputError, match="gives no flow; these networks do: actionflownet, "):
         predicted_flow(network, clip(1))
 
 
@@ -95,6 +96,16 @@ def test_occlusion_finds_the_only_place_that_counts() -> None:
     before, after = (torch.tensor(2 * x).sigmoid().item() for x in (bright, bright + (black - bright) / 4))
     np.testing.assert_allclose(lost[:4, :4], 1 - after / before, rtol=1e-4)  # the square covers a quarter of the corner
     assert lost[:16, :16].min() > 0 and not lost[20:].any() and not lost[:, 20:].any()
+
+
+def test_a_map_that_hardly_differs_does_not_look_strong() -> None:
+    frames, maps = np.zeros((1, 1, 32, 32, 3), np.uint8), np.linspace(0, 0.01, 4, dtype=np.float32).reshape(1, 2, 2)
+    heat = {
+        least: heat_row("", maps, frames, all_frames=False, least_range=least).cells[0].image for least in (1e-12, 0.1)
+    }
+    assert np.ptp(heat[1e-12].astype(int), axis=(0, 1)).max() > 100 > np.ptp(heat[0.1].astype(int), axis=(0, 1)).max()
+    assert loss_words(-0.004, 0.002) == "less than 0.5% everywhere, so that no single place matters"
+    assert loss_words(-0.004, 0.0449) == "0% to 4%; red would be 10%" and loss_words(-0.3, 0.5) == "-30% to 50%"
 
 
 def test_predicted_flow_stands_beside_the_stored_flow_in_pixels_of_the_clip(make_shards) -> None:

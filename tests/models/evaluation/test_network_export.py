@@ -23,11 +23,12 @@ def test_onnx_runtime_and_torch_give_the_scores_of_a_test_from_levels(coloured, 
     runtime, _ = pytest.importorskip("onnxruntime"), pytest.importorskip("onnxscript")
     onnx, program = tmp_path / "tdn.onnx", tmp_path / "tdn.pt2"
     about = export_model(checkpoint, onnx=onnx, program=program)
-    assert about["class_names"] == ["red", "green"] and about["input"] == ["videos", 2, 1, 24, 24, 3]
+    assert about["class_names"] == ["red", "green"] and about["input"] == ["batch", 2, 1, 24, 24, 3]
     expected = evaluate(coloured, checkpoint, config=EvaluateConfig(num_clips=1, num_crops=1)).scores
     videos = [video for video in coloured.videos if video.split == "test"]
     clips = np.stack([next(Views(1, 1).of(coloured, video, ClipShape(2, 1, 24)))[0] for video in videos])
     session = runtime.InferenceSession(onnx)
+    assert session.get_inputs()[0].shape == about["input"] and session.get_outputs()[0].shape == ["batch", 2]
     np.testing.assert_allclose(session.run(["scores"], {"clip": clips})[0], expected, rtol=1e-4, atol=1e-5)
     assert json.loads(session.get_modelmeta().custom_metadata_map["tdn_data"]) == about
     inside = {"tdn_data.json": ""}
