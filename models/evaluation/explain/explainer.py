@@ -28,7 +28,7 @@ from tdn_data.pipeline.progress import OnProgress
 from tdn_data.pipeline.shards.reader import DatasetInfo, ShardReader, StoredVideo
 from tdn_data.pipeline.text import some_of
 
-TITLES = {"cam": "class activation map", "gradcam": "Grad-CAM", "occlusion": "probability lost behind a black square"}
+TITLES = {"cam": "class activation map", "gradcam": "Grad-CAM", "occlusion": "probability lost behind a square"}
 LEAST_LOSS = 0.1  # of the probability, that is full heat in a map of occlusion where nothing takes more
 MIDDLE_VIEW = {"num_clips": 1, "num_crops": 1, "temporal": "random", "spatial": "fixed"}
 SUBNETWORKS = {"image": "image subnetwork", "difference": "difference subnetwork"}
@@ -38,7 +38,7 @@ SUBNETWORKS = {"image": "image subnetwork", "difference": "difference subnetwork
 class Explanation:
     """A class with its probability in one view, the video's own classes, and `rows` of pictures: frames, then maps.
 
-    `flow_pixels` is the motion that is full colour where the rows are of flow.
+    `flow_pixels` is the motion that is full colour where the rows are of flow; `key` says what the colours of heat are.
     """
 
     rows: tuple[Row, ...]
@@ -46,11 +46,12 @@ class Explanation:
     probability: float
     truth: tuple[str, ...]
     flow_pixels: float | None = None
+    key: str = KEY
 
     @property
     def picture(self) -> np.ndarray:
         """The rows below each other, uint8 (H, W, 3) RGB."""
-        return draw_rows(self.rows, flow_pixels=self.flow_pixels, key=KEY if self.flow_pixels is None else "")
+        return draw_rows(self.rows, flow_pixels=self.flow_pixels, key=self.key if self.flow_pixels is None else "")
 
 
 class Explainer:
@@ -111,10 +112,13 @@ class Explainer:
                 top = frame_row(_caption(seen, *known), seen.frames(), seen.seconds, all_frames=True)
                 return Explanation((top, *rows), *known, flow_pixels=scale)
             maps = _maps(self._method, model, clip, seen, number, self._layer, trained.multi_label, on_progress)
-        words = f"{TITLES[self._method]}{f' at {self._layer}' if self._layer else ''}"
+        square = {"rgb": " of black", "flow": " of no motion"}[trained.modality] if self._method == "occlusion" else ""
+        words = f"{TITLES[self._method]}{square}{f' at {self._layer}' if self._layer else ''}"
         titled = {_title(stream, words, one, self._method): one for stream, one in maps.items()}
-        least_range = {"least_range": LEAST_LOSS} if self._method == "occlusion" else {}
-        return Explanation(_rows(_caption(seen, *known), seen, titled, **least_range), *known)
+        if self._method != "occlusion":
+            return Explanation(_rows(_caption(seen, *known), seen, titled), *known)
+        rows = _rows(_caption(seen, *known), seen, titled, least_range=LEAST_LOSS)
+        return Explanation(rows, *known, key=f"{KEY}, at least {LEAST_LOSS:.0%} apart")
 
 
 def explain(
