@@ -12,9 +12,9 @@ import torch
 from click.testing import CliRunner
 
 from tdn_data.models import build_model
-from tdn_data.models.evaluation.network_export import export_model
 from tdn_data.models.evaluation.flow_error import flow_error, known_pairs, stored_pairs
 from tdn_data.models.evaluation.flow_solver import NetworkSolver, solver_named, with_network
+from tdn_data.models.evaluation.network_export import export_model
 from tdn_data.models.networks.base import VideoNetwork
 from tdn_data.models.weights.checkpoint import Checkpoint, save_checkpoint
 from tdn_data.pipeline.datasets.registry import read_dataset
