@@ -198,13 +198,19 @@ def response_of(url: str) -> bytes:
 
 
 def ask_pages(url: str, ask) -> dict[str, int]:
-    """Ask for each of PAGES with its pictures, and for rows as the player does; return the counters."""
+    """Ask for each of PAGES with its pictures, and for rows as the player does; return the counters.
+
+    Before that all is read that is read in the background: how long videos are.
+    """
     for page in PAGES:
         text = response_of(f"{url.rstrip('/')}{page}").decode()
         for source in re.findall(r'<img[^>]* src="(/media/poster[^"]*)"', text):
             response_of(f"{url.rstrip('/')}{source.replace('&amp;', '&')}")
     for modality in ("rgb", "flow"):
         response_of(f"{url.rstrip('/')}/media/rows?id={SHOWN}&modality={modality}&start=0&count=8")
+    until = time.monotonic() + SECONDS_TO_WAIT
+    while not json.loads(response_of(f"{url.rstrip('/')}/lengths"))["done"] and time.monotonic() < until:
+        time.sleep(0.1)
     return ask()
 
 

@@ -28,7 +28,7 @@ from tdn_data.pipeline.shards.seal import (
     row_checksums,
 )
 from tdn_data.pipeline.shards.storage import Storage
-from tdn_data.pipeline.shards.values import can_be_walked, values_at
+from tdn_data.pipeline.shards.values import can_be_walked, leaves_of, values_at
 
 ROWS_PER_GROUP = 128  # an object store is read by whole groups, so a long video has several
 GROUP_BYTES = 16 << 20  # of payload in one row group, if it has more than one row; large pictures share it among few
@@ -143,6 +143,10 @@ class ParquetShard:
         return load_ledger(self._metadata[LEDGER_KEY], self.name)
 
     @cached_property
+    def _leaves(self) -> dict[str, int]:
+        return leaves_of(self._file.metadata)
+
+    @cached_property
     def _group_ends(self) -> np.ndarray:
         """The number of rows up to the end of each row group, int64 (G,)."""
         metadata = self._file.metadata
@@ -195,8 +199,8 @@ class ParquetShard:
     def last_pts_seconds(self, entry: StoredEntry) -> float:
         """Return the time of a video's last row, from the file's footer alone; NaN where it does not say."""
         with damage(self.name, f"cannot be read at {entry.video_id}"):
-            leaf = self._file.schema.names.index("pts_seconds")
-            statistics = self._file.metadata.row_group(self._groups_of(entry)[-1]).column(leaf).statistics
+            group = self._file.metadata.row_group(self._groups_of(entry)[-1])
+            statistics = group.column(self._leaves["pts_seconds"]).statistics
             return float(statistics.max) if statistics is not None and statistics.has_min_max else float("nan")
 
     def _groups_of(self, entry: StoredEntry) -> list[int]:
@@ -229,8 +233,7 @@ class ParquetShard:
         """Whether single payloads are read: where that is quick, and where rows have the checksums that pages lose."""
         if not self._is_local or "checksum" not in self._columns:
             return False
-        leaves = self._file.schema.names
-        return all(can_be_walked(self._file, leaves.index(name)) for name in PAYLOADS[self._modality])
+        return all(can_be_walked(self._file, name) for name in PAYLOADS[self._modality])
 
     def _walk_groups(self, parts: list[tuple[int, int, np.ndarray]]) -> dict[int, dict[str, object]]:
         """Return position -> row for `parts`, see `_pick`, reading no other payloads.
@@ -244,8 +247,7 @@ class ParquetShard:
         places = np.concatenate([first + inside for first, (_, _, inside) in zip([0, *ends], parts, strict=False)])
         columns = [table[name].to_numpy()[places].tolist() for name in names]
         for name in payloads:
-            leaf = self._file.schema.names.index(name)
-            chunks = (self._file.metadata.row_group(group).column(leaf) for group in groups)
+            chunks = (self._file.metadata.row_group(group).column(self._leaves[name]) for group in groups)
             found = (
                 values_at(self._source, chunk, one.tolist()) for chunk, (_, _, one) in zip(chunks, parts, strict=True)
             )

@@ -24,13 +24,25 @@ _DATA_PAGE, _PLAIN = 0, 0  # parquet.thrift: PageType.DATA_PAGE, Encoding.PLAIN
 _PAGE_TYPE, _PAGE_SIZE, _DATA_HEADER, _NUM_VALUES, _ENCODING = 1, 3, 5, 1, 2  # fields of PageHeader, DataPageHeader
 
 
-def can_be_walked(file: pq.ParquetFile, column: int) -> bool:
+def leaves_of(metadata: pq.FileMetaData) -> dict[str, int]:
+    """Return the number of each column in a row group, by its path; none where there is no row group.
+
+    pyarrow's `schema` of a file says the same, and keeps the parsed footer, some megabytes, until Python's garbage
+    collector looks at its oldest objects: the two refer to each other.
+    """
+    if not metadata.num_row_groups:
+        return {}
+    group = metadata.row_group(0)
+    return {group.column(number).path_in_schema: number for number in range(group.num_columns)}
+
+
+def can_be_walked(file: pq.ParquetFile, name: str) -> bool:
     """Return whether a column's values lie one after the other in all row groups: flat, plain and uncompressed."""
-    schema = file.schema.column(column)
-    if (schema.max_definition_level, schema.max_repetition_level, schema.physical_type) != (1, 0, "BYTE_ARRAY"):
+    field, metadata = file.schema_arrow.field(name), file.metadata
+    if not (pa.types.is_binary(field.type) and field.nullable):
         return False
-    groups = (file.metadata.row_group(number).column(column) for number in range(file.metadata.num_row_groups))
-    return all(_is_plain(chunk) for chunk in groups)
+    column = leaves_of(metadata).get(name)
+    return all(_is_plain(metadata.row_group(number).column(column)) for number in range(metadata.num_row_groups))
 
 
 def _is_plain(chunk: pq.ColumnChunkMetaData) -> bool:

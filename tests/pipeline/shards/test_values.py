@@ -1,11 +1,16 @@
 """Single values of a Parquet column, against the column as pyarrow reads it."""
 
+import contextlib
+import gc
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pyarrow import fs
 
+from tdn_data.pipeline.shards.shard_formats import open_shard
+from tdn_data.pipeline.shards.storage import Storage
 from tdn_data.pipeline.shards.values import can_be_walked, values_at
 
 PLAIN = {"compression": "none", "use_dictionary": False, "write_statistics": False}
@@ -46,7 +51,7 @@ class Counted:
 def test_values_are_those_that_pyarrow_reads(tmp_path, options):
     expected, path = values(100), tmp_path / "a.parquet"
     file, source, start = written(path, expected, **options), Counted(path), 0
-    assert can_be_walked(file, 0)
+    assert can_be_walked(file, "image")
     for group in range(file.metadata.num_row_groups):
         metadata = file.metadata.row_group(group)
         for places in ([0], [metadata.num_rows - 1], [], [3, 4, 17], list(range(metadata.num_rows))):
@@ -82,4 +87,23 @@ def test_a_damaged_length_is_refused(tmp_path):
 
 @pytest.mark.parametrize("options", [{"compression": "zstd"}, {"use_dictionary": True}, {"nullable": False}])
 def test_other_columns_cannot_be_walked(tmp_path, options):
-    assert not can_be_walked(written(tmp_path / "a.parquet", [b"x", b"x", b"y"], **options), 0)
+    assert not can_be_walked(written(tmp_path / "a.parquet", [b"x", b"x", b"y"], **options), "image")
+
+
+def test_a_closed_shard_leaves_no_footer_behind(small_shards):
+    storage, before = Storage(small_shards), num_footers()
+    gc.disable()  # a cycle would hold a footer until all objects are looked at, which is seldom
+    try:
+        for name in (one for one in storage.names() if one.endswith(".parquet") and "-of-" in one):
+            with contextlib.closing(open_shard(storage, name)) as shard:
+                for entry in shard.entries():
+                    shard.read(entry, [0])
+                    shard.last_pts_seconds(entry)
+            del shard
+        assert num_footers() == before
+    finally:
+        gc.enable()
+
+
+def num_footers():
+    return sum(isinstance(one, pq.FileMetaData) for one in gc.get_objects())
