@@ -15,13 +15,15 @@ BARS = "▁▂▃▄▅▆▇█"
 MOST_BARS = 80
 WIDE = ("video", "split", "class", "status", "frames", "flow", "seconds", "size", "motion", "clipped")
 NARROW = ("video", "status", "frames", "seconds", "motion")
+NARROW_FLOW = ("video", "status", "flow", "seconds", "motion")  # of a folder without frames
 WIDE_ENOUGH = 120  # columns of a window
 
 
 def print_videos(table) -> None:
     """Print a line for each video, and how many there are beside them; a narrow window gets the chief columns alone."""
     rows = [_columns_of(one) for one in table.videos]
-    names = WIDE if console.out.width >= WIDE_ENOUGH else NARROW
+    narrow = NARROW if any(one.num_frames for one in table.videos) else NARROW_FLOW
+    names = WIDE if console.out.width >= WIDE_ENOUGH else narrow
     grid = Table()
     for name in names:
         text = name in ("video", "class")

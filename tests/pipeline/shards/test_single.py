@@ -63,7 +63,8 @@ def test_the_command_takes_a_shard_and_plays_a_video(folder, tmp_path):
         return CliRunner().invoke(main, ["inspect", *map(str, arguments)])
 
     (shard,) = folder.glob("flow-*")
-    assert run(shard, "--videos").exit_code == 0
+    table = CliRunner().invoke(main, ["inspect", str(shard), "--videos"], env={"COLUMNS": "100"})
+    assert table.exit_code == 0 and "flow" in table.stdout and "frames" not in table.stdout.replace(str(shard), "")
     result = run(folder, "--video", "b 2", "--gif", tmp_path / "b.gif", "--mp4", tmp_path / "b.mp4")
     assert result.exit_code == 0, result.output
     with Image.open(tmp_path / "b.gif") as gif:
