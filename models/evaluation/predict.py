@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import ValidationError
 
+from tdn_data.models.clips.cut import Cut
 from tdn_data.models.evaluation.evaluate import check_checkpoint, scorer_of, settled
 from tdn_data.models.evaluation.flow_solver import with_network
 from tdn_data.models.evaluation.metrics import probabilities_of
@@ -154,7 +155,7 @@ class Predictor:
             scores = self._score(decoded, decoded.video).video
         probabilities = probabilities_of(scores, multi_label=self.trained.multi_label)
         cut = self._config.views().cut
-        remark = _few_frames(cut.num_frames(decoded, decoded.video), self._score.shape, decoded.modality, cut.fps)
+        remark = _few_frames(cut.num_frames(decoded, decoded.video), self._score.shape, decoded.modality, cut)
         return Prediction(decoded.path, self.trained.class_names, scores, probabilities, decoded.problem, remark)
 
     def _check_size(self, rows: VideoRows) -> None:
@@ -202,16 +203,21 @@ class DecodedVideo:
         return StoredPictures(pictures, self._rows.pts_seconds[rows], self._rows.bound)
 
 
-def _few_frames(count: int, shape: ClipShape, modality: str, fps: float | None) -> str | None:
-    """Return what is to be said of a video with fewer frames, or fields of flow, than a clip has, None of others."""
+def _few_frames(count: int, shape: ClipShape, modality: str, cut: Cut) -> str | None:
+    """Return what is to be said of a video with too few frames, or fields of flow, for a clip, None of others.
+
+    Snippets of segments may overlap, as they do in training; too few are those of which two snippets are the same.
+    """
     wanted = shape.num_segments * shape.snippet_length
+    if cut.kind == "segments":
+        wanted = shape.num_segments + shape.snippet_length - 1
     if count >= wanted:
         return None
     one, several = ("frame", "frames") if modality == "rgb" else ("flow field", "flow fields")
     words = f"one {one} was sampled" if count == 1 else f"{count} {several} were sampled"
-    rate = "" if fps is None else f" at {fps:g} a second"
+    rate = "" if cut.fps is None else f" at {cut.fps:g} a second"
     seen = "saw the same one all the time" if count == 1 else "saw some repeatedly"
-    return f"only {words} of it{rate} and the network looks at {wanted}: it {seen}"
+    return f"only {words} of it{rate} and the network wants {wanted}: it {seen}"
 
 
 def _section(trained: TrainedOn, path: object) -> FrameParameters | FlowParameters:

@@ -56,7 +56,7 @@ def test_fewer_frames_than_a_clip_has_are_remarked_on(clip_folder, tmp_path: Pat
     write_clip(tmp_path / "one.mp4", num_frames=1)
     write_clip(tmp_path / "many.mp4", num_frames=2 * clip.num_segments * clip.snippet_length + 1)  # half are sampled
     one, many = (predictor(tmp_path / name) for name in ("one.mp4", "many.mp4"))
-    assert one.remark == "only one frame was sampled of it and the network looks at 2: it saw the same one all the time"
+    assert one.remark == "only one frame was sampled of it and the network wants 2: it saw the same one all the time"
     assert one.problem is None
     assert many.remark is None
 
