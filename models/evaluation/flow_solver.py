@@ -121,7 +121,7 @@ def flow_network(saved: Checkpoint, path: str | os.PathLike[str]) -> FlowFromIma
     """Return a checkpoint's network as one from two images to their flow; raise InputError where it gives none."""
     model = restore_model(saved)
     check_gives_flow(model, str(path))
-    if model.snippet_length != 2 or getattr(model, "num_fields", 1) != 1:
+    if (model.snippet_length, model.num_fields) != (2, 1):
         raise InputError(
             f"{path} holds {saved.model}, which reads {model.snippet_length} frames at once; the flow of two images "
             "needs a network of two frames, e.g. actionflownet_2f.",

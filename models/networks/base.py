@@ -64,7 +64,7 @@ class VideoNetwork(nn.Module, ABC):
 
     A network of another kind says so by these: `memory_format` is how its weights and maps lie in memory best;
     `training_options` names the fields of `TrainConfig` that are options of this network alone. One that
-    `learns_flow` also has `num_fields`, `flow_losses` and `joint_losses`, see `actionflownet.FlowRecognizer`.
+    `learns_flow` also has `flow_losses` and `joint_losses`, see `actionflownet.FlowRecognizer`.
     """
 
     memory_format: torch.memory_format = torch.channels_last
@@ -79,6 +79,11 @@ class VideoNetwork(nn.Module, ABC):
         self.in_channels = count_channels(modality, snippet_length)
         self.modality, self.snippet_length = modality, snippet_length
         self.num_segments = check_count("num_segments", num_segments)
+
+    @property
+    def num_fields(self) -> int:
+        """Flow fields per snippet, of a network that gives flow: one to each next frame."""
+        return self.snippet_length - 1
 
     @abstractmethod
     def forward_streams(self, clip: Tensor) -> dict[str, Tensor]:

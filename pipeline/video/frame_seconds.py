@@ -15,6 +15,7 @@ from tdn_data.pipeline.video.stamps import is_nearly_rising
 
 _GUESSED = {"flv", "mpegts", "nut"}  # store no durations: what FFmpeg says of them follows from a rate
 FALLBACK_FRAME_SECONDS = 0.04  # for a frame whose duration nothing tells
+_FAR_LONGER = 1.5  # times as long as to the next picture: no duration of a picture
 
 
 def span_seconds_of(pts: tuple[int | None, ...], duration: tuple[int | None, ...], stream: VideoStream) -> float:
@@ -32,6 +33,15 @@ def span_seconds_of(pts: tuple[int | None, ...], duration: tuple[int | None, ...
 def stored_seconds(container: InputContainer, stream: VideoStream, duration: int | None) -> float:
     """A packet's duration, 0 where the container stores none."""
     return 0.0 if format_names(container) & _GUESSED else float((duration or 0) * stream.time_base)
+
+
+def are_of_pictures(durations: Sequence[int | None], ticks: np.ndarray) -> bool:
+    """Whether the packets' durations go with the pictures' own times, both in the order on screen.
+
+    FFmpeg's parser of MPEG-1 and MPEG-2 writes the rate of the stream's header over those that a container stores.
+    """
+    known = [one for one in durations[:-1] if one]
+    return not known or bool(np.median(known) < _FAR_LONGER * np.median(np.diff(ticks)))
 
 
 def picture_rate(stream: VideoStream, duration: Sequence[int | None]) -> Fraction | None:

@@ -21,7 +21,7 @@ from av.video.stream import VideoStream
 from tdn_data.pipeline.video.completeness import announced_seconds, announces_duration
 from tdn_data.pipeline.video.container import open_video, read_packets
 from tdn_data.pipeline.video.decode_plan import PacketTable
-from tdn_data.pipeline.video.frame_seconds import span_seconds_of, stored_seconds, usual_frame_seconds
+from tdn_data.pipeline.video.frame_seconds import are_of_pictures, span_seconds_of, stored_seconds, usual_frame_seconds
 from tdn_data.pipeline.video.packet_facts import PacketFacts
 from tdn_data.pipeline.video.packet_rows import HOLDING_BACK, PacketRows, stamped
 from tdn_data.pipeline.video.stamps import are_believable, can_reorder, lost_after
@@ -84,13 +84,15 @@ def packet_timeline(
     droppable = _droppable(rows.facts)
     table = PacketTable(pts=pts, shown=shown, droppable=droppable, starts=_starts(rows))
     ticks = pts[frame_packets] - pts[frame_packets[0]]
+    durations = [rows.duration[packet] for packet in frame_packets.tolist()]
+    last_seconds = stored_seconds(container, stream, durations[-1]) if are_of_pictures(durations, ticks) else 0.0
     return make_timeline(
         ticks,
         container,
         stream,
         rows,
         tick=stream.time_base,
-        last_seconds=stored_seconds(container, stream, rows.duration[frame_packets[-1]]),
+        last_seconds=last_seconds,
         known_lost=np.array([rows.lost.get(row, 0) for row in frame_packets.tolist()], dtype=np.int64),
         table=table,
         frame_packets=frame_packets,
