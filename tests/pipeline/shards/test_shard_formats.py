@@ -268,13 +268,19 @@ def test_an_lmdb_shard_is_opened_while_other_threads_let_go_of_it(tmp_path):
         assert len(set(pool.map(open_often, range(4)))) == 1
 
 
-def test_an_lmdb_map_is_as_large_as_what_is_stored(tmp_path):
+def write_large(folder, num_bytes):
+    """Write an LMDB shard of one video, 40 pictures of so many bytes each; return its name and its rows."""
     name, rows = shard_name("rgb", 0, 8, "lmdb"), make_rows("rgb", 40)
-    rows = replace(rows, payloads={"image": [bytes([number]) * 100_000 for number in range(40)]})
-    writer = shard_writer(tmp_path / name, modality="rgb", extension="lmdb")
+    rows = replace(rows, payloads={"image": [bytes([number]) * num_bytes for number in range(40)]})
+    writer = shard_writer(folder / name, modality="rgb", extension="lmdb")
     writer.add(rows, video_id="v", split="train", labels=(0,))
     ledger = [LedgerRow("v", "rgb", "p", "train", (0,), "ok", num_stored=40)]
     writer.close({**ABOUT, "modality": "rgb", "parameters": {"codec": "raw"}}, ledger)
+    return name, rows
+
+
+def test_an_lmdb_map_is_as_large_as_what_is_stored(tmp_path):
+    name, rows = write_large(tmp_path, 100_000)
     shard = open_shard(Storage(tmp_path), name)
     assert shard._file.environment.info()["map_size"] <= (tmp_path / name).stat().st_size < 5_000_000
     assert shard.read(shard.entries()[0]).payloads == rows.payloads
@@ -299,12 +305,7 @@ except StorageError as error:
 
 @pytest.mark.parametrize(("spare", "words"), [(64 << 20, "1"), (1 << 20, "raise the limit (ulimit -v unlimited)")])
 def test_a_limited_address_space_is_enough_or_said(tmp_path, spare, words):
-    name, rows = shard_name("rgb", 0, 8, "lmdb"), make_rows("rgb", 40)
-    rows = replace(rows, payloads={"image": [bytes([number]) * 200_000 for number in range(40)]})
-    writer = shard_writer(tmp_path / name, modality="rgb", extension="lmdb")
-    writer.add(rows, video_id="v", split="train", labels=(0,))
-    ledger = [LedgerRow("v", "rgb", "p", "train", (0,), "ok", num_stored=40)]
-    writer.close({**ABOUT, "modality": "rgb", "parameters": {"codec": "raw"}}, ledger)
+    name, _ = write_large(tmp_path, 200_000)
     result = subprocess.run(
         [sys.executable, "-c", LIMITED, tmp_path, name, str(spare)], capture_output=True, text=True, check=True
     )
