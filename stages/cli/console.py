@@ -84,7 +84,7 @@ def _explained(error: BaseException) -> tuple[str, int] | None:
     if isinstance(error, PipelineError):
         return error.message, EXIT_USAGE if isinstance(error, InputError) else EXIT_FAILED
     if isinstance(error, KeyboardInterrupt):
-        return "stopped; what is finished stays, and the same command continues.", EXIT_STOPPED
+        return "stopped; what is finished stays; give the same command again for the rest.", EXIT_STOPPED
     if isinstance(error, ImportError) and (words := missing_package(error)) is not None:
         return words, EXIT_USAGE
     if isinstance(error, MemoryError):

@@ -88,7 +88,7 @@ main()
         ("signal", "stopped before anything was done."),
         ("click", "stopped before anything was done."),
         ("rich.console", "stopped before anything was done."),
-        ("tdn_data.stages.cli.data", "stopped; what is finished stays, and the same command continues."),
+        ("tdn_data.stages.cli.data", "stopped; what is finished stays; give the same command again for the rest."),
     ],
 )
 def test_ctrl_c_while_the_program_is_still_being_imported_is_one_line(module, words):
